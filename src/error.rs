@@ -1,0 +1,237 @@
+//! The one error type of the library.
+//!
+//! Variants carry fields, not sentences; [`Error::cause`] and [`Error::hint`] turn them into the second and third line
+//! that the command line prints, and [`Error::exit_code`] into its exit status.
+
+use std::path::{Path, PathBuf};
+
+/// A result of this library.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// One thing wrong in a card, a spec or a `--set` argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Line in the file, counted from 1; none where the fault came from `--set` or a missing key.
+    pub line: Option<usize>,
+    /// The dotted key it is about, e.g. `model.d_head`.
+    pub key: String,
+    /// What is wrong, and the nearest right thing.
+    pub message: String,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "line {line}: {}: {}", self.key, self.message),
+            None => write!(f, "{}: {}", self.key, self.message),
+        }
+    }
+}
+
+/// Everything that can go wrong in phaselab.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A card or spec has faults; all of them are listed.
+    #[error("{} has {} fault{}", path.display(), faults.len(), if faults.len() == 1 { "" } else { "s" })]
+    Spec {
+        /// The file, or `--set` where there is none.
+        path: PathBuf,
+        /// All that was found, in file order.
+        faults: Vec<Fault>,
+    },
+    /// A name that no registry or folder knows.
+    #[error("there is no {kind} named `{name}`")]
+    Unknown {
+        /// What was looked for: `task`, `experiment`, `measure`, `figure`, `hook`, …
+        kind: &'static str,
+        /// The name given.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// Sizes that do not fit together.
+    #[error("{op}: got {got}, expected {expected}")]
+    Shape {
+        /// Operation or tensor.
+        op: String,
+        /// What it needs.
+        expected: String,
+        /// What it was given.
+        got: String,
+    },
+    /// An argument outside its range.
+    #[error("{what} is {got}; it must be {expected}")]
+    Value {
+        /// The argument.
+        what: String,
+        /// Its value.
+        got: String,
+        /// The allowed values.
+        expected: String,
+    },
+    /// A file or a part of one that is not there.
+    #[error("{what} is missing: {}", path.display())]
+    Missing {
+        /// What was looked for.
+        what: String,
+        /// Where.
+        path: PathBuf,
+        /// The command or step that makes it.
+        hint: String,
+    },
+    /// A file that is there and cannot be trusted.
+    #[error("{} is damaged", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found (truncated, checksum of which dataset, …).
+        cause: String,
+    },
+    /// A file written by a later phaselab.
+    #[error("{} has format {found}, newer than this phaselab reads ({supported})", path.display())]
+    NewerFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its format number.
+        found: u64,
+        /// The newest that is read here.
+        supported: u64,
+    },
+    /// `--resume` on a folder that was made with something else.
+    #[error("{} was made with another {what}", path.display())]
+    ResumeMismatch {
+        /// The run folder.
+        path: PathBuf,
+        /// What differs: `spec`, `plan`, …
+        what: &'static str,
+        /// The differing lines, old and new.
+        differs: Vec<String>,
+    },
+    /// Something that would be overwritten.
+    #[error("{} already exists", path.display())]
+    Exists {
+        /// The file or folder.
+        path: PathBuf,
+        /// How to go on.
+        hint: String,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// A verb phrase: `create the folder`, `write`, `rename`, …
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's own words.
+        #[source]
+        source: std::io::Error,
+    },
+    /// All replicas have met a non-finite loss or gradient.
+    #[error("all {replicas} replicas have met a non-finite loss or gradient (the last at step {step})")]
+    NonFinite {
+        /// How many.
+        replicas: usize,
+        /// When the last one did.
+        step: u64,
+    },
+    /// Ctrl-C or a termination signal; a resume point has been written.
+    #[error("stopped at step {step} on request")]
+    Interrupted {
+        /// The last finished step.
+        step: u64,
+        /// The run folder.
+        path: PathBuf,
+    },
+    /// A figure could not be drawn.
+    #[error("cannot draw {}", path.display())]
+    Draw {
+        /// The picture.
+        path: PathBuf,
+        /// The drawing library's words.
+        cause: String,
+    },
+}
+
+impl Error {
+    /// An [`Error::Io`] from a system error, for `map_err`.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.to_path_buf();
+        move |source| Error::Io { action, path, source }
+    }
+
+    /// Why, in one or more lines.
+    pub fn cause(&self) -> Vec<String> {
+        match self {
+            Error::Spec { faults, .. } => faults.iter().map(Fault::to_string).collect(),
+            Error::Damaged { cause, .. } | Error::Draw { cause, .. } => vec![cause.clone()],
+            Error::ResumeMismatch { differs, .. } => differs.clone(),
+            Error::Io { source, .. } => vec![source.to_string()],
+            Error::Unknown { known, .. } if !known.is_empty() => vec![format!("known: {}", known.join(", "))],
+            _ => vec![],
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Unknown { kind, name, known } => match nearest(name, known.iter().map(String::as_str)) {
+                Some(near) => Some(format!("did you mean `{near}`?")),
+                None => Some(format!("`phaselab list` shows every {kind}")),
+            },
+            Error::Missing { hint, .. } | Error::Exists { hint, .. } => Some(hint.clone()),
+            Error::Damaged { .. } => Some(
+                "`phaselab check RUN` lists every file that is whole; delete the damaged one and go on with --resume".into(),
+            ),
+            Error::NewerFormat { .. } => Some("read it with the phaselab that wrote it, or a later one".into()),
+            Error::ResumeMismatch { .. } => {
+                Some("give the spec that the folder was made with, or start anew in another folder with --out".into())
+            }
+            Error::Io { source, path, .. } => match source.kind() {
+                std::io::ErrorKind::StorageFull => Some(
+                    "free some space, then go on with --resume: everything that was finished before is still there".into(),
+                ),
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+                    Some(format!("choose a folder that you may write to with --out (this one is {})", path.display()))
+                }
+                _ => None,
+            },
+            Error::Interrupted { path, .. } => {
+                Some(format!("a resume point is in {}; go on with --resume", path.display()))
+            }
+            Error::NonFinite { .. } => Some("lower optim.lr, or set optim.clip_norm".into()),
+            _ => None,
+        }
+    }
+
+    /// The exit status that the command line gives: 2 usage or spec, 3 missing or damaged data, 4 not-a-number, 130.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Missing { .. } | Error::Damaged { .. } | Error::NewerFormat { .. } | Error::Io { .. } => 3,
+            Error::NonFinite { .. } => 4,
+            Error::Interrupted { .. } => 130,
+            _ => 2,
+        }
+    }
+}
+
+/// The known name closest to `name`, if one is close enough to be a slip of the hand.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|k| (strsim::damerau_levenshtein(name, k), k))
+        .filter(|&(distance, k)| distance <= (name.len().max(k.len()) / 3).max(1))
+        .min_by_key(|&(distance, _)| distance)
+        .map(|(_, k)| k)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_finds_its_neighbour_and_nonsense_finds_none() {
+        let known = ["weight_decay", "lr", "betas"];
+        assert_eq!(nearest("weigth_decay", known.into_iter()), Some("weight_decay"));
+        assert_eq!(nearest("momentum", known.into_iter()), None);
+    }
+}

@@ -1,0 +1,3 @@
+//! The `phaselab` command.
+
+fn main() {}

@@ -1,0 +1,5 @@
+//! Checkpoints -> series of numbers.
+
+mod series;
+
+pub use series::{Axis, Series};

@@ -1,0 +1,468 @@
+//! What a run is: task, data, model, loss, optimiser, training, measures and figures, as one [`Spec`].
+//!
+//! Read from `experiments/NN_slug/experiment.toml` and `--set key=value`; every run stores the resolved spec, with all
+//! defaults written out. Defaults live here and nowhere else. An unset option is `None`, never a magic number.
+
+pub mod parse;
+mod validate;
+
+use serde::{Deserialize, Serialize};
+
+pub use parse::{Source, from_toml};
+
+/// A whole experiment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Spec {
+    /// One line for people.
+    pub title: String,
+    /// Name of a task card.
+    pub task: String,
+    /// Precision of parameters, activations and moments.
+    pub dtype: Dtype,
+    /// The split.
+    pub data: DataSpec,
+    /// The network.
+    pub model: ModelSpec,
+    /// The training loss.
+    pub loss: LossSpec,
+    /// The optimiser.
+    pub optim: OptimSpec,
+    /// Steps, seeds and schedules.
+    pub train: TrainSpec,
+    /// What is measured after training.
+    pub measure: MeasureSpec,
+    /// What is drawn after measuring.
+    pub figure: FigureSpec,
+}
+
+/// Floating-point precision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// 32 bits.
+    F32,
+    /// 64 bits.
+    F64,
+}
+
+/// Which examples are for training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataSpec {
+    /// Fraction of the examples for training, above 0 and at most 1; the card's own when unset.
+    pub train_frac: Option<f64>,
+    /// One seed for the split of all replicas; each replica splits by its own seed when unset.
+    pub seed: Option<u64>,
+}
+
+/// The network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelSpec {
+    /// Transformer or MLP.
+    pub family: Family,
+    /// Transformer blocks, 1 to 4; hidden layers of an MLP, 1 to 3.
+    pub n_layers: usize,
+    /// Width of the residual stream, or of an MLP's token embedding.
+    pub d_model: usize,
+    /// Attention heads.
+    pub n_heads: usize,
+    /// Width of a head; `d_model / n_heads` when unset.
+    pub d_head: Option<usize>,
+    /// Width of the hidden layer; 0 for an attention-only transformer.
+    pub d_mlp: usize,
+    /// Activation of the hidden layer.
+    pub act: Act,
+    /// Normalisation before attention, MLP and unembedding.
+    pub normalization: Normalization,
+    /// `b_Q`, `b_K`, `b_V`, `b_O`.
+    pub attn_bias: bool,
+    /// `b_in`, `b_out`.
+    pub mlp_bias: bool,
+    /// `b_U`.
+    pub unembed_bias: bool,
+    /// How an MLP joins the embeddings of its tokens.
+    pub join: Join,
+    /// How parameters start.
+    pub init: Init,
+    /// Factor on every initial weight.
+    pub init_scale: f64,
+}
+
+/// Kind of network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// Decoder-only transformer with learned positions.
+    Transformer,
+    /// Token embeddings, joined, then hidden layers.
+    Mlp,
+}
+
+/// Activation function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Act {
+    /// max(x, 0), with derivative 0 at 0.
+    Relu,
+    /// x Φ(x), with erf (PyTorch's default, not the tanh form).
+    Gelu,
+}
+
+/// Normalisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Normalization {
+    /// None.
+    #[serde(rename = "none")]
+    None,
+    /// LayerNorm with weights and biases, ε = 1e-5.
+    #[serde(rename = "LN")]
+    Ln,
+}
+
+/// How an MLP joins token embeddings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Join {
+    /// Their sum.
+    Sum,
+    /// One after another.
+    Concat,
+}
+
+/// Initialisation rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// Nanda et al. 2023: normal, deviation 1/√d_model, `W_U` 1/√d_vocab_out, biases 0.
+    Paper,
+    /// TransformerLens's `gpt2`: normal, deviation 0.8/√d_model for every weight, biases 0.
+    Gpt2,
+}
+
+/// The training loss.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LossSpec {
+    /// Which.
+    pub kind: LossKind,
+    /// Log-softmax in f64 whatever the dtype, as the grokking paper does.
+    pub f64: bool,
+}
+
+/// Kind of loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossKind {
+    /// Mean of −log softmax(logits)[target], nats.
+    CrossEntropy,
+    /// Mean over examples and outputs of (logits − onehot(target))².
+    Mse,
+}
+
+/// The optimiser, with PyTorch's semantics.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimSpec {
+    /// Which.
+    pub kind: OptimKind,
+    /// Learning rate after warm-up.
+    pub lr: f64,
+    /// Decay: decoupled for AdamW, added to the gradient for Adam and SGD.
+    pub weight_decay: f64,
+    /// Adam's averaging constants.
+    pub betas: [f64; 2],
+    /// Adam's ε.
+    pub eps: f64,
+    /// SGD's momentum.
+    pub momentum: f64,
+    /// Largest gradient norm a replica may have; larger ones are scaled down.
+    pub clip_norm: Option<f64>,
+    /// Learning rate over time.
+    pub schedule: Schedule,
+    /// Steps of linear warm-up: step s uses lr · min(1, (s + 1) / warmup_steps) (before any decay).
+    pub warmup_steps: u64,
+}
+
+/// Kind of optimiser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimKind {
+    /// Adam with decoupled decay.
+    Adamw,
+    /// Adam, decay added to the gradient.
+    Adam,
+    /// SGD with momentum.
+    Sgd,
+}
+
+/// Learning rate after warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// Stays.
+    Constant,
+    /// Falls in a line to 0 at the last step.
+    Linear,
+    /// Falls as half a cosine to 0 at the last step.
+    Cosine,
+}
+
+/// Steps, seeds and schedules.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainSpec {
+    /// Updates at most.
+    pub steps: u64,
+    /// The replicas: `0..8` (8 not included), or a list.
+    pub seeds: Seeds,
+    /// Examples a step; all training examples when unset.
+    pub batch_size: Option<usize>,
+    /// Loss and accuracy on both splits every so many steps.
+    pub eval_every: u64,
+    /// Resume point every so many steps.
+    pub resume_every: u64,
+    /// When parameters are kept for analysis.
+    pub snapshots: Snapshots,
+    /// When to stop early.
+    pub stop: Option<Stop>,
+}
+
+/// Seeds of the replicas.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "SeedsText", into = "SeedsText")]
+pub struct Seeds(pub Vec<u64>);
+
+/// The two ways of writing [`Seeds`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SeedsText {
+    /// `"0..8"`, or one number.
+    Range(String),
+    /// `[0, 1, 5]`.
+    List(Vec<u64>),
+}
+
+/// Snapshot schedule: the union of its rules; step 0 and the last step are always kept.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Snapshots {
+    /// Every so many steps.
+    pub every: Option<u64>,
+    /// 1, 2, 4, 8, … without end.
+    pub powers_of_two: bool,
+    /// 1, 2, 4, … up to 512, then every so many steps.
+    pub powers_then_every: Option<u64>,
+    /// Dense windows: `[from, to, every]`, both ends included.
+    pub windows: Vec<[u64; 3]>,
+    /// Single steps.
+    pub list: Vec<u64>,
+}
+
+/// Early stop: all replicas at or past a threshold for so many evaluations in a row, then some more steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stop {
+    /// Metric watched.
+    pub metric: StopMetric,
+    /// Accuracy at or above it, loss at or below it.
+    pub threshold: f64,
+    /// Evaluations in a row.
+    #[serde(default = "three")]
+    pub evals: usize,
+    /// Steps still trained after that.
+    #[serde(default)]
+    pub extra_steps: u64,
+}
+
+fn three() -> usize {
+    3
+}
+
+/// Metric of a [`Stop`] rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopMetric {
+    /// Accuracy on the training split.
+    TrainAccFrac,
+    /// Accuracy on the test split.
+    TestAccFrac,
+    /// Loss on the training split.
+    TrainLossNats,
+    /// Loss on the test split.
+    TestLossNats,
+}
+
+/// What is measured after training.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MeasureSpec {
+    /// Registry names; every one that fits the task when empty.
+    pub names: Vec<String>,
+}
+
+/// What is drawn after measuring.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FigureSpec {
+    /// Registry names; every one whose measures are there when empty.
+    pub names: Vec<String>,
+}
+
+impl Default for Spec {
+    fn default() -> Spec {
+        Spec {
+            title: String::new(),
+            task: "mod_add_113".into(),
+            dtype: Dtype::F32,
+            data: DataSpec { train_frac: None, seed: None },
+            model: ModelSpec::default(),
+            loss: LossSpec::default(),
+            optim: OptimSpec::default(),
+            train: TrainSpec::default(),
+            measure: MeasureSpec::default(),
+            figure: FigureSpec::default(),
+        }
+    }
+}
+
+impl Default for DataSpec {
+    fn default() -> DataSpec {
+        DataSpec { train_frac: None, seed: None }
+    }
+}
+
+impl Default for ModelSpec {
+    /// The canonical grokking model.
+    fn default() -> ModelSpec {
+        ModelSpec {
+            family: Family::Transformer,
+            n_layers: 1,
+            d_model: 128,
+            n_heads: 4,
+            d_head: None,
+            d_mlp: 512,
+            act: Act::Relu,
+            normalization: Normalization::None,
+            attn_bias: false,
+            mlp_bias: true,
+            unembed_bias: false,
+            join: Join::Sum,
+            init: Init::Paper,
+            init_scale: 1.0,
+        }
+    }
+}
+
+impl ModelSpec {
+    /// Width of a head, in numbers.
+    pub fn d_head(&self) -> usize {
+        self.d_head.unwrap_or(self.d_model / self.n_heads.max(1))
+    }
+}
+
+impl Default for LossSpec {
+    fn default() -> LossSpec {
+        LossSpec { kind: LossKind::CrossEntropy, f64: false }
+    }
+}
+
+impl Default for OptimSpec {
+    fn default() -> OptimSpec {
+        OptimSpec {
+            kind: OptimKind::Adamw,
+            lr: 1e-3,
+            weight_decay: 1.0,
+            betas: [0.9, 0.98],
+            eps: 1e-8,
+            momentum: 0.9,
+            clip_norm: None,
+            schedule: Schedule::Constant,
+            warmup_steps: 10,
+        }
+    }
+}
+
+impl Default for TrainSpec {
+    fn default() -> TrainSpec {
+        TrainSpec {
+            steps: 10_000,
+            seeds: Seeds((0..4).collect()),
+            batch_size: None,
+            eval_every: 10,
+            resume_every: 1000,
+            snapshots: Snapshots { every: Some(100), ..Snapshots::default() },
+            stop: None,
+        }
+    }
+}
+
+impl TryFrom<SeedsText> for Seeds {
+    type Error = String;
+
+    fn try_from(text: SeedsText) -> Result<Seeds, String> {
+        let seeds: Vec<u64> = match text {
+            SeedsText::List(list) => list,
+            SeedsText::Range(text) => {
+                let number = |s: &str| {
+                    s.trim().parse::<u64>().map_err(|_| format!("`{text}` is not a range of seeds like `0..8`"))
+                };
+                match text.split_once("..") {
+                    Some((from, to)) => (number(from)?..number(to)?).collect(),
+                    None => vec![number(&text)?],
+                }
+            }
+        };
+        let mut sorted = seeds.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        if sorted.len() != seeds.len() {
+            return Err("a seed stands twice in the list".into());
+        }
+        if seeds.is_empty() {
+            return Err("there are no seeds; give at least one, like `0..8`".into());
+        }
+        Ok(Seeds(seeds))
+    }
+}
+
+impl From<Seeds> for SeedsText {
+    fn from(Seeds(seeds): Seeds) -> SeedsText {
+        let first = seeds.first().copied().unwrap_or(0);
+        if seeds.len() > 1 && seeds.iter().copied().eq(first..first + seeds.len() as u64) {
+            SeedsText::Range(format!("{first}..{}", first + seeds.len() as u64))
+        } else {
+            SeedsText::List(seeds)
+        }
+    }
+}
+
+impl std::str::FromStr for Seeds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Seeds, String> {
+        Seeds::try_from(SeedsText::Range(text.to_owned()))
+    }
+}
+
+impl Snapshots {
+    /// Whether parameters are kept after `step` updates.
+    pub fn due(&self, step: u64) -> bool {
+        step == 0
+            || self.every.is_some_and(|n| step.is_multiple_of(n))
+            || (self.powers_of_two && step.is_power_of_two())
+            || self
+                .powers_then_every
+                .is_some_and(|n| if step <= 512 { step.is_power_of_two() } else { step.is_multiple_of(n) })
+            || self.windows.iter().any(|&[from, to, n]| (from..=to).contains(&step) && (step - from).is_multiple_of(n))
+            || self.list.contains(&step)
+    }
+}
+
+impl Spec {
+    /// The resolved spec as TOML, every default written out.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("invariant: a spec has only TOML's types")
+    }
+}

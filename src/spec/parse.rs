@@ -1,0 +1,159 @@
+//! TOML text and `--set key=value` -> a checked struct, with every fault at once and the line of each.
+//!
+//! Serde's own field lists are the only list of keys: a fault that serde reports is noted, its key taken out, and the
+//! rest read again, until nothing is left to report. So types must have a default for every key.
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::error::{Error, Fault, Result, nearest};
+
+/// Text to read, and what to lay over it.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// For messages.
+    pub path: &'a Path,
+    /// TOML.
+    pub text: &'a str,
+    /// `key=value` pairs, dotted keys, values as TOML or bare words.
+    pub sets: &'a [String],
+}
+
+/// Reads `source` as a `T`, then asks `validate` for what types alone cannot tell.
+///
+/// # Errors
+/// [`Error::Spec`] with all faults, in line order.
+pub fn from_toml<T: DeserializeOwned>(source: Source<'_>, validate: impl Fn(&T) -> Vec<Fault>) -> Result<T> {
+    let mut table: toml::Table = toml::from_str(source.text).map_err(|e| {
+        let line = e.span().map(|span| line_of(source.text, span.start));
+        fail(source.path, vec![Fault { line, key: "syntax".into(), message: first_line(e.message()) }])
+    })?;
+    let mut faults = vec![];
+    for set in source.sets {
+        if let Err(message) = lay_over(&mut table, set) {
+            faults.push(Fault { line: None, key: format!("--set {set}"), message });
+        }
+    }
+    let spans = DeTable::parse(source.text).ok();
+    let locate = |key: &str| {
+        let root = spans.as_ref()?.get_ref();
+        Some(line_of(source.text, span_of(root, key)?.start))
+    };
+    let value = loop {
+        match serde_path(&table) {
+            Ok(value) => break Some(value),
+            Err((key, message)) => {
+                let gone = remove(&mut table, &key);
+                faults.push(Fault { line: locate(&key), key, message });
+                if !gone {
+                    break None;
+                }
+            }
+        }
+    };
+    match value {
+        Some(value) => {
+            faults.extend(validate(&value).into_iter().map(|f| Fault { line: f.line.or_else(|| locate(&f.key)), ..f }));
+            faults.sort_by_key(|f| f.line.unwrap_or(usize::MAX));
+            if faults.is_empty() { Ok(value) } else { Err(fail(source.path, faults)) }
+        }
+        None => Err(fail(source.path, faults)),
+    }
+}
+
+fn fail(path: &Path, faults: Vec<Fault>) -> Error {
+    Error::Spec { path: PathBuf::from(path), faults }
+}
+
+/// Deserializes, or gives the dotted key that is wrong and why.
+fn serde_path<T: DeserializeOwned>(table: &toml::Table) -> Result<T, (String, String)> {
+    let text = toml::to_string(table).map_err(|e| (String::new(), e.to_string()))?;
+    let deserializer = toml::Deserializer::parse(&text).map_err(|e| (String::new(), e.to_string()))?;
+    serde_path_to_error::deserialize(deserializer).map_err(|e| {
+        let path = e.path().to_string();
+        let message = first_line(e.inner().message());
+        match message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
+            Some((field, rest)) => {
+                let key = match path.strip_suffix(field).map(|p| p.trim_end_matches('.')) {
+                    Some("") | None if path.is_empty() || path == "." || path == field => field.to_owned(),
+                    Some(parent) => format!("{parent}.{field}"),
+                    None => format!("{path}.{field}"),
+                };
+                let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
+                let message = match nearest(field, known.iter().copied()) {
+                    Some(near) => format!("unknown key; did you mean `{near}`?"),
+                    None => format!("unknown key; known here: {}", known.join(", ")),
+                };
+                (key, message)
+            }
+            None => (path, message),
+        }
+    })
+}
+
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Puts `a.b.c=value` into the table; a value that is not TOML counts as a string.
+fn lay_over(table: &mut toml::Table, set: &str) -> Result<(), String> {
+    let (key, text) = set.split_once('=').ok_or("write it as key=value, like `optim.lr=1e-3`")?;
+    let (key, text) = (key.trim(), text.trim());
+    let value = toml::from_str::<toml::Table>(&format!("v = {text}"))
+        .ok()
+        .and_then(|mut t| t.remove("v"))
+        .unwrap_or_else(|| toml::Value::String(text.to_owned()));
+    let mut at = table;
+    let mut parts = key.split('.').peekable();
+    while let Some(part) = parts.next() {
+        if part.is_empty() {
+            return Err("the key has an empty part".into());
+        }
+        if parts.peek().is_none() {
+            at.insert(part.to_owned(), value);
+            return Ok(());
+        }
+        at = at
+            .entry(part)
+            .or_insert_with(|| toml::Value::Table(toml::Table::new()))
+            .as_table_mut()
+            .ok_or_else(|| format!("`{part}` is a value, not a section"))?;
+    }
+    Ok(())
+}
+
+/// Takes a dotted key out; false when it was not there.
+fn remove(table: &mut toml::Table, key: &str) -> bool {
+    let mut at = table;
+    let mut parts = key.split('.').peekable();
+    while let Some(part) = parts.next() {
+        let part = part.split('[').next().unwrap_or(part);
+        if parts.peek().is_none() || !at.get(part).is_some_and(toml::Value::is_table) {
+            return at.remove(part).is_some();
+        }
+        let Some(next) = at.get_mut(part).and_then(toml::Value::as_table_mut) else { return false };
+        at = next;
+    }
+    false
+}
+
+fn span_of(table: &DeTable<'_>, key: &str) -> Option<std::ops::Range<usize>> {
+    let (part, rest) = match key.split_once('.') {
+        Some((part, rest)) => (part, Some(rest)),
+        None => (key, None),
+    };
+    let part = part.split('[').next().unwrap_or(part);
+    let (found_key, value): (&Spanned<_>, &Spanned<DeValue<'_>>) =
+        table.iter().find(|(k, _)| k.get_ref().as_ref() as &str == part)?;
+    match (rest, value.get_ref()) {
+        (Some(rest), DeValue::Table(inner)) => span_of(inner, rest).or_else(|| Some(found_key.span())),
+        _ => Some(found_key.span()),
+    }
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    text.as_bytes()[..at.min(text.len())].iter().filter(|&&b| b == b'\n').count() + 1
+}
