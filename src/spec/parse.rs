@@ -3,6 +3,7 @@
 //! Serde's own field lists are the only list of keys: a fault that serde reports is noted, its key taken out, and the
 //! rest read again, until nothing is left to report. So types must have a default for every key.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -37,11 +38,7 @@ pub fn from_toml<T: DeserializeOwned>(source: Source<'_>, validate: impl Fn(&T) 
             faults.push(Fault { line: None, key: format!("--set {set}"), message });
         }
     }
-    let spans = DeTable::parse(source.text).ok();
-    let locate = |key: &str| {
-        let root = spans.as_ref()?.get_ref();
-        Some(line_of(source.text, span_of(root, key)?.start))
-    };
+    let locate = |key: &str| line_of_key(source.text, key);
     let value = loop {
         match serde_path(&table) {
             Ok(value) => break Some(value),
@@ -56,7 +53,10 @@ pub fn from_toml<T: DeserializeOwned>(source: Source<'_>, validate: impl Fn(&T) 
     };
     match value {
         Some(value) => {
-            faults.extend(validate(&value).into_iter().map(|f| Fault { line: f.line.or_else(|| locate(&f.key)), ..f }));
+            // A key of the wrong type has been taken out: that it is missing now would be said a second time.
+            let wrong: Vec<String> = faults.iter().map(|f| f.key.clone()).collect();
+            let found = validate(&value).into_iter().filter(|f| !wrong.contains(&f.key));
+            faults.extend(found.map(|f| Fault { line: f.line.or_else(|| locate(&f.key)), ..f }));
             faults.sort_by_key(|f| f.line.unwrap_or(usize::MAX));
             if faults.is_empty() { Ok(value) } else { Err(fail(source.path, faults)) }
         }
@@ -140,17 +140,31 @@ fn remove(table: &mut toml::Table, key: &str) -> bool {
     false
 }
 
-fn span_of(table: &DeTable<'_>, key: &str) -> Option<std::ops::Range<usize>> {
+/// The line, counted from 1, of a dotted key like `model.d_head` or `worked[2].out`; that of its section when the key
+/// itself is not there.
+pub fn line_of_key(text: &str, key: &str) -> Option<usize> {
+    let root = DeTable::parse(text).ok()?;
+    Some(line_of(text, span_of(root.get_ref(), key)?.start))
+}
+
+fn span_of(table: &DeTable<'_>, key: &str) -> Option<Range<usize>> {
     let (part, rest) = match key.split_once('.') {
         Some((part, rest)) => (part, Some(rest)),
         None => (key, None),
     };
-    let part = part.split('[').next().unwrap_or(part);
+    let (name, index) = match part.split_once('[') {
+        Some((name, index)) => (name, index.strip_suffix(']')?.parse::<usize>().ok()),
+        None => (part, None),
+    };
     let (found_key, value): (&Spanned<_>, &Spanned<DeValue<'_>>) =
-        table.iter().find(|(k, _)| k.get_ref().as_ref() as &str == part)?;
-    match (rest, value.get_ref()) {
-        (Some(rest), DeValue::Table(inner)) => span_of(inner, rest).or_else(|| Some(found_key.span())),
-        _ => Some(found_key.span()),
+        table.iter().find(|(k, _)| k.get_ref().as_ref() as &str == name)?;
+    let (span, value) = match (index, value.get_ref()) {
+        (Some(index), DeValue::Array(items)) => items.get(index).map(|item| (item.span(), item.get_ref()))?,
+        (_, value) => (found_key.span(), value),
+    };
+    match (rest, value) {
+        (Some(rest), DeValue::Table(inner)) => span_of(inner, rest).or(Some(span)),
+        _ => Some(span),
     }
 }
 

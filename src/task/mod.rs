@@ -1,1 +1,299 @@
-//! (being written)
+//! Tasks: what a model is trained on, from a card to tokens and targets.
+//!
+//! Reads `tasks/NAME.toml` (the working folder's, else the one in the binary); writes a [`Task`]: all examples as
+//! `tokens_bt [N, n_ctx]` and `targets_bl [N, loss positions]`. A card of a known family is a new file and edits nothing; a
+//! new family is one file here and one line in [`FAMILIES`].
+
+pub mod card;
+pub mod modular;
+pub mod op;
+mod sample;
+mod split;
+
+use std::path::{Path, PathBuf};
+
+pub use card::Card;
+pub use modular::Modular;
+pub use op::Op;
+pub use sample::sample;
+pub use split::{Split, n_train, split};
+
+use crate::error::{Error, Fault, Result};
+
+/// Every task family, in the order of `phaselab list`.
+pub const FAMILIES: &[&dyn TaskFamily] = &[&modular::Family];
+
+/// The cards in the binary: (name, TOML text), in order of name.
+pub const CARDS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/cards.rs"));
+
+/// Folder of the cards, in the repository and in a working folder.
+const FOLDER: &str = "tasks";
+
+/// A way of making examples, which cards set the parameters of.
+pub trait TaskFamily: std::fmt::Debug + Sync {
+    /// Registry name, as a card's `family` writes it.
+    fn name(&self) -> &'static str;
+
+    /// One line.
+    fn summary(&self) -> &'static str;
+
+    /// What it is, with the headings *What it is / Reads / Unit and range / Value at a known point / Source*.
+    fn explain(&self) -> String;
+
+    /// All that is wrong with the family's own part of a card: `params` and `layout`.
+    fn faults(&self, card: &Card) -> Vec<Fault>;
+
+    /// Makes all examples.
+    ///
+    /// # Errors
+    /// [`Error::Spec`] with what [`TaskFamily::faults`] finds.
+    fn build(&self, card: &Card) -> Result<Task>;
+
+    /// The index of the example with these operands, as a card's worked row gives them; `None` when there is none.
+    fn find_example(&self, task: &Task, operands: &[u32]) -> Option<usize>;
+
+    /// An example as a reader would write it, e.g. `5 + 110 = 2 (mod 113)`.
+    fn write_example(&self, task: &Task, example: usize) -> String;
+}
+
+/// All examples of a task, in a fixed order (`modular`: first operand major, second minor).
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// The card's name, e.g. `mod_add_113`.
+    pub name: String,
+    /// One line for people.
+    pub title: String,
+    /// Where it comes from.
+    pub family: &'static dyn TaskFamily,
+    /// Different input tokens.
+    pub d_vocab: usize,
+    /// Classes of the loss: the width of `W_U`.
+    pub d_vocab_out: usize,
+    /// Positions.
+    pub n_ctx: usize,
+    /// Positions whose logits enter the loss, ascending.
+    pub loss_positions: Vec<usize>,
+    /// `[n_ctx]` lists, ascending: the tokens that can stand at each position.
+    pub possible_tokens: Vec<Vec<u32>>,
+    /// `[N, n_ctx]`, row-major.
+    pub tokens_bt: Vec<u32>,
+    /// `[N, loss_positions]`, row-major.
+    pub targets_bl: Vec<u32>,
+    /// The card's fraction of examples for training; a spec may choose another.
+    pub train_frac: f64,
+    /// Modulus and operation, for the measures that need them.
+    pub modular: Option<Modular>,
+}
+
+impl Task {
+    /// Reads the card `name`, or the file when it ends in `.toml`, makes the examples and replays the card's facts
+    /// and worked rows on them.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] for a name that is neither in the working folder nor in the binary; [`Error::Missing`]
+    /// for a path that is not there; [`Error::Spec`] with all faults of the card; [`Error::Io`].
+    pub fn load(name_or_path: &str) -> Result<Task> {
+        let card = Card::load(name_or_path)?;
+        let task = card.build()?;
+        let faults = card.replay(&task);
+        if faults.is_empty() {
+            Ok(task)
+        } else {
+            Err(card.fail(faults))
+        }
+    }
+
+    /// N: how many examples there are.
+    pub fn n_examples(&self) -> usize {
+        self.tokens_bt.len() / self.n_ctx
+    }
+
+    /// The tokens of one example, `[n_ctx]`.
+    pub fn tokens_t(&self, example: usize) -> &[u32] {
+        &self.tokens_bt[example * self.n_ctx..][..self.n_ctx]
+    }
+
+    /// The targets of one example, `[loss_positions]`.
+    pub fn targets_l(&self, example: usize) -> &[u32] {
+        let width = self.loss_positions.len();
+        &self.targets_bl[example * width..][..width]
+    }
+
+    /// The loss of a model that gives every class the same logit: ln `d_vocab_out`, nats.
+    pub fn chance_loss_nats(&self) -> f64 {
+        (self.d_vocab_out as f64).ln()
+    }
+}
+
+/// The tokens that occur at each position of `tokens_bt [N, n_ctx]`, ascending: `[n_ctx]` lists.
+fn possible_tokens(tokens_bt: &[u32], n_ctx: usize, d_vocab: usize) -> Vec<Vec<u32>> {
+    let mut seen_tv = vec![vec![false; d_vocab]; n_ctx];
+    for tokens_t in tokens_bt.chunks_exact(n_ctx) {
+        for (seen_v, &token) in seen_tv.iter_mut().zip(tokens_t) {
+            seen_v[token as usize] = true;
+        }
+    }
+    seen_tv
+        .iter()
+        .map(|seen_v| {
+            (0..)
+                .zip(seen_v)
+                .filter(|&(_, &seen)| seen)
+                .map(|(token, _)| token)
+                .collect()
+        })
+        .collect()
+}
+
+/// The family of a registry name.
+pub fn family(name: &str) -> Option<&'static dyn TaskFamily> {
+    FAMILIES.iter().copied().find(|family| family.name() == name)
+}
+
+/// The names of all cards, in the working folder and in the binary, ascending.
+pub fn list() -> Vec<String> {
+    list_in(Path::new(FOLDER))
+}
+
+fn list_in(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = CARDS.iter().map(|&(name, _)| name.to_owned()).collect();
+    // No such folder is the usual case: the binary's cards are then all there are.
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|e| e == "toml") {
+            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+        }
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Path and text of a card: a path as it is, a name in `folder` first and in the binary second.
+fn find(folder: &Path, name_or_path: &str) -> Result<(PathBuf, String)> {
+    let is_path = name_or_path.ends_with(".toml");
+    let path = if is_path {
+        PathBuf::from(name_or_path)
+    } else {
+        folder.join(format!("{name_or_path}.toml"))
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok((path, text)),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("read", &path)(e)),
+        Err(_) if is_path => {
+            let hint = "`phaselab list` shows the tasks that are known by name".into();
+            Err(Error::Missing {
+                what: "the task card".into(),
+                path,
+                hint,
+            })
+        }
+        Err(_) => match CARDS.iter().find(|(name, _)| *name == name_or_path) {
+            Some(&(_, text)) => Ok((path, text.to_owned())),
+            None => Err(Error::Unknown {
+                kind: "task",
+                name: name_or_path.into(),
+                known: list_in(folder),
+            }),
+        },
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const HEADINGS: [&str; 5] = [
+        "What it is",
+        "Reads",
+        "Unit and range",
+        "Value at a known point",
+        "Source",
+    ];
+
+    #[test]
+    fn every_card_loads_with_its_facts_and_worked_rows() {
+        assert!(CARDS.len() >= 13);
+        for &(name, text) in CARDS {
+            let card = Card::parse(Path::new(name), text).unwrap_or_else(|e| panic!("{name}: {:?}", e.cause()));
+            let task = card.build().unwrap();
+            assert_eq!(card.replay(&task), [], "{name}");
+            assert!(card.worked.len() >= 3, "{name} has too few worked rows");
+            assert!(
+                card.facts.examples.is_some() && card.facts.chance_loss_nats.is_some(),
+                "{name} states no facts"
+            );
+            assert_eq!(task.tokens_bt.len(), task.n_examples() * task.n_ctx, "{name}");
+            assert_eq!(
+                task.targets_bl.len(),
+                task.n_examples() * task.loss_positions.len(),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_binary_holds_the_folder() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER);
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        paths.sort();
+        assert_eq!(paths.len(), CARDS.len());
+        for (path, &(name, text)) in paths.iter().zip(CARDS) {
+            assert_eq!(
+                path.file_name().unwrap().to_str(),
+                Some(format!("{name}.toml").as_str())
+            );
+            assert_eq!(std::fs::read_to_string(path).unwrap(), text, "{name}");
+        }
+    }
+
+    #[test]
+    fn families_have_different_names_and_explain_themselves() {
+        for (i, one) in FAMILIES.iter().enumerate() {
+            assert!(
+                FAMILIES[..i].iter().all(|other| other.name() != one.name()),
+                "{} stands twice",
+                one.name()
+            );
+            assert!(
+                !one.summary().is_empty() && !one.summary().contains('\n'),
+                "{}",
+                one.name()
+            );
+            let text = one.explain();
+            let places: Vec<Option<usize>> = HEADINGS.iter().map(|h| text.find(&format!("{h}\n"))).collect();
+            assert!(
+                places.iter().all(Option::is_some) && places.is_sorted(),
+                "{}: {places:?}",
+                one.name()
+            );
+        }
+    }
+
+    #[test]
+    fn a_card_in_the_working_folder_wins_and_a_new_one_is_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("mod_add_113.toml", "title = \"mine\"\n");
+        write("new_one.toml", "");
+        write("notes.txt", "");
+        assert_eq!(find(folder.path(), "mod_add_113").unwrap().1, "title = \"mine\"\n");
+        assert!(find(folder.path(), "mod_add_97").unwrap().1.contains("p = 97"));
+        let names = list_in(folder.path());
+        assert_eq!(names.len(), CARDS.len() + 1);
+        assert!(names.is_sorted() && names.contains(&"new_one".to_owned()));
+    }
+
+    #[test]
+    fn a_wrong_name_gets_the_nearest_and_a_missing_file_its_path() {
+        let unknown = Task::load("mod_ad_113").unwrap_err();
+        assert_eq!(unknown.to_string(), "there is no task named `mod_ad_113`");
+        assert_eq!(unknown.hint().as_deref(), Some("did you mean `mod_add_113`?"));
+        let missing = Task::load("no/such/card.toml").unwrap_err();
+        assert_eq!(missing.to_string(), "the task card is missing: no/such/card.toml");
+    }
+}
