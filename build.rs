@@ -14,9 +14,7 @@ fn main() -> io::Result<()> {
 /// Writes `&[("stem", include_str!("path")), …]` of the TOML files in `folder` to `target`.
 fn embed(folder: &Path, target: &Path) -> io::Result<()> {
     println!("cargo::rerun-if-changed={}", folder.display());
-    let mut paths = fs::read_dir(folder)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<io::Result<Vec<_>>>()?;
+    let mut paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     paths.retain(|path| path.extension().is_some_and(|e| e == "toml"));
     paths.sort();
     let mut code = String::from("&[\n");

@@ -5,8 +5,12 @@ pub mod rng;
 pub mod spec;
 pub mod tensor;
 
-pub mod task;
 pub mod checkpoint;
-pub mod measure;
-pub mod transition;
+pub mod engine;
 pub mod figure;
+pub mod loss;
+pub mod measure;
+pub mod model;
+pub mod optim;
+pub mod task;
+pub mod transition;

@@ -51,12 +51,7 @@ impl Rng {
     }
 
     fn at_start(seed: u64, stream: u64) -> Rng {
-        Rng {
-            seed,
-            stream,
-            position: 0,
-            block: [0; 4],
-        }
+        Rng { seed, stream, position: 0, block: [0; 4] }
     }
 
     /// Words drawn so far: what a resume point stores.
@@ -195,9 +190,7 @@ fn unit_f64(bits: u64) -> f64 {
 
 /// FNV-1a, 64 bits.
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// SplitMix64's finalizer: a bijection of 64 bits in which each input bit moves half of the output bits.
@@ -230,14 +223,7 @@ mod tests {
         let words = |mut rng: Rng| -> [u32; 6] { std::array::from_fn(|_| rng.next_u32()) };
         assert_eq!(
             words(Rng::stream(0, "init")),
-            [
-                0x72bf_0efc,
-                0x7df8_0106,
-                0x4161_8513,
-                0x9b2e_696e,
-                0x2204_9717,
-                0xe642_1950
-            ]
+            [0x72bf_0efc, 0x7df8_0106, 0x4161_8513, 0x9b2e_696e, 0x2204_9717, 0xe642_1950]
         );
         assert_eq!(
             words(Rng::stream((1 << 63) + 12345, "split"))[..4],
@@ -249,18 +235,10 @@ mod tests {
         );
         assert_eq!(Rng::stream(1, "split").permutation(10), [5, 8, 7, 6, 1, 9, 3, 2, 0, 4]);
         let mut uniform = Rng::stream(1, "uniform");
-        assert_eq!(
-            [uniform.uniform_f64(), uniform.uniform_f64()],
-            [0.964_823_734_299_463_9, 0.937_535_766_659_522_2]
-        );
+        assert_eq!([uniform.uniform_f64(), uniform.uniform_f64()], [0.964_823_734_299_463_9, 0.937_535_766_659_522_2]);
         let mut normal = [0.0; 4];
         Rng::stream(1, "normal").fill_normal(&mut normal);
-        let by_python = [
-            -1.7087171086482398,
-            0.7051087904419002,
-            -0.29111635866644886,
-            1.0025425520556248,
-        ];
+        let by_python = [-1.7087171086482398, 0.7051087904419002, -0.29111635866644886, 1.0025425520556248];
         for (ours, pinned) in normal.into_iter().zip(by_python) {
             assert!((ours - pinned).abs() < 1e-14, "{ours} is not {pinned}");
         }
@@ -278,11 +256,7 @@ mod tests {
                 rng.fill_u32(&mut out);
                 assert_eq!(out, words[from..from + len], "{len} words from {from}");
                 assert_eq!(rng.position(), (from + len) as u64);
-                assert_eq!(
-                    rng.next_u32(),
-                    words[from + len],
-                    "the word after {len} words from {from}"
-                );
+                assert_eq!(rng.next_u32(), words[from + len], "the word after {len} words from {from}");
             }
         }
     }
@@ -309,14 +283,8 @@ mod tests {
         let found_variance = numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
         let mean_error = (variance / n).sqrt();
         let variance_error = ((fourth_moment - variance * variance) / n).sqrt();
-        assert!(
-            (found_mean - mean).abs() < 5.0 * mean_error,
-            "mean {found_mean}, not {mean}"
-        );
-        assert!(
-            (found_variance - variance).abs() < 5.0 * variance_error,
-            "variance {found_variance}, not {variance}"
-        );
+        assert!((found_mean - mean).abs() < 5.0 * mean_error, "mean {found_mean}, not {mean}");
+        assert!((found_variance - variance).abs() < 5.0 * variance_error, "variance {found_variance}, not {variance}");
     }
 
     #[test]
@@ -331,19 +299,13 @@ mod tests {
         rng.fill_normal(&mut normal);
         assert_moments(&normal, 0.0, 1.0, 3.0);
         let outside = normal.iter().filter(|x| x.abs() > 1.959_963_984_540_054).count() as f64;
-        assert!(
-            (outside - 2500.0).abs() < 5.0 * (50_001.0 * 0.05 * 0.95f64).sqrt(),
-            "{outside} beyond ±1.96"
-        );
+        assert!((outside - 2500.0).abs() < 5.0 * (50_001.0 * 0.05 * 0.95f64).sqrt(), "{outside} beyond ±1.96");
     }
 
     /// Σ (found − expected)² / expected over equally likely cells.
     fn chi_square(counts: &[u32]) -> f64 {
         let expected = counts.iter().sum::<u32>() as f64 / counts.len() as f64;
-        counts
-            .iter()
-            .map(|&c| (f64::from(c) - expected).powi(2) / expected)
-            .sum()
+        counts.iter().map(|&c| (f64::from(c) - expected).powi(2) / expected).sum()
     }
 
     #[test]
@@ -354,11 +316,7 @@ mod tests {
             counts[rng.below(97) as usize] += 1;
         }
         // 96 degrees of freedom: mean 96, deviation √192.
-        assert!(
-            (chi_square(&counts) - 96.0).abs() < 5.0 * 192f64.sqrt(),
-            "{}",
-            chi_square(&counts)
-        );
+        assert!((chi_square(&counts) - 96.0).abs() < 5.0 * 192f64.sqrt(), "{}", chi_square(&counts));
         assert_eq!(rng.below(1), 0);
     }
 
@@ -377,9 +335,7 @@ mod tests {
     #[test]
     fn rand_and_its_distributions_draw_from_it() {
         let mut rng = Rng::stream(0, "exponential");
-        let numbers: Vec<f64> = (0..50_000)
-            .map(|_| rand_distr::Exp::new(2.0).unwrap().sample(&mut rng))
-            .collect();
+        let numbers: Vec<f64> = (0..50_000).map(|_| rand_distr::Exp::new(2.0).unwrap().sample(&mut rng)).collect();
         assert_moments(&numbers, 0.5, 0.25, 9.0 / 16.0);
         let mut bytes = [0; 10];
         rng.seek(0);

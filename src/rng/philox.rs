@@ -42,12 +42,7 @@ pub fn fill(key: [u32; 2], stream: [u32; 2], first: u64, out: &mut [u32]) {
 #[inline(always)]
 fn counters(first: u64, stream: [u32; 2]) -> [[u32; LANES]; 4] {
     let low_i: [u64; LANES] = std::array::from_fn(|i| first.wrapping_add(i as u64));
-    [
-        low_i.map(|n| n as u32),
-        low_i.map(|n| (n >> 32) as u32),
-        [stream[0]; LANES],
-        [stream[1]; LANES],
-    ]
+    [low_i.map(|n| n as u32), low_i.map(|n| (n >> 32) as u32), [stream[0]; LANES], [stream[1]; LANES]]
 }
 
 /// Ten rounds over `L` counters at once, `[word, counter]` in and out.

@@ -134,7 +134,9 @@ fn remove(table: &mut toml::Table, key: &str) -> bool {
         if parts.peek().is_none() || !at.get(part).is_some_and(toml::Value::is_table) {
             return at.remove(part).is_some();
         }
-        let Some(next) = at.get_mut(part).and_then(toml::Value::as_table_mut) else { return false };
+        let Some(next) = at.get_mut(part).and_then(toml::Value::as_table_mut) else {
+            return false;
+        };
         at = next;
     }
     false

@@ -48,7 +48,10 @@ fn model(m: &ModelSpec, found: &mut Found) {
             match m.d_head {
                 Some(d_head) => found.check(d_head > 0, "model.d_head", || "must be at least 1".into()),
                 None => found.check(m.n_heads == 0 || m.d_model.is_multiple_of(m.n_heads), "model.n_heads", || {
-                    format!("{} heads do not divide d_model {}; set model.d_head, or another n_heads", m.n_heads, m.d_model)
+                    format!(
+                        "{} heads do not divide d_model {}; set model.d_head, or another n_heads",
+                        m.n_heads, m.d_model
+                    )
                 }),
             }
             found.check(m.n_heads * m.d_head() <= 1 << 16, "model.d_head", || {
@@ -63,7 +66,9 @@ fn model(m: &ModelSpec, found: &mut Found) {
 }
 
 fn optim(o: &OptimSpec, found: &mut Found) {
-    found.check(o.lr.is_finite() && o.lr >= 0.0, "optim.lr", || format!("{} is not a finite number of at least 0", o.lr));
+    found.check(o.lr.is_finite() && o.lr >= 0.0, "optim.lr", || {
+        format!("{} is not a finite number of at least 0", o.lr)
+    });
     found.check(o.weight_decay.is_finite() && o.weight_decay >= 0.0, "optim.weight_decay", || {
         format!("{} is not a finite number of at least 0", o.weight_decay)
     });
@@ -74,13 +79,17 @@ fn optim(o: &OptimSpec, found: &mut Found) {
     found.check((0.0..1.0).contains(&o.momentum), "optim.momentum", || {
         format!("{} must be at least 0 and below 1", o.momentum)
     });
-    found.check(o.clip_norm.is_none_or(|c| c > 0.0), "optim.clip_norm", || "must be above 0; leave it out for no clipping".into());
+    found.check(o.clip_norm.is_none_or(|c| c > 0.0), "optim.clip_norm", || {
+        "must be above 0; leave it out for no clipping".into()
+    });
 }
 
 fn train(t: &TrainSpec, steps: u64, found: &mut Found) {
     found.check(t.eval_every > 0, "train.eval_every", || "must be at least 1".into());
     found.check(t.resume_every > 0, "train.resume_every", || "must be at least 1".into());
-    found.check(t.batch_size != Some(0), "train.batch_size", || "must be at least 1; leave it out for all examples".into());
+    found.check(t.batch_size != Some(0), "train.batch_size", || {
+        "must be at least 1; leave it out for all examples".into()
+    });
     let Snapshots { every, powers_then_every, windows, list, .. } = &t.snapshots;
     found.check(*every != Some(0), "train.snapshots.every", || "must be at least 1".into());
     found.check(*powers_then_every != Some(0), "train.snapshots.powers_then_every", || "must be at least 1".into());

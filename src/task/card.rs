@@ -106,12 +106,7 @@ impl Card {
     pub fn parse(path: &Path, text: &str) -> Result<Card> {
         let card: Card = from_toml(Source { path, text, sets: &[] }, Card::faults)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Card {
-            name,
-            path: path.into(),
-            text: text.into(),
-            ..card
-        })
+        Ok(Card { name, path: path.into(), text: text.into(), ..card })
     }
 
     /// What the types cannot tell, with what the family says about its own part.
@@ -150,24 +145,11 @@ impl Card {
     /// All faults.
     pub fn params<T: DeserializeOwned>(&self, validate: impl Fn(&T) -> Vec<Fault>) -> Result<T, Vec<Fault>> {
         let text = toml::to_string(&self.params).expect("invariant: a table that was TOML can be written as TOML");
-        from_toml(
-            Source {
-                path: &self.path,
-                text: &text,
-                sets: &[],
-            },
-            validate,
-        )
-        .map_err(|e| match e {
+        from_toml(Source { path: &self.path, text: &text, sets: &[] }, validate).map_err(|e| match e {
             // The lines are those of the section alone; whoever knows the whole text finds the right ones by key.
-            Error::Spec { faults, .. } => faults
-                .into_iter()
-                .map(|f| Fault {
-                    line: None,
-                    key: format!("params.{}", f.key),
-                    ..f
-                })
-                .collect(),
+            Error::Spec { faults, .. } => {
+                faults.into_iter().map(|f| Fault { line: None, key: format!("params.{}", f.key), ..f }).collect()
+            }
             other => vec![fault("params", other.to_string())],
         })
     }
@@ -199,10 +181,7 @@ impl Card {
 
     /// The error of this card with these faults, in line order.
     pub fn fail(&self, faults: Vec<Fault>) -> Error {
-        Error::Spec {
-            path: self.path.clone(),
-            faults: self.locate(faults),
-        }
+        Error::Spec { path: self.path.clone(), faults: self.locate(faults) }
     }
 
     fn locate(&self, faults: Vec<Fault>) -> Vec<Fault> {
@@ -217,11 +196,7 @@ impl Facts {
     fn replay(&self, task: &Task) -> Vec<Fault> {
         let counts = [
             ("facts.examples", self.examples, task.n_examples()),
-            (
-                "facts.train_examples",
-                self.train_examples,
-                n_train(task.n_examples(), task.train_frac),
-            ),
+            ("facts.train_examples", self.train_examples, n_train(task.n_examples(), task.train_frac)),
             ("facts.d_vocab", self.d_vocab, task.d_vocab),
             ("facts.d_vocab_out", self.d_vocab_out, task.d_vocab_out),
             ("facts.n_ctx", self.n_ctx, task.n_ctx),
@@ -230,22 +205,13 @@ impl Facts {
             fault(key, format!("the card says {stated}, its examples give {found}"))
         };
         let wrong = counts.into_iter().filter_map(|(key, stated, found)| {
-            stated
-                .filter(|&stated| stated != found)
-                .map(|stated| differs(key, stated.to_string(), found.to_string()))
+            stated.filter(|&stated| stated != found).map(|stated| differs(key, stated.to_string(), found.to_string()))
         });
         let mut faults: Vec<Fault> = wrong.collect();
         let chance = task.chance_loss_nats();
         // Written so that a fact that is not a number counts as wrong.
-        if let Some(stated) = self
-            .chance_loss_nats
-            .filter(|stated| !((stated - chance).abs() <= NATS_TOLERANCE))
-        {
-            faults.push(differs(
-                "facts.chance_loss_nats",
-                stated.to_string(),
-                format!("{chance:.6}"),
-            ));
+        if let Some(stated) = self.chance_loss_nats.filter(|stated| !((stated - chance).abs() <= NATS_TOLERANCE)) {
+            faults.push(differs("facts.chance_loss_nats", stated.to_string(), format!("{chance:.6}")));
         }
         faults
     }
@@ -263,10 +229,7 @@ impl Worked {
             (Some(out), targets) => {
                 let found: Vec<String> = targets.iter().map(u32::to_string).collect();
                 let text = task.family.write_example(task, example);
-                Some(format!(
-                    "in = {operands:?}: the card says {out}, its examples give {} ({text})",
-                    found.join(", ")
-                ))
+                Some(format!("in = {operands:?}: the card says {out}, its examples give {} ({text})", found.join(", ")))
             }
             (None, _) => Some(format!("in = {operands:?} has no `out`")),
         }
@@ -275,11 +238,7 @@ impl Worked {
 
 /// A fault whose line is found by its key.
 pub(super) fn fault(key: impl Into<String>, message: impl Into<String>) -> Fault {
-    Fault {
-        line: None,
-        key: key.into(),
-        message: message.into(),
-    }
+    Fault { line: None, key: key.into(), message: message.into() }
 }
 
 #[cfg(test)]
@@ -333,10 +292,7 @@ out = 0
     fn a_good_card_has_no_faults() {
         assert_eq!(faults(&[]), [""; 0]);
         let card = Card::parse(Path::new("tasks/seven.toml"), GOOD).unwrap();
-        assert_eq!(
-            (card.name.as_str(), card.build().unwrap().name.as_str()),
-            ("seven", "seven")
-        );
+        assert_eq!((card.name.as_str(), card.build().unwrap().name.as_str()), ("seven", "seven"));
     }
 
     #[test]
@@ -350,82 +306,30 @@ out = 0
             ]
         );
         for (old, new, message) in [
-            (
-                "op = ",
-                "pp = 3\nop = ",
-                "line 5: params.pp: unknown key; did you mean `op`?",
-            ),
+            ("op = ", "pp = 3\nop = ", "line 5: params.pp: unknown key; did you mean `op`?"),
             (
                 "\"modular\"",
                 "\"modluar\"",
                 "line 2: family: there is no task family `modluar`; did you mean `modular`?",
             ),
-            (
-                "\"modular\"",
-                "\"groups\"",
-                "line 2: family: there is no task family `groups`; known: modular",
-            ),
-            (
-                "x+y\"\n",
-                "x^y\"\n",
-                "line 5: params.op: there is no operation `x^y`; known: x+y, x-y, x*y, x/y",
-            ),
-            (
-                "p = 7",
-                "p = 1",
-                "line 6: params.p: 1 is out of range; it must be 2 to 1024",
-            ),
-            (
-                "p = 7",
-                "p = 2000",
-                "line 6: params.p: 2000 is out of range; it must be 2 to 1024",
-            ),
+            ("\"modular\"", "\"groups\"", "line 2: family: there is no task family `groups`; known: modular"),
+            ("x+y\"\n", "x^y\"\n", "line 5: params.op: there is no operation `x^y`; known: x+y, x-y, x*y, x/y"),
+            ("p = 7", "p = 1", "line 6: params.p: 1 is out of range; it must be 2 to 1024"),
+            ("p = 7", "p = 2000", "line 6: params.p: 2000 is out of range; it must be 2 to 1024"),
             ("p = 7\n", "", "line 4: params.p: missing; the modulus, 2 to 1024"),
-            (
-                "p = 7",
-                "p = -7",
-                "line 6: params.p: invalid value: integer `-7`, expected u32",
-            ),
-            (
-                "a b =",
-                "a + b =",
-                "line 9: layout.tokens: there is no layout `a + b =`; known: a b =",
-            ),
-            (
-                "0.5",
-                "0",
-                "line 12: split.train_frac: 0 is outside its range; it must be above 0 and at most 1",
-            ),
-            (
-                "[5, 4]",
-                "[5, 7]",
-                "line 19: worked[0]: the task has no example with in = [5, 7]",
-            ),
-            (
-                "[5, 4]",
-                "[5]",
-                "line 19: worked[0]: the task has no example with in = [5]",
-            ),
+            ("p = 7", "p = -7", "line 6: params.p: invalid value: integer `-7`, expected u32"),
+            ("a b =", "a + b =", "line 9: layout.tokens: there is no layout `a + b =`; known: a b ="),
+            ("0.5", "0", "line 12: split.train_frac: 0 is outside its range; it must be above 0 and at most 1"),
+            ("[5, 4]", "[5, 7]", "line 19: worked[0]: the task has no example with in = [5, 7]"),
+            ("[5, 4]", "[5]", "line 19: worked[0]: the task has no example with in = [5]"),
             (
                 "out = 0",
                 "out = 3",
                 "line 23: worked[1]: in = [0, 0]: the card says 3, its examples give 0 (0 + 0 = 0 (mod 7))",
             ),
-            (
-                "49",
-                "50",
-                "line 15: facts.examples: the card says 50, its examples give 49",
-            ),
-            (
-                "1.946",
-                "1.95",
-                "line 17: facts.chance_loss_nats: the card says 1.95, its examples give 1.945910",
-            ),
-            (
-                "1.946",
-                "nan",
-                "line 17: facts.chance_loss_nats: the card says NaN, its examples give 1.945910",
-            ),
+            ("49", "50", "line 15: facts.examples: the card says 50, its examples give 49"),
+            ("1.946", "1.95", "line 17: facts.chance_loss_nats: the card says 1.95, its examples give 1.945910"),
+            ("1.946", "nan", "line 17: facts.chance_loss_nats: the card says NaN, its examples give 1.945910"),
         ] {
             assert_eq!(faults(&[(old, new)]), [message], "{old} -> {new}");
         }
@@ -444,12 +348,7 @@ out = 0
     #[test]
     fn all_faults_of_one_stage_are_listed_in_line_order() {
         assert_eq!(
-            faults(&[
-                ("title", "titel"),
-                ("p = 7", "p = 0"),
-                ("0.5", "1.5"),
-                ("\"x+y", "\"xy")
-            ]),
+            faults(&[("title", "titel"), ("p = 7", "p = 0"), ("0.5", "1.5"), ("\"x+y", "\"xy")]),
             [
                 "line 1: titel: unknown key; did you mean `title`?",
                 "line 5: params.op: there is no operation `xy`; known: x+y, x-y, x*y, x/y",

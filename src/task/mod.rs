@@ -96,11 +96,7 @@ impl Task {
         let card = Card::load(name_or_path)?;
         let task = card.build()?;
         let faults = card.replay(&task);
-        if faults.is_empty() {
-            Ok(task)
-        } else {
-            Err(card.fail(faults))
-        }
+        if faults.is_empty() { Ok(task) } else { Err(card.fail(faults)) }
     }
 
     /// N: how many examples there are.
@@ -135,13 +131,7 @@ fn possible_tokens(tokens_bt: &[u32], n_ctx: usize, d_vocab: usize) -> Vec<Vec<u
     }
     seen_tv
         .iter()
-        .map(|seen_v| {
-            (0..)
-                .zip(seen_v)
-                .filter(|&(_, &seen)| seen)
-                .map(|(token, _)| token)
-                .collect()
-        })
+        .map(|seen_v| (0..).zip(seen_v).filter(|&(_, &seen)| seen).map(|(token, _)| token).collect())
         .collect()
 }
 
@@ -172,29 +162,17 @@ fn list_in(folder: &Path) -> Vec<String> {
 /// Path and text of a card: a path as it is, a name in `folder` first and in the binary second.
 fn find(folder: &Path, name_or_path: &str) -> Result<(PathBuf, String)> {
     let is_path = name_or_path.ends_with(".toml");
-    let path = if is_path {
-        PathBuf::from(name_or_path)
-    } else {
-        folder.join(format!("{name_or_path}.toml"))
-    };
+    let path = if is_path { PathBuf::from(name_or_path) } else { folder.join(format!("{name_or_path}.toml")) };
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok((path, text)),
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("read", &path)(e)),
         Err(_) if is_path => {
             let hint = "`phaselab list` shows the tasks that are known by name".into();
-            Err(Error::Missing {
-                what: "the task card".into(),
-                path,
-                hint,
-            })
+            Err(Error::Missing { what: "the task card".into(), path, hint })
         }
         Err(_) => match CARDS.iter().find(|(name, _)| *name == name_or_path) {
             Some(&(_, text)) => Ok((path, text.to_owned())),
-            None => Err(Error::Unknown {
-                kind: "task",
-                name: name_or_path.into(),
-                known: list_in(folder),
-            }),
+            None => Err(Error::Unknown { kind: "task", name: name_or_path.into(), known: list_in(folder) }),
         },
     }
 }
@@ -204,13 +182,7 @@ fn find(folder: &Path, name_or_path: &str) -> Result<(PathBuf, String)> {
 mod tests {
     use super::*;
 
-    const HEADINGS: [&str; 5] = [
-        "What it is",
-        "Reads",
-        "Unit and range",
-        "Value at a known point",
-        "Source",
-    ];
+    const HEADINGS: [&str; 5] = ["What it is", "Reads", "Unit and range", "Value at a known point", "Source"];
 
     #[test]
     fn every_card_loads_with_its_facts_and_worked_rows() {
@@ -220,33 +192,20 @@ mod tests {
             let task = card.build().unwrap();
             assert_eq!(card.replay(&task), [], "{name}");
             assert!(card.worked.len() >= 3, "{name} has too few worked rows");
-            assert!(
-                card.facts.examples.is_some() && card.facts.chance_loss_nats.is_some(),
-                "{name} states no facts"
-            );
+            assert!(card.facts.examples.is_some() && card.facts.chance_loss_nats.is_some(), "{name} states no facts");
             assert_eq!(task.tokens_bt.len(), task.n_examples() * task.n_ctx, "{name}");
-            assert_eq!(
-                task.targets_bl.len(),
-                task.n_examples() * task.loss_positions.len(),
-                "{name}"
-            );
+            assert_eq!(task.targets_bl.len(), task.n_examples() * task.loss_positions.len(), "{name}");
         }
     }
 
     #[test]
     fn the_binary_holds_the_folder() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER);
-        let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         paths.sort();
         assert_eq!(paths.len(), CARDS.len());
         for (path, &(name, text)) in paths.iter().zip(CARDS) {
-            assert_eq!(
-                path.file_name().unwrap().to_str(),
-                Some(format!("{name}.toml").as_str())
-            );
+            assert_eq!(path.file_name().unwrap().to_str(), Some(format!("{name}.toml").as_str()));
             assert_eq!(std::fs::read_to_string(path).unwrap(), text, "{name}");
         }
     }
@@ -254,23 +213,11 @@ mod tests {
     #[test]
     fn families_have_different_names_and_explain_themselves() {
         for (i, one) in FAMILIES.iter().enumerate() {
-            assert!(
-                FAMILIES[..i].iter().all(|other| other.name() != one.name()),
-                "{} stands twice",
-                one.name()
-            );
-            assert!(
-                !one.summary().is_empty() && !one.summary().contains('\n'),
-                "{}",
-                one.name()
-            );
+            assert!(FAMILIES[..i].iter().all(|other| other.name() != one.name()), "{} stands twice", one.name());
+            assert!(!one.summary().is_empty() && !one.summary().contains('\n'), "{}", one.name());
             let text = one.explain();
             let places: Vec<Option<usize>> = HEADINGS.iter().map(|h| text.find(&format!("{h}\n"))).collect();
-            assert!(
-                places.iter().all(Option::is_some) && places.is_sorted(),
-                "{}: {places:?}",
-                one.name()
-            );
+            assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{}: {places:?}", one.name());
         }
     }
 

@@ -103,10 +103,7 @@ impl Params {
         match &self.op {
             None => faults.push(fault("op", format!("missing; known: {}", op_names()))),
             Some(name) if op == Some(None) => {
-                faults.push(fault(
-                    "op",
-                    format!("there is no operation `{name}`; known: {}", op_names()),
-                ));
+                faults.push(fault("op", format!("there is no operation `{name}`; known: {}", op_names())));
             }
             Some(_) => {}
         }
@@ -138,27 +135,18 @@ fn read(card: &Card) -> Result<(Modular, Layout), Vec<Fault>> {
     let modular = card.params(Params::faults).and_then(|params: Params| {
         let op = params.op.as_deref().and_then(Op::from_name);
         let pair = op.zip(params.p);
-        pair.map(|(op, p)| Modular { p, op })
-            .ok_or_else(|| vec![fault("params", "op and p are missing")])
+        pair.map(|(op, p)| Modular { p, op }).ok_or_else(|| vec![fault("params", "op and p are missing")])
     });
-    let layout = Layout::ALL
-        .iter()
-        .copied()
-        .find(|layout| layout.name() == card.layout.tokens)
-        .ok_or_else(|| {
-            let known = Layout::ALL
-                .iter()
-                .map(|layout| layout.name())
-                .collect::<Vec<_>>()
-                .join(", ");
-            vec![fault(
-                "layout.tokens",
-                match card.layout.tokens.as_str() {
-                    "" => format!("missing; known: {known}"),
-                    other => format!("there is no layout `{other}`; known: {known}"),
-                },
-            )]
-        });
+    let layout = Layout::ALL.iter().copied().find(|layout| layout.name() == card.layout.tokens).ok_or_else(|| {
+        let known = Layout::ALL.iter().map(|layout| layout.name()).collect::<Vec<_>>().join(", ");
+        vec![fault(
+            "layout.tokens",
+            match card.layout.tokens.as_str() {
+                "" => format!("missing; known: {known}"),
+                other => format!("there is no layout `{other}`; known: {known}"),
+            },
+        )]
+    });
     match (modular, layout) {
         (Ok(modular), Ok(layout)) => Ok((modular, layout)),
         (modular, layout) => Err([modular.err(), layout.err()].into_iter().flatten().flatten().collect()),
@@ -236,10 +224,7 @@ mod tests {
             "title = \"t\"\nfamily = \"modular\"\nparams = {{ op = \"{op}\", p = {p} }}\n\
              layout = {{ tokens = \"a b =\" }}\nsplit = {{ train_frac = 0.5 }}\n"
         );
-        Card::parse(std::path::Path::new("t.toml"), &text)
-            .unwrap()
-            .build()
-            .unwrap()
+        Card::parse(std::path::Path::new("t.toml"), &text).unwrap().build().unwrap()
     }
 
     #[test]

@@ -85,10 +85,7 @@ fn inverse(b: u32, p: u32) -> u32 {
 
 /// The smallest factor of `n` above 1, for `n` ≥ 2; `n` itself exactly when it is a prime.
 pub fn smallest_factor(n: u32) -> u32 {
-    (2..)
-        .take_while(|d| d * d <= n)
-        .find(|&d| n.is_multiple_of(d))
-        .unwrap_or(n)
+    (2..).take_while(|d| d * d <= n).find(|&d| n.is_multiple_of(d)).unwrap_or(n)
 }
 
 #[cfg(test)]
@@ -110,11 +107,7 @@ mod tests {
             let search = |holds: &dyn Fn(u32) -> bool| (0..p).find(|&c| holds(c));
             for (a, b) in (0..p).flat_map(|a| (0..p).map(move |b| (a, b))) {
                 assert_eq!(Op::Add.apply(a, b, p), count_on(a, b, p), "{a} + {b} mod {p}");
-                assert_eq!(
-                    Some(Op::Sub.apply(a, b, p)),
-                    search(&|c| count_on(c, b, p) == a),
-                    "{a} - {b} mod {p}"
-                );
+                assert_eq!(Some(Op::Sub.apply(a, b, p)), search(&|c| count_on(c, b, p) == a), "{a} - {b} mod {p}");
                 assert_eq!(Op::Mul.apply(a, b, p), multiply_by_adding(a, b, p), "{a} * {b} mod {p}");
                 if smallest_factor(p) == p && b > 0 {
                     let quotient = search(&|c| multiply_by_adding(c, b, p) == a);

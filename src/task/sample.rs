@@ -46,13 +46,8 @@ mod tests {
         let lines = sample(&task, 50, 1);
         assert_eq!(lines.len(), 50);
         for (i, line) in lines.iter().enumerate() {
-            let numbers: Vec<i64> = line
-                .split(|c: char| !c.is_ascii_digit())
-                .filter_map(|s| s.parse().ok())
-                .collect();
-            let [a, b, c, p, a_token, b_token, equals, target] = numbers[..] else {
-                panic!("{line}")
-            };
+            let numbers: Vec<i64> = line.split(|c: char| !c.is_ascii_digit()).filter_map(|s| s.parse().ok()).collect();
+            let [a, b, c, p, a_token, b_token, equals, target] = numbers[..] else { panic!("{line}") };
             assert_eq!([a, b, c, p, equals], [a_token, b_token, target, 113, 113], "{line}");
             assert_eq!((a - b - c).rem_euclid(113), 0, "{line}");
             assert!(!lines[..i].contains(line), "{line} stands twice");

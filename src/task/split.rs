@@ -28,19 +28,13 @@ pub fn n_train(n: usize, train_frac: f64) -> usize {
 /// # Errors
 /// [`Error::Value`] for a fraction outside (0, 1], or one that leaves no example for training.
 pub fn split(n: usize, train_frac: f64, seed: u64) -> Result<Split> {
-    let wrong = |expected: String| Error::Value {
-        what: "train_frac".into(),
-        got: train_frac.to_string(),
-        expected,
-    };
+    let wrong = |expected: String| Error::Value { what: "train_frac".into(), got: train_frac.to_string(), expected };
     if !(train_frac > 0.0 && train_frac <= 1.0) {
         return Err(wrong("above 0 and at most 1".into()));
     }
     let n_train = n_train(n, train_frac);
     if n_train == 0 {
-        return Err(wrong(format!(
-            "at least 1/{n}: the training split of {n} examples is empty"
-        )));
+        return Err(wrong(format!("at least 1/{n}: the training split of {n} examples is empty")));
     }
     let mut train = Rng::stream(seed, "split").permutation(n);
     let mut test = train.split_off(n_train);
@@ -96,10 +90,7 @@ mod tests {
             (0.0, "train_frac is 0; it must be above 0 and at most 1"),
             (1.5, "train_frac is 1.5; it must be above 0 and at most 1"),
             (f64::NAN, "train_frac is NaN; it must be above 0 and at most 1"),
-            (
-                0.05,
-                "train_frac is 0.05; it must be at least 1/10: the training split of 10 examples is empty",
-            ),
+            (0.05, "train_frac is 0.05; it must be at least 1/10: the training split of 10 examples is empty"),
         ] {
             assert_eq!(split(10, frac, 0).unwrap_err().to_string(), words);
         }

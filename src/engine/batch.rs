@@ -1,0 +1,173 @@
+//! Examples as a step reads them: inputs, targets, weights, and the pair table's row of every token.
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+
+/// What enters a network.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Inputs {
+    /// Tokens `[B, n_ctx]`.
+    Ids(Vec<u32>),
+    /// Real numbers `[B, n_ctx, width]`.
+    Reals {
+        /// The numbers.
+        x_btn: Vec<f64>,
+        /// Numbers a position.
+        width: usize,
+    },
+}
+
+/// What the loss compares with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Targets {
+    /// Classes `[B, L]`, L the loss positions.
+    Classes(Vec<u32>),
+    /// Real numbers `[B, L, width]`.
+    Reals {
+        /// The numbers.
+        y_bln: Vec<f64>,
+        /// Numbers a position.
+        width: usize,
+    },
+}
+
+/// Examples for one step of one replica; replicas may share one batch or have one each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// Positions an example.
+    pub n_ctx: usize,
+    /// Inputs.
+    pub x: Inputs,
+    /// Targets.
+    pub targets: Targets,
+    /// Weight of each (example, loss position) `[B, L]`; 1 for all when unset. The loss is the weighted mean.
+    pub weights: Option<Vec<f64>>,
+    /// Row of the plan's pair table at each position `[B, n_ctx]`; empty for plans without a table.
+    pub(crate) pairs: Vec<u32>,
+}
+
+/// A borrowed [`Batch`].
+pub struct BatchView<'a> {
+    pub(crate) n_ctx: usize,
+    pub(crate) examples: usize,
+    pub(crate) x: &'a Inputs,
+    pub(crate) targets: &'a Targets,
+    pub(crate) weights: Option<&'a [f64]>,
+    pub(crate) pairs: &'a [u32],
+    /// Sum of the weights.
+    pub(crate) weight_sum: f64,
+}
+
+impl Batch {
+    /// Tokens and classes: `tokens_bt [B, n_ctx]`, `targets_bl [B, L]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the lengths do not go together.
+    pub fn classes(n_ctx: usize, tokens_bt: Vec<u32>, targets_bl: Vec<u32>) -> Result<Batch> {
+        let examples = tokens_bt.len() / n_ctx.max(1);
+        if tokens_bt.len() != examples * n_ctx || examples == 0 || !targets_bl.len().is_multiple_of(examples) {
+            return Err(Error::Shape {
+                op: "batch".into(),
+                expected: format!("tokens [B, {n_ctx}] and targets [B, L] with B ≥ 1"),
+                got: format!("{} tokens and {} targets", tokens_bt.len(), targets_bl.len()),
+            });
+        }
+        Ok(Batch {
+            n_ctx,
+            x: Inputs::Ids(tokens_bt),
+            targets: Targets::Classes(targets_bl),
+            weights: None,
+            pairs: vec![],
+        })
+    }
+
+    /// Real inputs `[B, n_ctx, width]` and real targets `[B, L, width]`.
+    pub fn reals(n_ctx: usize, x: (Vec<f64>, usize), y: (Vec<f64>, usize)) -> Batch {
+        Batch {
+            n_ctx,
+            x: Inputs::Reals { x_btn: x.0, width: x.1 },
+            targets: Targets::Reals { y_bln: y.0, width: y.1 },
+            weights: None,
+            pairs: vec![],
+        }
+    }
+
+    /// Number of examples.
+    pub fn examples(&self) -> usize {
+        match &self.x {
+            Inputs::Ids(ids) => ids.len() / self.n_ctx,
+            Inputs::Reals { x_btn, width } => x_btn.len() / (self.n_ctx * width),
+        }
+    }
+
+    /// The tokens; none for real inputs.
+    pub fn tokens(&self) -> &[u32] {
+        match &self.x {
+            Inputs::Ids(ids) => ids,
+            Inputs::Reals { .. } => &[],
+        }
+    }
+
+    /// Replaces the examples by rows `indices` of a larger set, without allocating.
+    pub fn gather(&mut self, all_bt: &[u32], all_targets_bl: &[u32], indices: &[u32]) {
+        let (Inputs::Ids(tokens), Targets::Classes(targets)) = (&mut self.x, &mut self.targets) else {
+            unreachable!("invariant: only batches of classes are gathered")
+        };
+        let losses = all_targets_bl.len() / (all_bt.len() / self.n_ctx);
+        tokens.clear();
+        targets.clear();
+        for &i in indices {
+            let i = i as usize;
+            tokens.extend_from_slice(&all_bt[i * self.n_ctx..(i + 1) * self.n_ctx]);
+            targets.extend_from_slice(&all_targets_bl[i * losses..(i + 1) * losses]);
+        }
+    }
+
+    /// Looks every token up in a pair table: `row_of[position · d_vocab + token]`.
+    pub(crate) fn look_up(&mut self, row_of: &[u32], d_vocab: usize) {
+        let Inputs::Ids(tokens) = &self.x else { return };
+        self.pairs.clear();
+        self.pairs.extend(tokens.iter().enumerate().map(|(i, &t)| row_of[(i % self.n_ctx) * d_vocab + t as usize]));
+    }
+
+    pub(crate) fn view(&self) -> BatchView<'_> {
+        let weight_sum = match (&self.weights, &self.targets) {
+            (Some(w), _) => w.iter().sum(),
+            (None, Targets::Classes(t)) => t.len() as f64,
+            (None, Targets::Reals { y_bln, width }) => (y_bln.len() / width) as f64,
+        };
+        BatchView {
+            n_ctx: self.n_ctx,
+            examples: self.examples(),
+            x: &self.x,
+            targets: &self.targets,
+            weights: self.weights.as_deref(),
+            pairs: &self.pairs,
+            weight_sum,
+        }
+    }
+}
+
+impl BatchView<'_> {
+    /// No examples.
+    pub(crate) fn empty(n_ctx: usize) -> BatchView<'static> {
+        static EMPTY: (Inputs, Targets) = (Inputs::Ids(vec![]), Targets::Classes(vec![]));
+        BatchView { n_ctx, examples: 0, x: &EMPTY.0, targets: &EMPTY.1, weights: None, pairs: &[], weight_sum: 0.0 }
+    }
+
+    /// Token at `position` of `example`.
+    #[inline(always)]
+    pub fn token(&self, example: usize, position: usize) -> usize {
+        match self.x {
+            Inputs::Ids(ids) => ids[example * self.n_ctx + position] as usize,
+            Inputs::Reals { .. } => unreachable!("invariant: graphs that embed tokens get tokens"),
+        }
+    }
+
+    /// Weights of the rows of `tile`, `per_example` loss positions each.
+    #[inline(always)]
+    pub fn weights_of(&self, tile: Range<usize>, per_example: usize) -> Option<&[f64]> {
+        self.weights.map(|w| &w[tile.start * per_example..tile.end * per_example])
+    }
+}

@@ -1,0 +1,96 @@
+//! Activations, number by number: ReLU `max(x, 0)` (derivative 0 at 0) and GELU `x Φ(x)` with erf, as PyTorch's default.
+//!
+//! Shapes: x, y `[rows, width]`. Backward: `dx = dy · f'(x)`; GELU' = Φ(x) + x φ(x).
+
+use crate::engine::ctx::Ctx;
+use crate::engine::op::{Kernel, Op, Tile, ValueId, wiring};
+use crate::engine::real::Real;
+use crate::engine::simd::dispatch;
+use crate::spec::Act;
+
+#[derive(Debug)]
+pub(crate) struct Activation {
+    pub(crate) x: ValueId,
+    pub(crate) y: ValueId,
+    pub(crate) act: Act,
+}
+
+impl Op for Activation {
+    wiring!(inputs: x; output: y);
+}
+
+/// (f(x), f'(x)).
+#[inline(always)]
+fn gelu<T: Real>(x: T) -> (T, T) {
+    let half = T::from_f64(0.5);
+    let cdf = half.mul_add((x * T::from_f64(std::f64::consts::FRAC_1_SQRT_2)).erf(), half);
+    let pdf = T::from_f64(0.398_942_280_401_432_7) * (-half * x * x).exp();
+    (x * cdf, x.mul_add(pdf, cdf))
+}
+
+#[inline(always)]
+fn relu<T: Real>(x: T) -> (T, T) {
+    // In this form a NaN stays one.
+    let y = if x < T::ZERO { T::ZERO } else { x };
+    (y, if x > T::ZERO { T::ONE } else { T::ZERO })
+}
+
+#[inline(always)]
+fn forward<T: Real>(y: &mut [T], x: &[T], f: impl Fn(T) -> (T, T)) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = f(x).0;
+    }
+}
+
+#[inline(always)]
+fn backward<T: Real>(dx: &mut [T], dy: &[T], x: &[T], adding: bool, f: impl Fn(T) -> (T, T)) {
+    for ((dx, &dy), &x) in dx.iter_mut().zip(dy).zip(x) {
+        let through = dy * f(x).1;
+        *dx = if adding { *dx + through } else { through };
+    }
+}
+
+impl<T: Real> Kernel<T> for Activation {
+    fn forward(&self, c: &Ctx<'_, T>, tile: Tile) {
+        let (x, y) = (c.value(self.x, &tile), c.value_mut(self.y, &tile));
+        match self.act {
+            Act::Relu => dispatch(|| forward(y, x, relu)),
+            Act::Gelu => dispatch(|| forward(y, x, gelu)),
+        }
+    }
+
+    fn backward(&self, c: &Ctx<'_, T>, tile: Tile) {
+        let (x, dy) = (c.value(self.x, &tile), c.grad(self.y, &tile));
+        let Some((dx, adding)) = c.input_grad(0, &tile) else {
+            return;
+        };
+        match self.act {
+            Act::Relu => dispatch(|| backward(dx, dy, x, adding, relu)),
+            Act::Gelu => dispatch(|| backward(dx, dy, x, adding, gelu)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::check::OpCheck;
+
+    #[test]
+    fn gradients_agree_with_finite_differences() {
+        for act in [Act::Relu, Act::Gelu] {
+            let mut check = OpCheck::new(4, 2);
+            let x = check.input(&[37]);
+            let y = check.value(&[37]);
+            check.assert_gradients(Activation { x, y, act }, y);
+        }
+    }
+
+    #[test]
+    fn known_points() {
+        assert_eq!(relu(0.0f64), (0.0, 0.0));
+        assert!((gelu(1.0f64).0 - 0.841_344_746_068_542_9).abs() < 1e-15);
+        assert!((gelu(-2.0f64).0 + 0.045_500_263_896_358_42).abs() < 1e-15);
+        assert_eq!(gelu(0.0f64), (0.0, 0.5));
+    }
+}

@@ -1,0 +1,97 @@
+//! Picks rows: from a pair table, or from a value with more positions. `y[b, i] = x[row(b, position_i)]`.
+//!
+//! Shapes: x `[table rows or B · more positions, width]`, y `[B · positions, width]`.
+//! Backward: `dx[row] += dy`; for a table the sums cross examples and have owners (blocks of columns).
+
+use crate::engine::ctx::Ctx;
+use crate::engine::op::{Kernel, Op, Space, Tile, Value, ValueId, wiring};
+use crate::engine::real::Real;
+use crate::engine::simd::{add, dispatch};
+
+use super::{column_blocks, columns};
+
+#[derive(Debug)]
+pub(crate) struct Select {
+    x: ValueId,
+    y: ValueId,
+    /// For a batch-space source: its row, within an example, of each output position.
+    rows: Vec<usize>,
+}
+
+impl Select {
+    pub(crate) fn new(x: ValueId, y: ValueId) -> Select {
+        Select { x, y, rows: vec![] }
+    }
+}
+
+impl Op for Select {
+    wiring!(inputs: x; output: y);
+    fn row_wise(&self) -> bool {
+        false
+    }
+    fn settle(&mut self, values: &[Value]) {
+        if let (Space::Batch(from), Space::Batch(to)) = (&values[self.x].space, &values[self.y].space) {
+            let find = |t| from.iter().position(|f| f == t).expect("invariant: a selection is part of its source");
+            self.rows = to.iter().map(find).collect();
+        }
+    }
+}
+
+impl<T: Real> Kernel<T> for Select {
+    fn forward(&self, c: &Ctx<'_, T>, tile: Tile) {
+        let (y, width, positions) = (c.value_mut(self.y, &tile), c.width(self.y), c.positions(self.y));
+        if c.is_table(self.x) {
+            let x = c.table(self.x);
+            let rows = tile.flat_map(|b| positions.iter().map(move |&t| c.pair(b, t)));
+            for (y, row) in y.chunks_exact_mut(width).zip(rows) {
+                y.copy_from_slice(&x[row * width..(row + 1) * width]);
+            }
+        } else {
+            let (x, per_example) = (c.value(self.x, &tile), c.positions(self.x).len());
+            for (b, y) in y.chunks_exact_mut(width * positions.len()).enumerate() {
+                for (y, row) in y.chunks_exact_mut(width).zip(&self.rows) {
+                    let at = (b * per_example + row) * width;
+                    y.copy_from_slice(&x[at..at + width]);
+                }
+            }
+        }
+    }
+
+    fn backward(&self, c: &Ctx<'_, T>, tile: Tile) {
+        if c.is_table(self.x) {
+            return;
+        }
+        let Some((dx, adding)) = c.input_grad(0, &tile) else {
+            return;
+        };
+        if !adding {
+            dx.fill(T::ZERO);
+        }
+        let (dy, width) = (c.grad(self.y, &tile), c.width(self.y));
+        let per_example = c.positions(self.x).len();
+        dispatch(|| {
+            for (b, dy) in dy.chunks_exact(width * self.rows.len()).enumerate() {
+                for (dy, row) in dy.chunks_exact(width).zip(&self.rows) {
+                    let at = (b * per_example + row) * width;
+                    add(&mut dx[at..at + width], dy);
+                }
+            }
+        });
+    }
+
+    fn owners(&self, c: &Ctx<'_, T>) -> usize {
+        if c.is_table(self.x) && c.wants_grad(0) { column_blocks(c.width(self.y)) } else { 0 }
+    }
+
+    fn reduce(&self, c: &Ctx<'_, T>, tile: Tile, owner: usize) {
+        let (width, positions) = (c.width(self.y), c.positions(self.y));
+        let cols = columns(owner, width);
+        let dy = c.grad(self.y, &tile);
+        let rows = tile.flat_map(|b| positions.iter().map(move |&t| c.pair(b, t)));
+        dispatch(|| {
+            for (dy, row) in dy.chunks_exact(width).zip(rows) {
+                add(c.table_grad(self.x, row, cols.clone()), &dy[cols.clone()]);
+            }
+        });
+    }
+}

@@ -1,0 +1,28 @@
+//! Plan -> numbers: ops over named, preallocated buffers, for many replicas at once.
+//!
+//! [`graph`] is what a model writes, [`plan`] what becomes of it, [`cpu`] the ops, [`runner`] the workers. See the module docs
+//! of [`plan`] for the savings and of [`runner`] for why results do not depend on threads.
+
+pub mod batch;
+pub(crate) mod cpu;
+pub(crate) mod ctx;
+pub mod edit;
+pub mod graph;
+pub mod op;
+pub mod params;
+pub mod plan;
+pub mod real;
+pub mod runner;
+pub mod simd;
+
+#[cfg(test)]
+pub(crate) mod check;
+
+pub use batch::{Batch, Inputs, Targets};
+pub use ctx::Ctx;
+pub use edit::{Change, Edit, Hook};
+pub use graph::Graph;
+pub use params::{Layout, ParamInfo, ParamLayout, Params};
+pub use plan::{BatchShape, Plan, Savings};
+pub use real::Real;
+pub use runner::{Runner, State, StepOutcome, Workers};

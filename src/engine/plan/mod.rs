@@ -1,0 +1,254 @@
+//! A graph -> an executable plan: rewrites, then buffers, once, before the first step.
+//!
+//! Rewrites are found by liveness from what the caller asks for (loss positions, wants, edits), never by model:
+//! - [`rewrite::needed_positions`]: values are computed only at positions that reach the loss or a want.
+//! - [`rewrite::pair_tables`]: values that depend on (token, position) alone are computed once for each pair that the
+//!   task can show, when those are fewer than the batch's rows.
+//! - [`rewrite::fuse_sums`]: a sum with a fresh matrix product becomes part of the product.
+//!
+//! A want or an edit at a value switches off what would drop it.
+
+mod edits;
+mod place;
+mod rewrite;
+
+use std::sync::Arc;
+
+use super::edit::{Edit, Hook};
+use super::graph::Graph;
+use super::op::{Op, Space, Value, ValueId};
+use super::params::ParamLayout;
+use crate::error::{Error, Result};
+use crate::loss::LossTerm;
+
+pub(crate) use edits::ParamEdit;
+pub(crate) use place::{Place, Site, SlotLayout};
+
+/// Rows that a tile has at most: no matrix product adds more terms of a gradient in one call.
+pub const MAX_TILE_ROWS: usize = 512;
+/// Rows that a tile aims for: its activations fit a core's cache.
+const AIM_TILE_ROWS: usize = 256;
+
+/// Sizes of a batch, and what the task can show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchShape {
+    /// Examples a step.
+    pub examples: usize,
+    /// Input tokens.
+    pub d_vocab: usize,
+    /// Tokens that can stand at each position; unknown when unset (then nothing is tabulated).
+    pub possible_tokens: Option<Vec<Vec<u32>>>,
+    /// Positions whose logits enter the loss.
+    pub loss_positions: Vec<usize>,
+}
+
+/// Which savings a plan may use; all of them by default. For tests and for measuring what each one brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Savings {
+    /// Only the positions that reach the loss.
+    pub positions: bool,
+    /// (token, position) tables.
+    pub pairs: bool,
+    /// Sums inside matrix products.
+    pub fusion: bool,
+}
+
+impl Default for Savings {
+    fn default() -> Savings {
+        Savings { positions: true, pairs: true, fusion: true }
+    }
+}
+
+/// One op of a plan with what was decided for it.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) op: Box<dyn Op>,
+    pub(crate) site: Site,
+    /// Whether it works on the pair table's rows.
+    pub(crate) on_pairs: bool,
+    /// Whether the loss's gradient passes through it.
+    pub(crate) has_grad: bool,
+}
+
+/// An executable list of ops over preallocated buffers.
+#[derive(Debug)]
+pub struct Plan {
+    pub(crate) values: Vec<Value>,
+    /// Of a slot that holds one tile.
+    pub(crate) tile_slot: SlotLayout,
+    /// Of a slot that holds the whole batch.
+    pub(crate) whole_slot: SlotLayout,
+    pub(crate) scratch_len: usize,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) params: Arc<ParamLayout>,
+    pub(crate) param_edits: Vec<ParamEdit>,
+    pub(crate) losses: Vec<LossTerm>,
+    pub(crate) logits: ValueId,
+    pub(crate) wants: Vec<(Hook, ValueId)>,
+    pub(crate) shape: BatchShape,
+    pub(crate) n_ctx: usize,
+    pub(crate) pairs: Vec<(u32, usize)>,
+    pub(crate) row_of: Vec<u32>,
+    pub(crate) tile_examples: usize,
+}
+
+impl Plan {
+    /// Compiles `graph` for batches of `shape`, with all savings.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] for a hook or parameter that the graph lacks, [`Error::Shape`] for numbers of an edit that do not
+    /// fit, [`Error::Value`] for an edit or want that its place does not allow.
+    pub fn build(
+        graph: Graph,
+        shape: &BatchShape,
+        losses: &[LossTerm],
+        wants: &[Hook],
+        edits: &[Edit],
+    ) -> Result<Plan> {
+        Plan::build_with(Savings::default(), graph, shape, losses, wants, edits)
+    }
+
+    /// [`Plan::build`] with a choice of savings.
+    ///
+    /// # Errors
+    /// As [`Plan::build`].
+    pub fn build_with(
+        savings: Savings,
+        mut graph: Graph,
+        shape: &BatchShape,
+        losses: &[LossTerm],
+        wants: &[Hook],
+        edits: &[Edit],
+    ) -> Result<Plan> {
+        if shape.loss_positions.iter().any(|&t| t >= graph.n_ctx) || shape.loss_positions.is_empty() {
+            return Err(Error::Value {
+                what: "loss positions".into(),
+                got: format!("{:?}", shape.loss_positions),
+                expected: format!("one or more of 0 to {}", graph.n_ctx - 1),
+            });
+        }
+        let param_edits = edits::insert(&mut graph, shape, edits)?;
+        let wanted = wanted_values(&graph, wants)?;
+        let keep: Vec<ValueId> = wanted.iter().map(|&(_, id)| id).chain(edits::edited(&graph)).collect();
+
+        rewrite::needed_positions(&mut graph, &shape.loss_positions, &keep, savings.positions);
+        let pairs = if savings.pairs { rewrite::pair_tables(&mut graph, shape, &keep) } else { vec![] };
+        rewrite::select_rows(&mut graph);
+        if savings.fusion {
+            rewrite::fuse_sums(&mut graph, &keep);
+        }
+        for op in &mut graph.ops {
+            op.settle(&graph.values);
+        }
+        Ok(Plan::lay_out(graph, shape, losses, wanted, (pairs, param_edits)))
+    }
+
+    fn lay_out(
+        graph: Graph,
+        shape: &BatchShape,
+        losses: &[LossTerm],
+        wants: Vec<(Hook, ValueId)>,
+        (pairs, param_edits): (Vec<(u32, usize)>, Vec<ParamEdit>),
+    ) -> Plan {
+        let mut row_of = vec![u32::MAX; if pairs.is_empty() { 0 } else { shape.d_vocab * graph.n_ctx }];
+        for (row, &(token, position)) in pairs.iter().enumerate() {
+            row_of[position * shape.d_vocab + token as usize] = row as u32;
+        }
+        let tile_examples = tile_examples(&graph, shape.examples);
+        let reach = place::loss_reaches(&graph, !losses.is_empty());
+        let tile_slot = place::place(&graph, &reach, tile_examples, pairs.len());
+        let whole_slot = place::place(&graph, &reach, shape.examples, pairs.len());
+        let scratch_len = graph.ops.iter().map(|op| op.scratch_len().next_multiple_of(16)).sum();
+        let sites = place::sites(&graph, &reach);
+        let steps = (graph.ops.into_iter().zip(sites))
+            .map(|(op, site)| {
+                let output = op.outputs()[0];
+                let on_pairs = graph.values[output].space == Space::Pairs;
+                Step { on_pairs, has_grad: reach[output], op, site }
+            })
+            .collect();
+        Plan {
+            values: graph.values,
+            tile_slot,
+            whole_slot,
+            scratch_len,
+            steps,
+            params: Arc::new(graph.params),
+            param_edits,
+            losses: losses.to_vec(),
+            logits: graph.logits,
+            wants,
+            shape: shape.clone(),
+            n_ctx: graph.n_ctx,
+            pairs,
+            row_of,
+            tile_examples,
+        }
+    }
+
+    /// The parameters' names, shapes and places.
+    pub fn params(&self) -> &Arc<ParamLayout> {
+        &self.params
+    }
+
+    /// Rows of the (token, position) table; 0 when the plan has none.
+    pub fn n_pairs(&self) -> usize {
+        self.pairs.len()
+    }
+
+    /// Tiles of the batch.
+    pub(crate) fn tiles(&self) -> usize {
+        self.shape.examples.div_ceil(self.tile_examples)
+    }
+
+    /// Examples of tile `i`.
+    pub(crate) fn tile(&self, i: usize) -> std::ops::Range<usize> {
+        i * self.tile_examples..((i + 1) * self.tile_examples).min(self.shape.examples)
+    }
+
+    /// Floating-point operations of the matrix products of one step of one replica, after savings: two for each
+    /// multiply-add, once forward and twice backward (once for inputs, once for weights).
+    pub fn flops_per_step(&self) -> f64 {
+        (self.steps.iter())
+            .map(|step| {
+                let output = step.op.outputs()[0];
+                let rows = match &self.values[output].space {
+                    Space::Batch(positions) => self.shape.examples * positions.len(),
+                    Space::Pairs => self.pairs.len(),
+                };
+                let inputs = if step.site.input_grads.iter().any(Option::is_some) { 1.0 } else { 0.0 };
+                let passes = if step.has_grad { 2.0 + inputs } else { 1.0 };
+                2.0 * passes * (rows * step.op.macs_per_row()) as f64
+            })
+            .sum()
+    }
+
+    /// A number that changes with every decision that the bits of a step depend on: ops, spaces, tiles, losses, layout.
+    pub fn fingerprint(&self) -> String {
+        let mut text = format!("{:?} {:?} {} ", self.params, self.losses, self.tile_examples);
+        for step in &self.steps {
+            let outputs: Vec<_> = step.op.outputs().iter().map(|&id| &self.values[id]).collect();
+            text += &format!("{:?} {outputs:?} {:?}\n", step.op, step.site);
+        }
+        text += &format!("{:?} {:?}", self.pairs, self.param_edits);
+        format!("{:08x}-{:08x}", crc32fast::hash(text.as_bytes()), text.len())
+    }
+}
+
+/// Examples a tile: the same whatever the number of threads; a multiple of eight tiles where there is work for them.
+fn tile_examples(graph: &Graph, examples: usize) -> usize {
+    let per_example = (graph.values.iter())
+        .filter_map(|v| match &v.space {
+            Space::Batch(positions) => Some(positions.len()),
+            Space::Pairs => None,
+        })
+        .max()
+        .unwrap_or(1);
+    let tiles = (examples * per_example).div_ceil(AIM_TILE_ROWS);
+    let tiles = if tiles > 4 { tiles.next_multiple_of(8) } else { tiles.max(1) };
+    examples.div_ceil(tiles).max(1)
+}
+
+fn wanted_values(graph: &Graph, wants: &[Hook]) -> Result<Vec<(Hook, ValueId)>> {
+    wants.iter().map(|hook| Ok((hook.clone(), graph.find(&hook.name)?))).collect()
+}

@@ -1,0 +1,144 @@
+//! Exact structure savings, each one pass over the graph.
+
+use std::collections::BTreeSet;
+
+use crate::engine::cpu::select::Select;
+use crate::engine::graph::Graph;
+use crate::engine::op::{Space, Value, ValueId};
+
+use super::BatchShape;
+
+/// Drops values that nobody needs and keeps the others only at the positions that reach the loss or a kept value.
+///
+/// `keep` (wants and edits) are kept at all positions. With `save` off, dead ops still go and all positions stay.
+pub(super) fn needed_positions(graph: &mut Graph, loss_positions: &[usize], keep: &[ValueId], save: bool) {
+    let mut need: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); graph.values.len()];
+    need[graph.logits].extend(loss_positions);
+    for &id in keep {
+        if let Space::Batch(all) = &graph.values[id].space {
+            need[id].extend(all);
+        }
+    }
+    let mut alive = vec![false; graph.ops.len()];
+    for (i, op) in graph.ops.iter().enumerate().rev() {
+        let out: BTreeSet<usize> = op.outputs().iter().flat_map(|&id| need[id].iter().copied()).collect();
+        if out.is_empty() {
+            continue;
+        }
+        alive[i] = true;
+        let out: Vec<usize> = out.into_iter().collect();
+        for id in op.outputs() {
+            need[id].extend(&out);
+        }
+        for (input, id) in op.inputs().into_iter().enumerate() {
+            need[id].extend(op.reads_positions(input, &out));
+        }
+    }
+    let mut alive = alive.into_iter();
+    graph.ops.retain(|_| alive.next().expect("invariant: one flag an op"));
+    for (value, need) in graph.values.iter_mut().zip(need) {
+        if let Space::Batch(positions) = &mut value.space
+            && (save || need.is_empty())
+        {
+            // The loss reads its logits in the order of the task's positions, which is ascending.
+            *positions = need.into_iter().collect();
+        }
+    }
+    if !save && let Space::Batch(positions) = &mut graph.values[graph.logits].space {
+        // Only the loss itself decides its rows.
+        *positions = loss_positions.to_vec();
+    }
+}
+
+/// Turns values that depend on (token, position) alone into tables, when the task's pairs are fewer than the batch's rows.
+///
+/// Gives the pairs, in order of position, then token; none when nothing was turned.
+pub(super) fn pair_tables(graph: &mut Graph, shape: &BatchShape, keep: &[ValueId]) -> Vec<(u32, usize)> {
+    let Some(possible) = &shape.possible_tokens else {
+        return vec![];
+    };
+    let mut by_pair = vec![false; graph.values.len()];
+    for op in &graph.ops {
+        let ok = op.keeps_pairs()
+            && op.inputs().iter().all(|&id| by_pair[id])
+            && !op.outputs().iter().any(|id| keep.contains(id) || *id == graph.logits);
+        for id in op.outputs() {
+            by_pair[id] = ok;
+        }
+    }
+    let positions: BTreeSet<usize> = (graph.values.iter().zip(&by_pair))
+        .filter(|&(_, &by_pair)| by_pair)
+        .flat_map(|(value, _)| batch_positions(value).iter().copied())
+        .collect();
+    let pairs: Vec<(u32, usize)> =
+        positions.iter().flat_map(|&at| possible[at].iter().map(move |&token| (token, at))).collect();
+    if pairs.is_empty() || pairs.len() >= shape.examples * positions.len() {
+        return vec![];
+    }
+    for (value, by_pair) in graph.values.iter_mut().zip(by_pair) {
+        if by_pair {
+            value.space = Space::Pairs;
+        }
+    }
+    pairs
+}
+
+/// Puts a [`Select`] wherever a row-wise op reads a value that has other rows than its output: a table, or more positions.
+pub(super) fn select_rows(graph: &mut Graph) {
+    let mut made: Vec<(ValueId, Space, ValueId)> = vec![];
+    let ops = std::mem::take(&mut graph.ops);
+    for mut op in ops {
+        if op.row_wise() {
+            let space = graph.values[op.outputs()[0]].space.clone();
+            for input in op.inputs() {
+                if graph.values[input].space == space {
+                    continue;
+                }
+                let known = made.iter().find(|(from, to, _)| *from == input && *to == space);
+                let selected = match known {
+                    Some(&(_, _, id)) => id,
+                    None => {
+                        let source = &graph.values[input];
+                        let value =
+                            Value { name: format!("{}.selected", source.name), space: space.clone(), ..source.clone() };
+                        graph.values.push(value);
+                        let id = graph.values.len() - 1;
+                        graph.ops.push(Box::new(Select::new(input, id)));
+                        made.push((input, space.clone(), id));
+                        id
+                    }
+                };
+                op.rewire(input, selected);
+            }
+        }
+        graph.ops.push(op);
+    }
+}
+
+/// Lets a matrix product start from the other summand, where its own result is needed for nothing but the sum.
+pub(super) fn fuse_sums(graph: &mut Graph, keep: &[ValueId]) {
+    let mut at = 0;
+    while at < graph.ops.len() {
+        if let Some((residual, fresh)) = graph.ops[at].as_sum() {
+            let readers = graph.ops.iter().filter(|op| op.inputs().contains(&fresh)).count();
+            let maker = graph.ops[..at].iter().position(|op| op.outputs().contains(&fresh));
+            if let Some(maker) = maker
+                && readers == 1
+                && !keep.contains(&fresh)
+                && let Some(fused) = graph.ops[maker].with_residual(residual, graph.ops[at].outputs()[0])
+            {
+                graph.ops[at] = fused;
+                graph.ops.remove(maker);
+                continue;
+            }
+        }
+        at += 1;
+    }
+}
+
+fn batch_positions(value: &Value) -> &[usize] {
+    match &value.space {
+        Space::Batch(positions) => positions,
+        Space::Pairs => &[],
+    }
+}

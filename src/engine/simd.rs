@@ -1,0 +1,117 @@
+//! Plain loops that vectorise: one dispatch to the widest instructions of this machine, and the loops that kernels share.
+//!
+//! Reductions run over 16 fixed lanes, so that their bits do not depend on the width of the machine's vectors.
+//! Everything here is `inline(always)`, so that it is compiled for the instructions of the caller's [`dispatch`].
+
+use super::real::Real;
+
+/// Lanes of every reduction.
+pub const LANES: usize = 16;
+
+/// Runs `work` compiled for the widest instructions that this machine has.
+#[inline(always)]
+pub fn dispatch<R>(work: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(work)
+}
+
+/// y += a · x.
+#[inline(always)]
+pub fn axpy<T: Real>(y: &mut [T], a: T, x: &[T]) {
+    let (y16, y_rest) = y.as_chunks_mut::<LANES>();
+    let (x16, x_rest) = x.as_chunks::<LANES>();
+    for (y, x) in y16.iter_mut().zip(x16) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = a.mul_add(x, *y);
+        }
+    }
+    for (y, &x) in y_rest.iter_mut().zip(x_rest) {
+        *y = a.mul_add(x, *y);
+    }
+}
+
+/// y += x.
+#[inline(always)]
+pub fn add<T: Real>(y: &mut [T], x: &[T]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y += x;
+    }
+}
+
+/// Folds 16 lanes in a fixed order.
+#[inline(always)]
+fn fold<T: Real>(mut lanes: [T; LANES], join: impl Fn(T, T) -> T) -> T {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] = join(lanes[i], lanes[i + width]);
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// Σ a · b.
+#[inline(always)]
+pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
+    let (a16, a_rest) = a.as_chunks::<LANES>();
+    let (b16, b_rest) = b.as_chunks::<LANES>();
+    let mut lanes = [T::ZERO; LANES];
+    for (a, b) in a16.iter().zip(b16) {
+        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane = a.mul_add(b, *lane);
+        }
+    }
+    for ((lane, &a), &b) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
+        *lane = a.mul_add(b, *lane);
+    }
+    fold(lanes, |a, b| a + b)
+}
+
+/// Σ x.
+#[inline(always)]
+pub fn sum<T: Real>(x: &[T]) -> T {
+    let (x16, rest) = x.as_chunks::<LANES>();
+    let mut lanes = [T::ZERO; LANES];
+    for x in x16 {
+        for (lane, &x) in lanes.iter_mut().zip(x) {
+            *lane += x;
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane += x;
+    }
+    fold(lanes, |a, b| a + b)
+}
+
+/// The largest number; −∞ for none. NaN is passed over.
+#[inline(always)]
+pub fn max<T: Real>(x: &[T]) -> T {
+    let (x16, rest) = x.as_chunks::<LANES>();
+    let mut lanes = [T::NEG_INFINITY; LANES];
+    for x in x16 {
+        for (lane, &x) in lanes.iter_mut().zip(x) {
+            *lane = x.max(*lane);
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane = x.max(*lane);
+    }
+    fold(lanes, |a, b| a.max(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reductions_agree_with_a_plain_sum_at_every_length() {
+        for n in 0..70 {
+            let a: Vec<f64> = (0..n).map(|i| f64::from(i) * 0.37 - 3.0).collect();
+            let b: Vec<f64> = (0..n).map(|i| 1.0 / (1.0 + f64::from(i))).collect();
+            let plain: f64 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
+            assert!((dispatch(|| dot(&a, &b)) - plain).abs() < 1e-12);
+            assert!((dispatch(|| sum(&a)) - a.iter().sum::<f64>()).abs() < 1e-12);
+            assert_eq!(dispatch(|| max(&a)), a.iter().copied().fold(f64::NEG_INFINITY, f64::max));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Losses: logits and targets -> nats (or squared error), and the gradient of the logits.
+//!
+//! Reads logits `[rows, v]`, row = (example, loss position); writes one loss a row and `dlogits [rows, v]`.
+//! Cross-entropy: `−log softmax(l)[target]`, gradient `softmax(l) − onehot`; mean squared error over rows and outputs:
+//! `(l − y)²`, gradient `2 (l − y) / v`. The loss of a batch is the weighted mean over its rows.
+
+use std::ops::Range;
+
+use crate::engine::batch::{BatchView, Targets};
+use crate::engine::real::Real;
+use crate::engine::simd::{LANES, dispatch, max, sum};
+use crate::spec::LossKind;
+
+/// One term of a training loss.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LossTerm {
+    /// Which.
+    pub kind: LossKind,
+    /// Factor.
+    pub weight: f64,
+    /// Log-softmax in f64 whatever the dtype.
+    pub f64: bool,
+}
+
+impl LossTerm {
+    /// A single term of weight 1.
+    pub fn new(kind: LossKind, f64: bool) -> LossTerm {
+        LossTerm { kind, weight: 1.0, f64 }
+    }
+}
+
+/// The rows of one tile.
+pub(crate) struct Rows<'a, T> {
+    /// `[rows, width]`.
+    pub(crate) logits: &'a [T],
+    pub(crate) width: usize,
+    /// Loss positions an example.
+    pub(crate) per_example: usize,
+    pub(crate) tile: Range<usize>,
+}
+
+/// Where the results of a tile go.
+pub(crate) struct Results<'a, T> {
+    /// Gradient of the logits, and whether to add to it.
+    pub(crate) dlogits: Option<(&'a mut [T], bool)>,
+    /// Weighted loss of each row, divided by the sum of all weights; terms add up.
+    pub(crate) loss: &'a mut [f64],
+    /// Whether the target has the largest logit (the first of equal ones).
+    pub(crate) correct: &'a mut [u8],
+}
+
+/// One term over one tile.
+pub(crate) fn term<T: Real>(term: &LossTerm, batch: &BatchView<'_>, rows: &Rows<'_, T>, mut out: Results<'_, T>) {
+    let weights = batch.weights_of(rows.tile.clone(), rows.per_example);
+    for (i, logits) in rows.logits.chunks_exact(rows.width).enumerate() {
+        let weight = term.weight * weights.map_or(1.0, |w| w[i]) / batch.weight_sum;
+        let at = rows.tile.start * rows.per_example + i;
+        let d = out.dlogits.as_mut().map(|(d, adding)| (&mut d[i * rows.width..(i + 1) * rows.width], *adding));
+        out.loss[i] += match (&batch.targets, term.kind) {
+            (Targets::Classes(classes), LossKind::CrossEntropy) => {
+                let class = classes[at] as usize;
+                out.correct[i] = u8::from(first_largest(logits, class));
+                dispatch(|| match term.f64 {
+                    true => cross_entropy::<T, f64>(logits, class, weight, d),
+                    false => cross_entropy::<T, T>(logits, class, weight, d),
+                })
+            }
+            (Targets::Classes(classes), LossKind::Mse) => {
+                let class = classes[at] as usize;
+                out.correct[i] = u8::from(first_largest(logits, class));
+                squared(logits, |j| if j == class { 1.0 } else { 0.0 }, weight, d)
+            }
+            (Targets::Reals { y_bln, width }, _) => {
+                let y = &y_bln[at * width..(at + 1) * width];
+                squared(logits, |j| y[j], weight, d)
+            }
+        };
+    }
+}
+
+fn first_largest<T: Real>(logits: &[T], class: usize) -> bool {
+    let top = dispatch(|| max(logits));
+    logits[class] == top && !logits[..class].contains(&top)
+}
+
+/// Exponents and sums in `A`. Exponentials are computed twice rather than stored: they are cheap and storage is not.
+#[inline(always)]
+fn cross_entropy<T: Real, A: Real>(logits: &[T], class: usize, weight: f64, d: Option<(&mut [T], bool)>) -> f64 {
+    let wide = |x: T| A::from_f64(x.to_f64());
+    let top = wide(max(logits));
+    let mut lanes = [A::ZERO; LANES];
+    let (chunks, rest) = logits.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane += (wide(x) - top).exp();
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane += (wide(x) - top).exp();
+    }
+    let total = sum(&lanes);
+    if let Some((d, adding)) = d {
+        let factor = A::from_f64(weight) / total;
+        for (d, &x) in d.iter_mut().zip(logits) {
+            let g = T::from_f64(((wide(x) - top).exp() * factor).to_f64());
+            *d = if adding { *d + g } else { g };
+        }
+        d[class] -= T::from_f64(weight);
+    }
+    weight * (libm::log(total.to_f64()) - (wide(logits[class]) - top).to_f64())
+}
+
+fn squared<T: Real>(logits: &[T], y: impl Fn(usize) -> f64, weight: f64, d: Option<(&mut [T], bool)>) -> f64 {
+    let width = logits.len() as f64;
+    let mut total = 0.0;
+    for (j, &l) in logits.iter().enumerate() {
+        let difference = l.to_f64() - y(j);
+        total += difference * difference;
+    }
+    if let Some((d, adding)) = d {
+        for (j, (d, &l)) in d.iter_mut().zip(logits).enumerate() {
+            let g = T::from_f64(2.0 * weight / width * (l.to_f64() - y(j)));
+            *d = if adding { *d + g } else { g };
+        }
+    }
+    weight * total / width
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::batch::Batch;
+
+    fn loss_of(kind: LossKind, logits: &[f64], class: u32) -> (f64, Vec<f64>, u8) {
+        let batch = Batch::classes(1, vec![0], vec![class]).expect("one example");
+        let (mut loss, mut correct, mut d) = ([0.0], [0], vec![0.0; logits.len()]);
+        let rows = Rows { logits, width: logits.len(), per_example: 1, tile: 0..1 };
+        let out = Results { dlogits: Some((&mut d, false)), loss: &mut loss, correct: &mut correct };
+        term(&LossTerm::new(kind, false), &batch.view(), &rows, out);
+        (loss[0], d, correct[0])
+    }
+
+    #[test]
+    fn uniform_logits_cost_the_logarithm_of_their_number() {
+        let (loss, d, correct) = loss_of(LossKind::CrossEntropy, &[0.5; 113], 3);
+        assert!((loss - 113f64.ln()).abs() < 1e-14);
+        assert!((d[3] - (1.0 / 113.0 - 1.0)).abs() < 1e-15 && (d[0] - 1.0 / 113.0).abs() < 1e-15);
+        assert_eq!(correct, 0, "the first of equal logits is the answer");
+    }
+
+    #[test]
+    fn gradients_agree_with_finite_differences() {
+        for kind in [LossKind::CrossEntropy, LossKind::Mse] {
+            let logits: Vec<f64> = (0..37).map(|i| (f64::from(i) * 1.7).sin() * 3.0).collect();
+            let (_, d, _) = loss_of(kind, &logits, 5);
+            for j in 0..37 {
+                let (mut up, mut down) = (logits.clone(), logits.clone());
+                up[j] += 1e-6;
+                down[j] -= 1e-6;
+                let fd = (loss_of(kind, &up, 5).0 - loss_of(kind, &down, 5).0) / 2e-6;
+                assert!((fd - d[j]).abs() < 1e-8, "{kind:?} {j}: {fd} against {}", d[j]);
+            }
+        }
+    }
+}

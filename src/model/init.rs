@@ -1,0 +1,80 @@
+//! How parameters start, by named rules.
+//!
+//! - `paper` (Nanda et al. 2023, arXiv 2301.05217, its published code): every weight normal with deviation 1/√d_model, `W_U`
+//!   1/√d_vocab_out, biases 0.
+//! - `gpt2` (TransformerLens): every weight normal with deviation 0.8/√d_model, biases 0.
+//!
+//! LayerNorm starts with w = 1, b = 0. Each parameter draws from a stream of its own name, in the order of its named
+//! shape, so its start does not depend on what else the model has, nor on the engine's storage.
+
+use std::sync::Arc;
+
+use crate::engine::{ParamInfo, ParamLayout, Params, Real};
+use crate::rng::Rng;
+use crate::spec::{Init, ModelSpec};
+
+/// Parameters of one replica a seed.
+pub fn initialize<T: Real>(layout: &Arc<ParamLayout>, spec: &ModelSpec, seeds: &[u64]) -> Params<T> {
+    let mut params = Params::zeros(Arc::clone(layout), seeds.len());
+    for (id, info) in layout.infos.iter().enumerate() {
+        let mut values = vec![0.0; info.len()];
+        for (r, &seed) in seeds.iter().enumerate() {
+            start(info, spec, seed, &mut values);
+            params.set(r, id, values.iter().map(|&x| T::from_f64(x)));
+        }
+    }
+    params
+}
+
+fn start(info: &ParamInfo, spec: &ModelSpec, seed: u64, values: &mut [f64]) {
+    let field = info.name.rsplit('.').next().unwrap_or_default();
+    if field == "w" {
+        values.fill(1.0);
+    } else if field.starts_with('b') {
+        values.fill(0.0);
+    } else {
+        Rng::stream(seed, &format!("init/{}", info.name)).fill_normal(values);
+        let deviation = spec.init_scale * deviation(info, spec);
+        for x in values {
+            *x *= deviation;
+        }
+    }
+}
+
+fn deviation(info: &ParamInfo, spec: &ModelSpec) -> f64 {
+    let root = (spec.d_model as f64).sqrt();
+    match spec.init {
+        Init::Gpt2 => 0.8 / root,
+        Init::Paper if info.name == "unembed.W_U" => 1.0 / (info.shape[1] as f64).sqrt(),
+        Init::Paper => 1.0 / root,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{TaskShape, graph};
+
+    #[test]
+    fn deviations_follow_the_rule_and_seeds_differ() {
+        let task = TaskShape {
+            d_vocab: 114,
+            d_vocab_out: 113,
+            n_ctx: 3,
+            loss_positions: vec![2],
+            varying_positions: vec![0, 1],
+        };
+        let spec = ModelSpec::default();
+        let layout = Arc::new(graph(&spec, &task).params);
+        let params = initialize::<f64>(&layout, &spec, &[0, 1]);
+        for (name, want) in [("embed.W_E", 128.0), ("unembed.W_U", 113.0), ("blocks.0.mlp.W_out", 128.0)] {
+            let id = layout.find(name).expect("the model has it");
+            let n = layout.infos[id].len() as f64;
+            let deviation = (params.get(0, id).map(|x| x * x).sum::<f64>() / n).sqrt();
+            assert!((deviation * f64::sqrt(want) - 1.0).abs() < 0.03, "{name}: {deviation}");
+            assert_ne!(params.get(0, id).next(), params.get(1, id).next());
+        }
+        let bias = layout.find("blocks.0.mlp.b_in").expect("the model has it");
+        assert!(params.get(0, bias).all(|x| x == 0.0));
+    }
+}

@@ -1,0 +1,118 @@
+//! Gradients -> parameters: AdamW, Adam and SGD with PyTorch's semantics, schedules, clipping by norm.
+//!
+//! Every setting is an array over replicas, so that a sweep is replicas. State beyond the parameters is a list of arrays of the
+//! parameters' shape ([`Update::moments`]) and the step count, so that a resume point holds all of it.
+
+mod adam;
+mod sgd;
+
+pub use adam::Adam;
+pub use sgd::Sgd;
+
+use crate::engine::Real;
+use crate::spec::{OptimKind, OptimSpec, Schedule};
+
+/// Where an update is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct At {
+    /// Replica.
+    pub replica: usize,
+    /// Updates done before this one.
+    pub step: u64,
+    /// Index, in the replica's flat array, of the first number given.
+    pub first: usize,
+    /// Factor on the gradients, from clipping.
+    pub grad_scale: f64,
+}
+
+/// One update of a block of one replica's parameters. Each number depends on its own gradient and moments alone.
+pub trait Update<T: Real>: Send + Sync {
+    /// Arrays of state beside the parameters, 0 to 2.
+    fn moments(&self) -> usize;
+
+    /// Largest gradient norm of a replica; larger ones are scaled down to it.
+    fn clip_norm(&self, replica: usize) -> Option<f64>;
+
+    /// Updates `params` from `grads`; moments that the optimiser lacks are empty.
+    fn update(&self, at: At, params: &mut [T], grads: &[T], moments: [&mut [T]; 2]);
+}
+
+/// The settings of each replica.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Learning rate before schedule.
+    pub lr: Vec<f64>,
+    /// Decay.
+    pub weight_decay: Vec<f64>,
+    /// Averaging constants.
+    pub betas: Vec<[f64; 2]>,
+    /// ε.
+    pub eps: Vec<f64>,
+    /// Momentum.
+    pub momentum: Vec<f64>,
+    /// Clipping.
+    pub clip_norm: Vec<Option<f64>>,
+    /// Learning rate over time.
+    pub schedule: Schedule,
+    /// Warm-up.
+    pub warmup_steps: u64,
+    /// Last step, for schedules that end.
+    pub steps: u64,
+}
+
+impl Settings {
+    /// The same settings for every replica.
+    pub fn new(spec: &OptimSpec, replicas: usize, steps: u64) -> Settings {
+        Settings {
+            lr: vec![spec.lr; replicas],
+            weight_decay: vec![spec.weight_decay; replicas],
+            betas: vec![spec.betas; replicas],
+            eps: vec![spec.eps; replicas],
+            momentum: vec![spec.momentum; replicas],
+            clip_norm: vec![spec.clip_norm; replicas],
+            schedule: spec.schedule,
+            warmup_steps: spec.warmup_steps,
+            steps,
+        }
+    }
+
+    /// Learning rate of `replica` for the update after `step` others.
+    ///
+    /// Warm-up rises as (step + 1) / warmup_steps; after it the schedule runs from 1 to 0 at the last step.
+    pub fn lr(&self, replica: usize, step: u64) -> f64 {
+        let warm = ((step + 1) as f64 / self.warmup_steps.max(1) as f64).min(1.0);
+        let span = self.steps.saturating_sub(self.warmup_steps).max(1) as f64;
+        let gone = (step.saturating_sub(self.warmup_steps) as f64 / span).min(1.0);
+        let factor = match self.schedule {
+            Schedule::Constant => 1.0,
+            Schedule::Linear => 1.0 - gone,
+            Schedule::Cosine => 0.5 * (1.0 + libm::cos(std::f64::consts::PI * gone)),
+        };
+        self.lr[replica] * warm * factor
+    }
+}
+
+/// The optimiser that a spec names.
+pub fn build<T: Real>(spec: &OptimSpec, settings: Settings) -> Box<dyn Update<T>> {
+    match spec.kind {
+        OptimKind::Adamw => Box::new(Adam { settings, decoupled: true }),
+        OptimKind::Adam => Box::new(Adam { settings, decoupled: false }),
+        OptimKind::Sgd => Box::new(Sgd { settings }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedules_at_known_steps() {
+        let spec = OptimSpec { lr: 2.0, warmup_steps: 10, ..OptimSpec::default() };
+        let mut s = Settings::new(&spec, 1, 110);
+        assert_eq!([s.lr(0, 0), s.lr(0, 4), s.lr(0, 9), s.lr(0, 100)], [0.2, 1.0, 2.0, 2.0]);
+        s.schedule = Schedule::Linear;
+        assert_eq!([s.lr(0, 10), s.lr(0, 60), s.lr(0, 110)], [2.0, 1.0, 0.0]);
+        s.schedule = Schedule::Cosine;
+        assert!((s.lr(0, 60) - 1.0).abs() < 1e-15 && s.lr(0, 110).abs() < 1e-15);
+    }
+}
