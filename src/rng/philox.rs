@@ -52,6 +52,10 @@ fn counters(first: u64, stream: [u32; 2]) -> [[u32; LANES]; 4] {
 
 /// Ten rounds over `L` counters at once, `[word, counter]` in and out.
 #[inline(always)]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "four arrays in step: this is the form that vectorises"
+)]
 fn rounds<const L: usize>(mut c: [[u32; L]; 4], mut key: [u32; 2]) -> [[u32; L]; 4] {
     for _ in 0..ROUNDS {
         for i in 0..L {

@@ -79,11 +79,9 @@ impl Facts {
         });
         let mut faults: Vec<Fault> = wrong.collect();
         let chance = task.chance_loss_nats();
-        // Written so that a fact that is not a number counts as wrong.
-        if let Some(stated) = self
-            .chance_loss_nats
-            .filter(|stated| !((stated - chance).abs() <= NATS_TOLERANCE))
-        {
+        // A stated NaN is within no tolerance, so it counts as wrong.
+        let agrees = |stated: f64| (stated - chance).abs() <= NATS_TOLERANCE;
+        if let Some(stated) = self.chance_loss_nats.filter(|&stated| !agrees(stated)) {
             faults.push(differs(
                 "facts.chance_loss_nats",
                 stated.to_string(),
