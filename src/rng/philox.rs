@@ -27,12 +27,7 @@ pub fn fill(key: [u32; 2], stream: [u32; 2], first: u64, out: &mut [u32]) {
         || {
             for (chunk, words) in out.chunks_mut(4 * LANES).enumerate() {
                 let counter_wi = counters(first.wrapping_add((chunk * LANES) as u64), stream);
-                let word_wi = rounds(counter_wi, key);
-                for (i, quad) in words.chunks_mut(4).enumerate() {
-                    for (word, lane) in quad.iter_mut().zip(&word_wi) {
-                        *word = lane[i];
-                    }
-                }
+                words.copy_from_slice(&interleaved(rounds(counter_wi, key))[..words.len()]);
             }
         },
     );
@@ -48,6 +43,12 @@ fn counters(first: u64, stream: [u32; 2]) -> [[u32; LANES]; 4] {
         [stream[0]; LANES],
         [stream[1]; LANES],
     ]
+}
+
+/// `[word, counter]` as the words of one counter after another.
+#[inline(always)]
+fn interleaved(word_wi: [[u32; LANES]; 4]) -> [u32; 4 * LANES] {
+    std::array::from_fn(|at| word_wi[at % 4][at / 4])
 }
 
 /// Ten rounds over `L` counters at once, `[word, counter]` in and out.
