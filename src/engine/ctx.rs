@@ -29,6 +29,11 @@ impl<'a, T> Raw<'a, T> {
         Raw { start: slice.as_mut_ptr(), len: slice.len(), owner: PhantomData }
     }
 
+    /// A buffer that is only ever read.
+    pub(crate) fn read_only(slice: &'a [T]) -> Raw<'a, T> {
+        Raw { start: slice.as_ptr().cast_mut(), len: slice.len(), owner: PhantomData }
+    }
+
     /// A part for reading.
     #[inline(always)]
     pub(crate) fn part(&self, start: usize, len: usize) -> &'a [T] {

@@ -92,7 +92,7 @@ impl<T: Real> Slot<T> {
         let rows = plan.shape.examples * plan.shape.loss_positions.len();
         Slot {
             values: vec![T::ZERO; layout.len],
-            grads: vec![T::ZERO; if plan.losses.is_empty() { 0 } else { layout.len }],
+            grads: vec![T::ZERO; if plan.backward { layout.len } else { 0 }],
             scratch: vec![T::ZERO; plan.scratch_len],
             edited: vec![T::ZERO; if plan.param_edits.is_empty() { 0 } else { plan.params.stride }],
             row_loss: vec![0.0; rows],
@@ -159,7 +159,10 @@ impl<T: Real> Runner<T> {
         step: u64,
         outcomes: &mut [StepOutcome],
     ) -> Result<()> {
-        self.run(state, batches, Some((update, step)), outcomes)
+        self.check(state.params, batches)?;
+        let replicas = state.params.replicas();
+        self.run(arrays(state), replicas, batches, Some((update, step)), outcomes);
+        Ok(())
     }
 
     /// Loss and gradients of every replica, without an update. Overwrites `grads`.
@@ -173,7 +176,28 @@ impl<T: Real> Runner<T> {
         batches: &[Batch],
         outcomes: &mut [StepOutcome],
     ) -> Result<()> {
-        self.run(State { params, grads, moments: &mut [] }, batches, None, outcomes)
+        self.check(params, batches)?;
+        let replicas = params.replicas();
+        self.run(arrays(State { params, grads, moments: &mut [] }), replicas, batches, None, outcomes);
+        Ok(())
+    }
+
+    /// Loss and accuracy of every replica, for a plan without gradients.
+    ///
+    /// # Errors
+    /// As [`Runner::step`].
+    pub fn evaluate(&mut self, params: &Params<T>, batches: &[Batch], outcomes: &mut [StepOutcome]) -> Result<()> {
+        assert!(!self.plan.backward, "evaluation runs plans without gradients");
+        self.check(params, batches)?;
+        let none = Raw::new(&mut []);
+        let arrays = Arrays {
+            params: Raw::read_only(&params.flat),
+            grads: none,
+            moments: [None; 2],
+            stride: params.layout.stride,
+        };
+        self.run(arrays, params.replicas(), batches, None, outcomes);
+        Ok(())
     }
 
     /// The loss and accuracy of replica `r` on a batch, and what the plan's wants hold then.
@@ -183,15 +207,14 @@ impl<T: Real> Runner<T> {
     /// # Errors
     /// As [`Runner::step`].
     pub fn observe(&mut self, params: &Params<T>, r: usize, batch: &Batch) -> Result<(StepOutcome, Vec<Tensor>)> {
-        let mut params = Params { layout: Arc::clone(&params.layout), flat: params.replica(r).to_vec() };
-        let mut grads = Params::zeros(Arc::clone(&params.layout), 1);
-        let mut outcome = [StepOutcome::default()];
-        let batches = std::slice::from_ref(batch);
-        self.check(&params, batches)?;
-        let arrays = arrays(&mut params, &mut grads, &mut []);
+        self.check(params, std::slice::from_ref(batch))?;
+        let stride = params.layout.stride;
+        let mut grads = vec![T::ZERO; if self.plan.backward { stride } else { 0 }];
+        let params = Raw::read_only(params.replica(r));
+        let arrays = Arrays { params, grads: Raw::new(&mut grads), moments: [None; 2], stride };
         self.make_shared();
-        outcome[0] = self.replica_together(arrays, 0, &batches[0].view());
-        Ok((outcome[0], self.wanted()))
+        let outcome = self.replica_together(arrays, 0, &batch.view());
+        Ok((outcome, self.wanted()))
     }
 
     fn check(&self, params: &Params<T>, batches: &[Batch]) -> Result<()> {
@@ -212,14 +235,12 @@ impl<T: Real> Runner<T> {
 
     fn run(
         &mut self,
-        state: State<'_, T>,
+        arrays: Arrays<'_, T>,
+        replicas: usize,
         batches: &[Batch],
         update: Option<(&dyn Update<T>, u64)>,
         outcomes: &mut [StepOutcome],
-    ) -> Result<()> {
-        self.check(state.params, batches)?;
-        let replicas = state.params.replicas();
-        let arrays = arrays(state.params, state.grads, state.moments);
+    ) {
         let alone = replicas / self.workers.count() * self.workers.count();
         if alone > 0 && self.own.is_empty() {
             let slot = || Mutex::new(Slot::new(&self.plan, &self.plan.tile_slot));
@@ -248,7 +269,6 @@ impl<T: Real> Runner<T> {
             // SAFETY: only this thread is at work here.
             unsafe { out.part_mut(r, 1)[0] = outcome };
         }
-        Ok(())
     }
 
     fn make_shared(&mut self) {
@@ -268,15 +288,11 @@ pub struct State<'a, T> {
     pub moments: &'a mut [Params<T>],
 }
 
-fn arrays<'a, T: Real>(
-    params: &'a mut Params<T>,
-    grads: &'a mut Params<T>,
-    moments: &'a mut [Params<T>],
-) -> Arrays<'a, T> {
-    let stride = params.layout.stride;
-    let mut moments = moments.iter_mut().map(|m| Raw::new(&mut m.flat));
+fn arrays<T: Real>(state: State<'_, T>) -> Arrays<'_, T> {
+    let stride = state.params.layout.stride;
+    let mut moments = state.moments.iter_mut().map(|m| Raw::new(&mut m.flat));
     let moments = [moments.next(), moments.next()];
-    Arrays { params: Raw::new(&mut params.flat), grads: Raw::new(&mut grads.flat), moments, stride }
+    Arrays { params: Raw::new(&mut state.params.flat), grads: Raw::new(&mut state.grads.flat), moments, stride }
 }
 
 /// One replica at work in one slot.
@@ -301,9 +317,9 @@ impl<'a, T: Real> Work<'a, T> {
         (params, param_grads): (&'a [T], Raw<'a, T>),
         batch: &'a BatchView<'a>,
     ) -> Work<'a, T> {
-        // SAFETY: this replica's gradients belong to this work alone.
-        unsafe { param_grads.part_mut(0, plan.params.stride) }.fill(T::ZERO);
-        if !slot.grads.is_empty() {
+        if plan.backward {
+            // SAFETY: this replica's gradients belong to this work alone.
+            unsafe { param_grads.part_mut(0, plan.params.stride) }.fill(T::ZERO);
             slot.grads[..layout.tables_len].fill(T::ZERO);
         }
         let params = if plan.param_edits.is_empty() {
@@ -501,7 +517,7 @@ impl<T: Real> Runner<T> {
     /// A whole replica by one worker, tile by tile.
     fn replica_alone(&self, slot: &mut Slot<T>, a: Arrays<'_, T>, r: usize, batch: &BatchView<'_>) -> StepOutcome {
         let plan = &*self.plan;
-        let (params, grads) = (a.params.part(r * a.stride, a.stride), a.grads.sub(r * a.stride, a.stride));
+        let (params, grads) = (a.params.part(r * a.stride, a.stride), self.grads_of(a, r));
         let work = Work::new(plan, &plan.tile_slot, slot, (params, grads), batch);
         for start in (0..plan.n_pairs()).step_by(PAIR_TILE) {
             work.forward(true, &(start..(start + PAIR_TILE).min(plan.n_pairs())), 0);
@@ -530,7 +546,7 @@ impl<T: Real> Runner<T> {
     fn replica_together(&mut self, a: Arrays<'_, T>, r: usize, batch: &BatchView<'_>) -> StepOutcome {
         let mut slot = self.shared.take().expect("invariant: made before use");
         let plan = &*self.plan;
-        let (params, grads) = (a.params.part(r * a.stride, a.stride), a.grads.sub(r * a.stride, a.stride));
+        let (params, grads) = (a.params.part(r * a.stride, a.stride), self.grads_of(a, r));
         let work = Work::new(plan, &plan.whole_slot, &mut slot, (params, grads), batch);
         let pair_tiles = plan.n_pairs().div_ceil(PAIR_TILE);
         let pair_tile = |i: usize| i * PAIR_TILE..((i + 1) * PAIR_TILE).min(plan.n_pairs());
@@ -549,6 +565,11 @@ impl<T: Real> Runner<T> {
         drop(work);
         self.shared = Some(slot);
         outcome
+    }
+
+    /// A replica's gradients; nothing for a plan without any.
+    fn grads_of<'a>(&self, a: Arrays<'a, T>, r: usize) -> Raw<'a, T> {
+        if self.plan.backward { a.grads.sub(r * a.stride, a.stride) } else { a.grads }
     }
 
     fn add_up(&self, work: &Work<'_, T>, on_pairs: bool, tiles: usize, tile: impl Fn(usize) -> Tile + Sync) {

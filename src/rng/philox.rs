@@ -27,12 +27,7 @@ pub fn fill(key: [u32; 2], stream: [u32; 2], first: u64, out: &mut [u32]) {
         || {
             for (chunk, words) in out.chunks_mut(4 * LANES).enumerate() {
                 let counter_wi = counters(first.wrapping_add((chunk * LANES) as u64), stream);
-                let word_wi = rounds(counter_wi, key);
-                for (i, quad) in words.chunks_mut(4).enumerate() {
-                    for (word, lane) in quad.iter_mut().zip(&word_wi) {
-                        *word = lane[i];
-                    }
-                }
+                words.copy_from_slice(&interleaved(rounds(counter_wi, key))[..words.len()]);
             }
         },
     );
@@ -45,8 +40,15 @@ fn counters(first: u64, stream: [u32; 2]) -> [[u32; LANES]; 4] {
     [low_i.map(|n| n as u32), low_i.map(|n| (n >> 32) as u32), [stream[0]; LANES], [stream[1]; LANES]]
 }
 
+/// `[word, counter]` as the words of one counter after another.
+#[inline(always)]
+fn interleaved(word_wi: [[u32; LANES]; 4]) -> [u32; 4 * LANES] {
+    std::array::from_fn(|at| word_wi[at % 4][at / 4])
+}
+
 /// Ten rounds over `L` counters at once, `[word, counter]` in and out.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "four arrays in step: this is the form that vectorises")]
 fn rounds<const L: usize>(mut c: [[u32; L]; 4], mut key: [u32; 2]) -> [[u32; L]; 4] {
     for _ in 0..ROUNDS {
         for i in 0..L {

@@ -8,13 +8,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{FAMILIES, FOLDER, Task, family, find, n_train};
+use super::{FAMILIES, Facts, Task, Worked, family, find};
 use crate::error::{Error, Fault, Result, nearest};
 use crate::spec::parse::line_of_key;
 use crate::spec::{Source, from_toml};
-
-/// A stated loss may differ from the exact one by its rounding to three decimals.
-const NATS_TOLERANCE: f64 = 5e-4;
 
 /// A task card. [`Card::parse`] and [`Card::load`] give only cards without faults; what they state is not yet replayed.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -60,42 +57,13 @@ pub struct SplitCard {
     pub train_frac: Option<f64>,
 }
 
-/// What must hold of the examples; unstated facts are not checked.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Facts {
-    /// All examples.
-    pub examples: Option<usize>,
-    /// Examples for training with the card's own fraction.
-    pub train_examples: Option<usize>,
-    /// Different input tokens.
-    pub d_vocab: Option<usize>,
-    /// Classes of the loss.
-    pub d_vocab_out: Option<usize>,
-    /// Positions.
-    pub n_ctx: Option<usize>,
-    /// ln `d_vocab_out`, to three decimals or more.
-    pub chance_loss_nats: Option<f64>,
-}
-
-/// One example, worked by hand.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Worked {
-    /// The operands, without the tokens that every example has.
-    #[serde(rename = "in")]
-    pub operands: Vec<u32>,
-    /// The target at the one loss position.
-    pub out: Option<u32>,
-}
-
 impl Card {
     /// Reads the card `name` (the working folder's, else the one in the binary), or the file when it ends in `.toml`.
     ///
     /// # Errors
     /// As [`Task::load`], without replaying the card.
     pub fn load(name_or_path: &str) -> Result<Card> {
-        let (path, text) = find(Path::new(FOLDER), name_or_path)?;
+        let (path, text) = find::text(name_or_path)?;
         Card::parse(&path, &text)
     }
 
@@ -165,74 +133,16 @@ impl Card {
         }
     }
 
-    /// Everything that the card states and `task` contradicts, in line order: the split, facts and worked rows.
-    pub fn replay(&self, task: &Task) -> Vec<Fault> {
-        let (n, frac) = (task.n_examples(), task.train_frac);
-        let mut faults = vec![];
-        if n_train(n, frac) == 0 {
-            let message = format!("{frac} of {n} examples leaves the training split empty; it must be at least 1/{n}");
-            faults.push(fault("split.train_frac", message));
-        }
-        faults.extend(self.facts.replay(task));
-        let rows = self.worked.iter().enumerate();
-        faults.extend(rows.filter_map(|(i, row)| Some(fault(format!("worked[{i}]"), row.replay(task)?))));
-        self.locate(faults)
-    }
-
     /// The error of this card with these faults, in line order.
     pub fn fail(&self, faults: Vec<Fault>) -> Error {
         Error::Spec { path: self.path.clone(), faults: self.locate(faults) }
     }
 
-    fn locate(&self, faults: Vec<Fault>) -> Vec<Fault> {
+    pub(super) fn locate(&self, faults: Vec<Fault>) -> Vec<Fault> {
         let line = |f: &Fault| f.line.or_else(|| line_of_key(&self.text, &f.key));
         let mut faults: Vec<Fault> = faults.into_iter().map(|f| Fault { line: line(&f), ..f }).collect();
         faults.sort_by_key(|f| f.line.unwrap_or(usize::MAX));
         faults
-    }
-}
-
-impl Facts {
-    fn replay(&self, task: &Task) -> Vec<Fault> {
-        let counts = [
-            ("facts.examples", self.examples, task.n_examples()),
-            ("facts.train_examples", self.train_examples, n_train(task.n_examples(), task.train_frac)),
-            ("facts.d_vocab", self.d_vocab, task.d_vocab),
-            ("facts.d_vocab_out", self.d_vocab_out, task.d_vocab_out),
-            ("facts.n_ctx", self.n_ctx, task.n_ctx),
-        ];
-        let differs = |key: &str, stated: String, found: String| {
-            fault(key, format!("the card says {stated}, its examples give {found}"))
-        };
-        let wrong = counts.into_iter().filter_map(|(key, stated, found)| {
-            stated.filter(|&stated| stated != found).map(|stated| differs(key, stated.to_string(), found.to_string()))
-        });
-        let mut faults: Vec<Fault> = wrong.collect();
-        let chance = task.chance_loss_nats();
-        // Written so that a fact that is not a number counts as wrong.
-        if let Some(stated) = self.chance_loss_nats.filter(|stated| !((stated - chance).abs() <= NATS_TOLERANCE)) {
-            faults.push(differs("facts.chance_loss_nats", stated.to_string(), format!("{chance:.6}")));
-        }
-        faults
-    }
-}
-
-impl Worked {
-    /// What is wrong with the row, if anything.
-    fn replay(&self, task: &Task) -> Option<String> {
-        let operands = &self.operands;
-        let Some(example) = task.family.find_example(task, operands) else {
-            return Some(format!("the task has no example with in = {operands:?}"));
-        };
-        match (self.out, task.targets_l(example)) {
-            (Some(out), &[target]) if out == target => None,
-            (Some(out), targets) => {
-                let found: Vec<String> = targets.iter().map(u32::to_string).collect();
-                let text = task.family.write_example(task, example);
-                Some(format!("in = {operands:?}: the card says {out}, its examples give {} ({text})", found.join(", ")))
-            }
-            (None, _) => Some(format!("in = {operands:?} has no `out`")),
-        }
     }
 }
 

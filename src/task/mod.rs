@@ -5,29 +5,25 @@
 //! new family is one file here and one line in [`FAMILIES`].
 
 pub mod card;
+mod find;
 pub mod modular;
 pub mod op;
+mod replay;
 mod sample;
 mod split;
 
-use std::path::{Path, PathBuf};
-
 pub use card::Card;
+pub use find::{CARDS, list};
 pub use modular::Modular;
 pub use op::Op;
+pub use replay::{Facts, Worked};
 pub use sample::sample;
 pub use split::{Split, n_train, split};
 
-use crate::error::{Error, Fault, Result};
+use crate::error::{Fault, Result};
 
 /// Every task family, in the order of `phaselab list`.
 pub const FAMILIES: &[&dyn TaskFamily] = &[&modular::Family];
-
-/// The cards in the binary: (name, TOML text), in order of name.
-pub const CARDS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/cards.rs"));
-
-/// Folder of the cards, in the repository and in a working folder.
-const FOLDER: &str = "tasks";
 
 /// A way of making examples, which cards set the parameters of.
 pub trait TaskFamily: std::fmt::Debug + Sync {
@@ -46,7 +42,7 @@ pub trait TaskFamily: std::fmt::Debug + Sync {
     /// Makes all examples.
     ///
     /// # Errors
-    /// [`Error::Spec`] with what [`TaskFamily::faults`] finds.
+    /// [`Error::Spec`](crate::error::Error::Spec) with what [`TaskFamily::faults`] finds.
     fn build(&self, card: &Card) -> Result<Task>;
 
     /// The index of the example with these operands, as a card's worked row gives them; `None` when there is none.
@@ -56,7 +52,7 @@ pub trait TaskFamily: std::fmt::Debug + Sync {
     fn write_example(&self, task: &Task, example: usize) -> String;
 }
 
-/// All examples of a task, in a fixed order (`modular`: first operand major, second minor).
+/// A task: all its examples, in a fixed order (`modular`: first operand major, second minor).
 #[derive(Debug, Clone)]
 pub struct Task {
     /// The card's name, e.g. `mod_add_113`.
@@ -92,6 +88,11 @@ impl Task {
     /// # Errors
     /// [`Error::Unknown`] for a name that is neither in the working folder nor in the binary; [`Error::Missing`]
     /// for a path that is not there; [`Error::Spec`] with all faults of the card; [`Error::Io`].
+    ///
+    /// [`Error::Unknown`]: crate::error::Error::Unknown
+    /// [`Error::Missing`]: crate::error::Error::Missing
+    /// [`Error::Spec`]: crate::error::Error::Spec
+    /// [`Error::Io`]: crate::error::Error::Io
     pub fn load(name_or_path: &str) -> Result<Task> {
         let card = Card::load(name_or_path)?;
         let task = card.build()?;
@@ -140,43 +141,6 @@ pub fn family(name: &str) -> Option<&'static dyn TaskFamily> {
     FAMILIES.iter().copied().find(|family| family.name() == name)
 }
 
-/// The names of all cards, in the working folder and in the binary, ascending.
-pub fn list() -> Vec<String> {
-    list_in(Path::new(FOLDER))
-}
-
-fn list_in(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> = CARDS.iter().map(|&(name, _)| name.to_owned()).collect();
-    // No such folder is the usual case: the binary's cards are then all there are.
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|e| e == "toml") {
-            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
-        }
-    }
-    names.sort();
-    names.dedup();
-    names
-}
-
-/// Path and text of a card: a path as it is, a name in `folder` first and in the binary second.
-fn find(folder: &Path, name_or_path: &str) -> Result<(PathBuf, String)> {
-    let is_path = name_or_path.ends_with(".toml");
-    let path = if is_path { PathBuf::from(name_or_path) } else { folder.join(format!("{name_or_path}.toml")) };
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok((path, text)),
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("read", &path)(e)),
-        Err(_) if is_path => {
-            let hint = "`phaselab list` shows the tasks that are known by name".into();
-            Err(Error::Missing { what: "the task card".into(), path, hint })
-        }
-        Err(_) => match CARDS.iter().find(|(name, _)| *name == name_or_path) {
-            Some(&(_, text)) => Ok((path, text.to_owned())),
-            None => Err(Error::Unknown { kind: "task", name: name_or_path.into(), known: list_in(folder) }),
-        },
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -188,25 +152,13 @@ mod tests {
     fn every_card_loads_with_its_facts_and_worked_rows() {
         assert!(CARDS.len() >= 13);
         for &(name, text) in CARDS {
-            let card = Card::parse(Path::new(name), text).unwrap_or_else(|e| panic!("{name}: {:?}", e.cause()));
+            let card = Card::parse(name.as_ref(), text).unwrap_or_else(|e| panic!("{name}: {:?}", e.cause()));
             let task = card.build().unwrap();
             assert_eq!(card.replay(&task), [], "{name}");
             assert!(card.worked.len() >= 3, "{name} has too few worked rows");
             assert!(card.facts.examples.is_some() && card.facts.chance_loss_nats.is_some(), "{name} states no facts");
             assert_eq!(task.tokens_bt.len(), task.n_examples() * task.n_ctx, "{name}");
             assert_eq!(task.targets_bl.len(), task.n_examples() * task.loss_positions.len(), "{name}");
-        }
-    }
-
-    #[test]
-    fn the_binary_holds_the_folder() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER);
-        let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        paths.sort();
-        assert_eq!(paths.len(), CARDS.len());
-        for (path, &(name, text)) in paths.iter().zip(CARDS) {
-            assert_eq!(path.file_name().unwrap().to_str(), Some(format!("{name}.toml").as_str()));
-            assert_eq!(std::fs::read_to_string(path).unwrap(), text, "{name}");
         }
     }
 
@@ -219,28 +171,5 @@ mod tests {
             let places: Vec<Option<usize>> = HEADINGS.iter().map(|h| text.find(&format!("{h}\n"))).collect();
             assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{}: {places:?}", one.name());
         }
-    }
-
-    #[test]
-    fn a_card_in_the_working_folder_wins_and_a_new_one_is_listed() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-        write("mod_add_113.toml", "title = \"mine\"\n");
-        write("new_one.toml", "");
-        write("notes.txt", "");
-        assert_eq!(find(folder.path(), "mod_add_113").unwrap().1, "title = \"mine\"\n");
-        assert!(find(folder.path(), "mod_add_97").unwrap().1.contains("p = 97"));
-        let names = list_in(folder.path());
-        assert_eq!(names.len(), CARDS.len() + 1);
-        assert!(names.is_sorted() && names.contains(&"new_one".to_owned()));
-    }
-
-    #[test]
-    fn a_wrong_name_gets_the_nearest_and_a_missing_file_its_path() {
-        let unknown = Task::load("mod_ad_113").unwrap_err();
-        assert_eq!(unknown.to_string(), "there is no task named `mod_ad_113`");
-        assert_eq!(unknown.hint().as_deref(), Some("did you mean `mod_add_113`?"));
-        let missing = Task::load("no/such/card.toml").unwrap_err();
-        assert_eq!(missing.to_string(), "the task card is missing: no/such/card.toml");
     }
 }

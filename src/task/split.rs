@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 use crate::rng::Rng;
 
-/// The examples of a task in two parts, without the one order that random drawing would give them.
+/// The examples of a task in two parts; sorted, so that full-batch sums do not depend on the order of drawing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Split {
     /// Example indices, ascending.

@@ -14,6 +14,7 @@ mod rewrite;
 
 use std::sync::Arc;
 
+use super::batch::Batch;
 use super::edit::{Edit, Hook};
 use super::graph::Graph;
 use super::op::{Op, Space, Value, ValueId};
@@ -90,6 +91,8 @@ pub struct Plan {
     pub(crate) pairs: Vec<(u32, usize)>,
     pub(crate) row_of: Vec<u32>,
     pub(crate) tile_examples: usize,
+    /// Whether there is a backward pass.
+    pub(crate) backward: bool,
 }
 
 impl Plan {
@@ -106,6 +109,40 @@ impl Plan {
         edits: &[Edit],
     ) -> Result<Plan> {
         Plan::build_with(Savings::default(), graph, shape, losses, wants, edits)
+    }
+
+    /// A plan without gradients, for evaluation.
+    ///
+    /// # Errors
+    /// As [`Plan::build`].
+    pub fn build_forward(
+        graph: Graph,
+        shape: &BatchShape,
+        losses: &[LossTerm],
+        wants: &[Hook],
+        edits: &[Edit],
+    ) -> Result<Plan> {
+        let mut plan = Plan::build(graph, shape, losses, wants, edits)?;
+        if let Some(hook) = wants.iter().find(|hook| hook.gradient) {
+            return Err(Error::Value {
+                what: format!("want at {}", hook.name),
+                got: "a gradient".into(),
+                expected: "a value: this plan has no backward pass".into(),
+            });
+        }
+        plan.drop_gradients();
+        Ok(plan)
+    }
+
+    fn drop_gradients(&mut self) {
+        for step in &mut self.steps {
+            step.has_grad = false;
+            step.site.input_grads.fill(None);
+        }
+        for place in self.tile_slot.places.iter_mut().chain(&mut self.whole_slot.places) {
+            place.grad_at = None;
+        }
+        self.backward = false;
     }
 
     /// [`Plan::build`] with a choice of savings.
@@ -183,6 +220,7 @@ impl Plan {
             pairs,
             row_of,
             tile_examples,
+            backward: !losses.is_empty(),
         }
     }
 
@@ -194,6 +232,36 @@ impl Plan {
     /// Rows of the (token, position) table; 0 when the plan has none.
     pub fn n_pairs(&self) -> usize {
         self.pairs.len()
+    }
+
+    /// Makes a batch ready for this plan: looks its tokens up in the pair table.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for a token that the task cannot show at its position, or that the vocabulary lacks.
+    pub fn prepare(&self, batch: &mut Batch) -> Result<()> {
+        let possible = |i: usize, token: u32| {
+            (token as usize) < self.shape.d_vocab
+                && (self.row_of.is_empty()
+                    || self.row_of[(i % self.n_ctx) * self.shape.d_vocab + token as usize] < u32::MAX)
+        };
+        // Positions that nobody tabulated have no rows and need none.
+        let tabulated = |i: usize| self.pairs.iter().any(|&(_, position)| position == i % self.n_ctx);
+        let bad = batch
+            .tokens()
+            .iter()
+            .enumerate()
+            .find(|&(i, &t)| !possible(i, t) && (t as usize >= self.shape.d_vocab || tabulated(i)));
+        if let Some((i, token)) = bad {
+            return Err(Error::Value {
+                what: format!("token at position {} of example {}", i % self.n_ctx, i / self.n_ctx),
+                got: token.to_string(),
+                expected: format!("one that the task can show there (vocabulary {})", self.shape.d_vocab),
+            });
+        }
+        if !self.row_of.is_empty() {
+            batch.look_up(&self.row_of, self.shape.d_vocab);
+        }
+        Ok(())
     }
 
     /// Tiles of the batch.
