@@ -298,7 +298,7 @@ impl Reader {
         Err(self.damaged(name, &format!("checksum{place} is {found:08x}, stored as {stored:08x}")))
     }
 
-    fn damaged(&self, name: &str, cause: &str) -> Error {
+    pub(super) fn damaged(&self, name: &str, cause: &str) -> Error {
         Error::Damaged {
             path: self.path.clone(),
             cause: format!("{name}: {cause}"),

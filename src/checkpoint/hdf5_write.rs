@@ -121,6 +121,12 @@ impl StackWriter {
         Ok(())
     }
 
+    /// Gives the file up; it must be removed.
+    pub fn abandon(self) {
+        drop(self.stacks);
+        abandon(self.file);
+    }
+
     /// Adds the record's attributes and arrays and the checksums of the slices, and closes the file.
     ///
     /// # Errors
