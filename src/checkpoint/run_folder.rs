@@ -32,7 +32,7 @@ impl RunFolder {
         let is_empty = atomic::list(path)?
             .iter()
             .all(|file| file.ends_with(LOCK) || atomic::is_temporary(file));
-        if !is_empty && !(force && is_run) {
+        if !(is_empty || force && is_run) {
             let hint = match is_run {
                 true => "--resume continues it, --force replaces it, --out writes elsewhere",
                 false => "it is no run folder; choose another with --out",
