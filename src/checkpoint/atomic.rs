@@ -166,7 +166,7 @@ mod tests {
             Err(Error::io("write", temporary)(std::io::ErrorKind::StorageFull.into()))
         });
         assert!(matches!(failed, Err(Error::Io { .. })));
-        assert_eq!(list(dir.path()).unwrap(), [PathBuf::new(); 0]);
+        assert!(list(dir.path()).unwrap().is_empty());
     }
 
     #[test]

@@ -358,4 +358,31 @@ mod tests {
         }
         assert_eq!(n_loose(dir.path()), 2);
     }
+
+    #[test]
+    fn a_changed_byte_in_a_packed_file_is_an_error_or_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        pack(&new_run(dir.path(), &[0, 10])).unwrap();
+        let packed = dir.path().join(PACKED);
+        let whole = fs::read(&packed).unwrap();
+        let mut noticed = 0;
+        for i in 0..100 {
+            // A stride that meets every part of the file, small ones too.
+            let at = if i % 2 == 0 { i * 97 } else { i * whole.len() / 100 };
+            let mut spoiled = whole.clone();
+            spoiled[at] ^= 1 << (i % 8);
+            fs::write(&packed, &spoiled).unwrap();
+            let read = open_snapshots(dir.path()).and_then(|reader| Ok((reader.steps().to_vec(), reader.read(10)?)));
+            match read {
+                Ok(found) => assert_eq!(found, (vec![0, 10], sample(10))),
+                Err(Error::Damaged { path, .. }) => {
+                    assert_eq!(path, packed);
+                    noticed += 1;
+                }
+                Err(other) => panic!("byte {at}: {other:?}"),
+            }
+        }
+        // Half of the bytes belong to the other step, whose damage must not disturb this one.
+        assert!((20..100).contains(&noticed), "{noticed} of 100 changes noticed");
+    }
 }
