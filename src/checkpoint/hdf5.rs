@@ -259,6 +259,30 @@ mod tests {
         assert_eq!(read_some(&path, "a").unwrap().tensors, &record.tensors[..1]);
     }
 
+    #[test]
+    fn a_number_stored_plainly_is_under_its_checksum_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.h5");
+        let mark = 0x1234_5678_9abc_def0_u64;
+        let record = Record {
+            kind: Kind::Measures,
+            attrs: vec![],
+            tensors: vec![tensor("mark", &[], Data::U64(vec![mark]))],
+        };
+        write_atomic(&path, &record).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        let at = bytes
+            .windows(8)
+            .position(|window| window == mark.to_le_bytes())
+            .unwrap();
+        bytes[at] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        match read(&path) {
+            Err(Error::Damaged { cause, .. }) => assert!(cause.starts_with("mark: checksum"), "{cause}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// `/dev/full` stands in for a full disk: it opens, and every write fails.
     #[cfg(target_os = "linux")]
     #[test]

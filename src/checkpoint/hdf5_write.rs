@@ -335,4 +335,54 @@ mod tests {
             other => panic!("{other:?}"),
         }
     }
+
+    #[test]
+    fn a_slice_that_is_not_what_its_checksum_says_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, packed) = (dir.path().join("source.h5"), dir.path().join("packed.h5"));
+        let param = Tensor::new(
+            "params/W",
+            vec![2, 3],
+            Data::F32(vec![1.0, 2.0, 3.0, 4.0, 5.0, f32::NAN]),
+        )
+        .unwrap();
+        write(
+            &source,
+            &Record {
+                kind: Kind::Snapshot,
+                attrs: vec![],
+                tensors: vec![param.clone()],
+            },
+        )
+        .unwrap();
+        let source = Reader::open(&source).unwrap();
+        let stack = Stack {
+            name: "params/W".into(),
+            shape: vec![2, 3],
+            element: Element::F32,
+        };
+        let mut writer = StackWriter::create(&packed, vec![stack], 2).unwrap();
+        writer.copy(0, &source, None).unwrap();
+        writer.copy(1, &source, None).unwrap();
+        writer.stacks[0].2[1] ^= 1;
+        writer
+            .finish(&Record {
+                kind: Kind::Run,
+                attrs: vec![],
+                tensors: vec![],
+            })
+            .unwrap();
+        let reader = Reader::open(&packed).unwrap();
+        assert_eq!(crc32(&reader.slice("params/W", 0).unwrap().data), crc32(&param.data));
+        match (
+            reader.slice("params/W", 1),
+            reader.tensor("params/W"),
+            reader.slice("params/W", 2),
+        ) {
+            (Err(Error::Damaged { cause, .. }), Err(Error::Damaged { .. }), Err(Error::Damaged { .. })) => {
+                assert!(cause.starts_with("params/W: checksum of slice 1"), "{cause}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
