@@ -17,8 +17,9 @@ use super::record::{Attr, Element, Record, crc32, with_numbers};
 use crate::error::{Error, Result};
 use crate::tensor::{Data, Tensor};
 
-/// Deflate level: past 4, float parameters take longer and get hardly smaller.
-const DEFLATE: u32 = 4;
+/// Deflate level. Shuffled float parameters get no smaller above 1 (5.66 MB of noise: 4.73 MB at 1, 4.75 MB at 4), and
+/// level 4 takes about five times as long.
+const DEFLATE: u32 = 1;
 
 /// Slices of the leading axis from this size on get a chunk of their own; smaller ones share one.
 const CHUNK_BYTES: usize = 16 << 10;
