@@ -44,7 +44,10 @@ impl RunFolder {
         }
         fs::create_dir_all(path).map_err(Error::io("create the folder", path))?;
         let lock = lock(path)?;
-        remove_run(path)?;
+        // Only what was seen above: another process may have begun a run here since.
+        if is_run {
+            remove_run(path)?;
+        }
         RunFolder::start(path, spec, lock)
     }
 
