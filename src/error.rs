@@ -116,6 +116,12 @@ pub enum Error {
         /// How to go on.
         hint: String,
     },
+    /// A run folder that another process is writing.
+    #[error("{} is being written by another process", path.display())]
+    Locked {
+        /// The run folder.
+        path: PathBuf,
+    },
     /// The operating system refused.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -198,6 +204,7 @@ impl Error {
                 }
                 _ => None,
             },
+            Error::Locked { .. } => Some("wait until it ends, or write elsewhere with --out".into()),
             Error::Interrupted { path, .. } => {
                 Some(format!("a resume point is in {}; go on with --resume", path.display()))
             }

@@ -1,0 +1,350 @@
+//! The folder of one run: who may write it, what is in it, and whether it may be continued.
+//!
+//! Writes `run.toml` (the resolved spec) and makes the subfolders. Whoever writes holds the lock file's lock, which
+//! the system takes back when a process ends in whatever way, and first clears what a killed writer left half done.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::{FIGURES, LOCK, MEASURES, PACKED, RESUME, SNAPSHOTS, SPEC, SUMMARY, atomic};
+use crate::error::{Error, Result};
+use crate::spec::{OptimSpec, Schedule, Source, Spec, from_toml};
+
+/// A run folder that this process alone may write.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    spec: Spec,
+    _lock: File,
+}
+
+impl RunFolder {
+    /// Makes the folder of a new run. With `force` an older run there is removed first: the files that phaselab
+    /// wrote, and no others.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when something is there and `force` is not given, or what is there is no run;
+    /// [`Error::Locked`]; [`Error::Io`].
+    pub fn create(path: &Path, spec: &Spec, force: bool) -> Result<RunFolder> {
+        let is_run = path.join(SPEC).exists();
+        let is_empty = atomic::list(path)?
+            .iter()
+            .all(|file| file.ends_with(LOCK) || atomic::is_temporary(file));
+        if !(is_empty || force && is_run) {
+            let hint = match is_run {
+                true => "--resume continues it, --force replaces it, --out writes elsewhere",
+                false => "it is no run folder; choose another with --out",
+            };
+            return Err(Error::Exists {
+                path: path.to_path_buf(),
+                hint: hint.into(),
+            });
+        }
+        fs::create_dir_all(path).map_err(Error::io("create the folder", path))?;
+        let lock = lock(path)?;
+        // Only what was seen above: another process may have begun a run here since.
+        if is_run {
+            remove_run(path)?;
+        }
+        RunFolder::start(path, spec, lock)
+    }
+
+    /// Opens the folder of a run to continue it under `spec`, which may have another number of steps, title, measures
+    /// and figures. The folder then stores `spec`.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there is no run; [`Error::ResumeMismatch`] with the keys that differ;
+    /// [`Error::Locked`]; [`Error::Io`].
+    pub fn resume(path: &Path, spec: &Spec) -> Result<RunFolder> {
+        let stored = read_spec(path)?;
+        let differs = differing_keys(&stored, spec);
+        if !differs.is_empty() {
+            return Err(Error::ResumeMismatch {
+                path: path.to_path_buf(),
+                what: "spec",
+                differs,
+            });
+        }
+        let lock = lock(path)?;
+        RunFolder::start(path, spec, lock)
+    }
+
+    /// Opens the folder of a run to add to it: to pack it, measure it, draw it.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there is no run; [`Error::Locked`]; [`Error::Io`].
+    pub fn open(path: &Path) -> Result<RunFolder> {
+        let spec = read_spec(path)?;
+        let lock = lock(path)?;
+        RunFolder::start(path, &spec, lock)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The run's resolved spec.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn start(path: &Path, spec: &Spec, lock: File) -> Result<RunFolder> {
+        // First of all files, so that from now on the folder is known as a run's.
+        let text = spec.to_toml();
+        let file = path.join(SPEC);
+        if fs::read_to_string(&file).ok().as_deref() != Some(text.as_str()) {
+            atomic::write_text(&file, true, &text)?;
+        }
+        atomic::remove_leftovers(path)?;
+        for folder in [SNAPSHOTS, RESUME, MEASURES, FIGURES].map(|name| path.join(name)) {
+            fs::create_dir_all(&folder).map_err(Error::io("create the folder", &folder))?;
+            atomic::remove_leftovers(&folder)?;
+        }
+        Ok(RunFolder {
+            path: path.to_path_buf(),
+            spec: spec.clone(),
+            _lock: lock,
+        })
+    }
+}
+
+/// The resolved spec of a run, without opening it for writing.
+///
+/// # Errors
+/// [`Error::Missing`] when there is no run; [`Error::Spec`] when the file was changed into something else.
+pub fn read_spec(path: &Path) -> Result<Spec> {
+    let file = path.join(SPEC);
+    let text = match fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            let hint = "`phaselab run EXPERIMENT` makes a run folder under checkpoints/".into();
+            return Err(Error::Missing {
+                what: "the run".into(),
+                path: file,
+                hint,
+            });
+        }
+        Err(e) => return Err(Error::io("read", &file)(e)),
+    };
+    from_toml(
+        Source {
+            path: &file,
+            text: &text,
+            sets: &[],
+        },
+        Spec::faults,
+    )
+}
+
+fn lock(path: &Path) -> Result<File> {
+    let file = path.join(LOCK);
+    let opened = File::options().create(true).truncate(false).write(true).open(&file);
+    let opened = opened.map_err(Error::io("create", &file))?;
+    match opened.try_lock() {
+        Ok(()) => Ok(opened),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked {
+            path: path.to_path_buf(),
+        }),
+        // A file system without locks cannot tell; refusing to work there would help nobody.
+        Err(TryLockError::Error(e)) if e.kind() == ErrorKind::Unsupported => Ok(opened),
+        Err(TryLockError::Error(e)) => Err(Error::io("lock", &file)(e)),
+    }
+}
+
+/// Removes what phaselab writes into a run folder; its spec last, so that an interrupted removal can be repeated.
+fn remove_run(path: &Path) -> Result<()> {
+    let of = |folder: &str, endings: &[&str]| -> Result<Vec<PathBuf>> {
+        let ours = |file: &PathBuf| {
+            file.extension()
+                .is_some_and(|ending| endings.iter().any(|known| ending == *known))
+        };
+        Ok(atomic::list(&path.join(folder))?.into_iter().filter(ours).collect())
+    };
+    let mut files: Vec<PathBuf> = vec![];
+    files.extend(
+        atomic::numbered(&path.join(SNAPSHOTS), "step_")?
+            .into_iter()
+            .map(|(_, file)| file),
+    );
+    files.extend(
+        atomic::numbered(&path.join(RESUME), "point_")?
+            .into_iter()
+            .map(|(_, file)| file),
+    );
+    files.extend(of(MEASURES, &["h5", "csv"])?);
+    files.extend(of(FIGURES, &["svg", "png", "csv"])?);
+    files.extend([PACKED, SUMMARY, SPEC].map(|name| path.join(name)));
+    for file in files {
+        match fs::remove_file(&file) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io("remove", &file)(e)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// `key: stored -> given` for each key that matters to training and differs.
+fn differing_keys(stored: &Spec, given: &Spec) -> Vec<String> {
+    let (stored_keys, given_keys) = (keys(stored), keys(given));
+    let all: std::collections::BTreeSet<&String> = stored_keys.keys().chain(given_keys.keys()).collect();
+    let shown = |keys: &BTreeMap<String, String>, key: &str| keys.get(key).map_or("unset".to_owned(), String::clone);
+    all.into_iter()
+        .filter(|key| stored_keys.get(*key) != given_keys.get(*key))
+        .map(|key| format!("{key}: {} -> {}", shown(&stored_keys, key), shown(&given_keys, key)))
+        .collect()
+}
+
+/// Dotted keys and values, without those that leave the steps already made as they are.
+fn keys(spec: &Spec) -> BTreeMap<String, String> {
+    let table: toml::Table = toml::from_str(&spec.to_toml()).expect("invariant: a spec writes valid TOML");
+    let mut found = BTreeMap::new();
+    flatten("", &table, &mut found);
+    // A falling learning rate depends on the last step from the first one on.
+    let steps_matter = !matches!(
+        spec.optim,
+        OptimSpec {
+            schedule: Schedule::Constant,
+            ..
+        }
+    );
+    found.retain(|key, _| {
+        let (section, _) = key.split_once('.').unwrap_or((key, ""));
+        !matches!(section, "title" | "measure" | "figure") && (steps_matter || key != "train.steps")
+    });
+    found
+}
+
+fn flatten(prefix: &str, table: &toml::Table, found: &mut BTreeMap<String, String>) {
+    for (name, value) in table {
+        let key = if prefix.is_empty() {
+            name.clone()
+        } else {
+            format!("{prefix}.{name}")
+        };
+        match value {
+            toml::Value::Table(inner) => flatten(&key, inner, found),
+            other => {
+                found.insert(key, other.to_string());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn spec() -> Spec {
+        Spec {
+            task: "mod_add_113".into(),
+            ..Spec::default()
+        }
+    }
+
+    #[test]
+    fn a_run_is_not_overwritten_and_not_written_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        let folder = RunFolder::create(&path, &spec(), false).unwrap();
+        assert!(matches!(RunFolder::open(&path), Err(Error::Locked { .. })));
+        assert!(matches!(RunFolder::resume(&path, &spec()), Err(Error::Locked { .. })));
+        assert!(matches!(
+            RunFolder::create(&path, &spec(), true),
+            Err(Error::Locked { .. })
+        ));
+        drop(folder);
+        match RunFolder::create(&path, &spec(), false) {
+            Err(Error::Exists { hint, .. }) => assert!(hint.contains("--resume") && hint.contains("--force")),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(RunFolder::open(&path).unwrap().spec(), &spec());
+    }
+
+    #[test]
+    fn force_removes_the_run_and_keeps_what_others_put_there() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(RunFolder::create(dir.path(), &spec(), false).unwrap());
+        let ours = [
+            "run.h5",
+            "snapshots/step_0000000001.h5",
+            "resume/point_0000000001.h5",
+            "figures/a.svg",
+        ];
+        let theirs = ["notes.md", "snapshots/notes.h5", "figures/paper.pdf"];
+        for name in ours.iter().chain(&theirs) {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        drop(RunFolder::create(dir.path(), &spec(), true).unwrap());
+        assert!(ours.iter().all(|name| !dir.path().join(name).exists()));
+        assert!(theirs.iter().all(|name| dir.path().join(name).exists()));
+    }
+
+    #[test]
+    fn a_folder_that_is_no_run_is_left_alone_even_with_force() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("thesis.tex"), "x").unwrap();
+        for force in [false, true] {
+            assert!(matches!(
+                RunFolder::create(dir.path(), &spec(), force),
+                Err(Error::Exists { .. })
+            ));
+        }
+        assert_eq!(atomic::list(dir.path()).unwrap(), [dir.path().join("thesis.tex")]);
+    }
+
+    #[test]
+    fn resuming_takes_more_steps_and_refuses_another_model() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(RunFolder::create(dir.path(), &spec(), false).unwrap());
+        let mut other = spec();
+        (other.train.steps, other.title) = (123_456, "longer".into());
+        drop(RunFolder::resume(dir.path(), &other).unwrap());
+        assert_eq!(read_spec(dir.path()).unwrap(), other);
+        (other.optim.lr, other.data.seed) = (0.5, Some(7));
+        match RunFolder::resume(dir.path(), &other) {
+            Err(Error::ResumeMismatch { differs, .. }) => {
+                assert_eq!(differs, ["data.seed: unset -> 7", "optim.lr: 0.001 -> 0.5"]);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn more_steps_are_another_run_when_the_learning_rate_falls_to_the_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cosine = spec();
+        cosine.optim.schedule = Schedule::Cosine;
+        drop(RunFolder::create(dir.path(), &cosine, false).unwrap());
+        cosine.train.steps += 1;
+        assert!(matches!(
+            RunFolder::resume(dir.path(), &cosine),
+            Err(Error::ResumeMismatch { .. })
+        ));
+    }
+
+    #[test]
+    fn a_writer_clears_what_a_killed_one_left() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(RunFolder::create(dir.path(), &spec(), false).unwrap());
+        for name in [
+            ".tmp-1-run.h5",
+            "snapshots/.tmp-1-step_0000000001.h5",
+            "resume/.tmp-1-point_0000000001.h5",
+        ] {
+            fs::write(dir.path().join(name), "half").unwrap();
+        }
+        drop(RunFolder::open(dir.path()).unwrap());
+        assert!(
+            atomic::list(dir.path())
+                .unwrap()
+                .iter()
+                .all(|path| !atomic::is_temporary(path))
+        );
+        assert!(atomic::list(&dir.path().join(SNAPSHOTS)).unwrap().is_empty());
+        assert!(atomic::list(&dir.path().join(RESUME)).unwrap().is_empty());
+    }
+}
