@@ -13,7 +13,7 @@ use crate::measure::weights::w_l_fits;
 
 /// Projections of one replica's logits, class by class.
 pub struct Projection {
-    /// `[p², ]` s of each pair.
+    /// `[p²]` s of each pair.
     s_of_pair: Vec<usize>,
     n_classes: usize,
     /// `[n_classes]` mean over all pairs: the component along the constant.
@@ -37,8 +37,9 @@ impl Projection {
         }
         let mut mean_c = vec![0.0; n_classes];
         for sum_c in sum_sc.chunks_exact(n_classes) {
-            add(&mut mean_c, 1.0 / s_of_pair.len() as f64, sum_c);
+            add(&mut mean_c, 1.0, sum_c);
         }
+        mean_c.iter_mut().for_each(|mean| *mean /= s_of_pair.len() as f64);
         let mut wave_sc = vec![0.0; p * n_classes];
         for wave_s in freqs.iter().flat_map(|&k| waves(p, k)) {
             let mut component_c = vec![0.0; n_classes];
@@ -49,7 +50,12 @@ impl Projection {
                 add(out_c, height, &component_c);
             }
         }
-        Ok(Projection { s_of_pair, n_classes, mean_c, wave_sc })
+        Ok(Projection {
+            s_of_pair,
+            n_classes,
+            mean_c,
+            wave_sc,
+        })
     }
 
     /// The waves' part of the logits of pair `n`, `[n_classes]`.
@@ -68,7 +74,11 @@ fn add(out: &mut [f64], factor: f64, x: &[f64]) {
 /// a + b, or a − b, mod p.
 fn s_of(modular: &Modular, [a, b]: [u32; 2]) -> usize {
     let (a, b, p) = (a as usize, b as usize, modular.p);
-    if modular.op == Op::Sub { (a + p - b) % p } else { (a + b) % p }
+    if modular.op == Op::Sub {
+        (a + p - b) % p
+    } else {
+        (a + b) % p
+    }
 }
 
 /// Whether the task is x + y or x − y mod p over all pairs, and the model has what rule `w_l` reads.
@@ -78,12 +88,17 @@ fn s_of(modular: &Modular, [a, b]: [u32; 2]) -> usize {
 pub fn fits(setting: &Setting) -> Result<(), String> {
     let p = w_l_fits(setting)?;
     let examples = &setting.examples;
-    let Some(modular) = examples.modular else { return Err("the task has no modulus".into()) };
+    let Some(modular) = examples.modular else {
+        return Err("the task has no modulus".into());
+    };
     if matches!(modular.op, Op::Mul | Op::Div) {
         return Err("the waves of x·y and x/y run over the multiplicative group, which is not supported".into());
     }
     if examples.n_positions() != 1 {
-        return Err(format!("the loss is on {} positions, not on one", examples.n_positions()));
+        return Err(format!(
+            "the loss is on {} positions, not on one",
+            examples.n_positions()
+        ));
     }
     let grid = (0..p as u32).flat_map(|a| (0..p as u32).map(move |b| [a, b]));
     if modular.pairs.len() != p * p || !modular.pairs.iter().copied().eq(grid) {

@@ -53,11 +53,18 @@ impl Measure for TrigLogitsExplained {
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
         let projection = Projection::new(subject, &subject.key_freqs.w_l)?;
-        let (mut along, mut total) = (0.0, 0.0);
+        let (mut along, mut total, mut squares) = (0.0, 0.0, 0.0);
         for (n, (logits, _)) in rows(subject).enumerate() {
             along += projection.waves_c(n).iter().map(|wave| wave * wave).sum::<f64>();
-            total += logits.iter().zip(&projection.mean_c).map(|(x, mean)| (x - mean) * (x - mean)).sum::<f64>();
+            total += logits
+                .iter()
+                .zip(&projection.mean_c)
+                .map(|(x, mean)| (x - mean) * (x - mean))
+                .sum::<f64>();
+            squares += logits.iter().map(|x| x * x).sum::<f64>();
         }
-        Ok(vec![vec![along / total]])
+        // Below this, what varies is rounding, and its share along anything means nothing.
+        let varies = total > 1e-24 * squares;
+        Ok(vec![vec![if varies { along / total } else { f64::NAN }]])
     }
 }
