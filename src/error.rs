@@ -181,8 +181,7 @@ impl Error {
             },
             Error::Missing { hint, .. } | Error::Exists { hint, .. } => Some(hint.clone()),
             Error::Damaged { .. } => Some(
-                "`phaselab check RUN` lists every file that is whole; delete the damaged one and go on with --resume"
-                    .into(),
+                "`phaselab check RUN` lists every file that is whole; delete the damaged one and go on with --resume".into(),
             ),
             Error::NewerFormat { .. } => Some("read it with the phaselab that wrote it, or a later one".into()),
             Error::ResumeMismatch { .. } => {
@@ -190,13 +189,11 @@ impl Error {
             }
             Error::Io { source, path, .. } => match source.kind() {
                 std::io::ErrorKind::StorageFull => Some(
-                    "free some space, then go on with --resume: everything that was finished before is still there"
-                        .into(),
+                    "free some space, then go on with --resume: everything that was finished before is still there".into(),
                 ),
-                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => Some(format!(
-                    "choose a folder that you may write to with --out (this one is {})",
-                    path.display()
-                )),
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+                    Some(format!("choose a folder that you may write to with --out (this one is {})", path.display()))
+                }
                 _ => None,
             },
             Error::Interrupted { path, .. } => {

@@ -5,8 +5,8 @@ pub mod rng;
 pub mod spec;
 pub mod tensor;
 
-pub mod checkpoint;
-pub mod figure;
-pub mod measure;
 pub mod task;
+pub mod checkpoint;
+pub mod measure;
 pub mod transition;
+pub mod figure;

@@ -187,6 +187,19 @@ fn waves_of_the_sum_at_a_key_frequency_are_all_that_restricted_loss_keeps_and_ex
 }
 
 #[test]
+fn the_last_frequency_of_an_even_modulus_has_a_cosine_alone() {
+    let p = 6;
+    let mask: Vec<bool> = (0..p * p).map(|n| n % 2 == 0).collect();
+    let model = wave_model(p, 3, |a, b, c| if (a + b + c) % 2 == 0 { 2.0 } else { -2.0 });
+    let run = |name| numbers(name, p, Op::Add, &mask, &model).expect("it fits");
+    // Three classes of the right parity at 2, three at -2.
+    let each = (3.0 + 3.0 * (-4f64).exp()).ln();
+    assert!(close(&run("restricted_loss"), &[each; 3], 1e-12), "{:?}", run("restricted_loss"));
+    assert!(close(&run("excluded_loss"), &[6f64.ln()], 1e-12), "{:?}", run("excluded_loss"));
+    assert_eq!(run("key_freqs_w_l"), [0.0, 0.0, 1.0, 1.0]);
+}
+
+#[test]
 fn waves_of_the_difference_are_dropped_by_restricted_loss_and_a_class_bias_is_kept() {
     let (p, k) = (7, 2);
     let mask = vec![true; p * p];

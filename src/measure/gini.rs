@@ -22,7 +22,7 @@ Reads
 Unit and range
   Dimensionless, 0 (all equal) to (p-1)/p (a single component).
 Value at a known point
-  W_E[a, 0] = cos(2 pi k a / p): (p-1)/p. Independent normal weights: near 0 (0.02 at d_model 128).
+  W_E[a, 0] = cos(2 pi k a / p): (p-1)/p. Independent normal weights: about 0.56 / sqrt(2 d_model) (0.035 at 128).
 Source
   Nanda et al. 2023 (arXiv 2301.05217), section 5; Hurley and Rickard 2009 (arXiv 0811.4706). The paper does not say
   which components count; others leave the constant out or join cos and sin.";

@@ -11,8 +11,8 @@ use crate::tensor::Tensor;
 
 /// A frequency is key when its norm is at least this fraction of the largest.
 ///
-/// Norms, not squares: a key frequency carries at least 1/16 of the strongest one's power. In trained models the weakest
-/// wave in use stands well above it and the strongest leftover of early training well below.
+/// Norms, not squares: a key frequency carries at least 1/16 of the strongest one's power. In W_L of
+/// trained models the weakest wave in use stands well above it, the strongest leftover of early training well below.
 pub const THRESHOLD_FRAC: f64 = 0.25;
 
 /// Where the norms come from.

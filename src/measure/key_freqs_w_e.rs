@@ -13,9 +13,9 @@ pub struct KeyFreqsWE;
 
 const EXPLAIN: &str = "\
 What it is
-  The embedding's Fourier norms over the token (as fourier_norm_w_e):
-  a frequency is key when its norm is at least a quarter of the largest. is_key is 1 for those and 0 for the rest,
-  count their number. Before training all norms are alike and nearly every frequency is key.
+  The norms are those of fourier_norm_w_e: the embedding, Fourier transformed over the token. A frequency is key when
+  its norm is at least a quarter of the largest. is_key is 1 for those and 0 for the rest, count their number. Before
+  training all norms are alike and nearly every frequency is key.
 Reads
   embed.W_E, rows 0 to p-1.
 Unit and range

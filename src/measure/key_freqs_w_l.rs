@@ -13,10 +13,10 @@ pub struct KeyFreqsWL;
 
 const EXPLAIN: &str = "\
 What it is
-  W_L = W_out W_U, Fourier transformed over the output (classes 0 to p-1) with an orthonormal basis; the norm of a
-  frequency is that of its cos and sin components together, each a vector over the neurons. As a rule:
-  a frequency is key when its norm is at least a quarter of the largest. is_key is 1 for those and 0 for the rest,
-  count their number. Before training all norms are alike and nearly every frequency is key.
+  W_L = W_out W_U is Fourier transformed over the output (classes 0 to p-1) with an orthonormal basis; the norm of a
+  frequency is that of its cos and sin components together, each a vector over the neurons. A frequency is key when
+  its norm is at least a quarter of the largest. is_key is 1 for those and 0 for the rest, count their number. Before
+  training all norms are alike and nearly every frequency is key.
 Reads
   The last block's mlp.W_out and unembed.W_U; attn.W_O (heads flattened) where there is no MLP; W_U alone where it
   reads the last hidden layer directly. LayerNorm weights are not folded in.
@@ -26,7 +26,8 @@ Value at a known point
   A matrix made of cos(2 pi k x / p) alone: k is key, count is 1.
 Source
   Nanda et al. 2023 (arXiv 2301.05217), sections 3 and 4: the non-trivial components of W_L. The fraction is ours: in
-  trained models used frequencies lie above half of the largest norm, leftovers below a sixth.";
+  four models trained to generalise at p = 53 the frequencies in use had at least 0.53 of the largest norm, all others
+  at most 0.16.";
 
 impl Measure for KeyFreqsWL {
     fn name(&self) -> &'static str {

@@ -316,10 +316,7 @@ impl Default for Spec {
             title: String::new(),
             task: "mod_add_113".into(),
             dtype: Dtype::F32,
-            data: DataSpec {
-                train_frac: None,
-                seed: None,
-            },
+            data: DataSpec { train_frac: None, seed: None },
             model: ModelSpec::default(),
             loss: LossSpec::default(),
             optim: OptimSpec::default(),
@@ -332,10 +329,7 @@ impl Default for Spec {
 
 impl Default for DataSpec {
     fn default() -> DataSpec {
-        DataSpec {
-            train_frac: None,
-            seed: None,
-        }
+        DataSpec { train_frac: None, seed: None }
     }
 }
 
@@ -370,10 +364,7 @@ impl ModelSpec {
 
 impl Default for LossSpec {
     fn default() -> LossSpec {
-        LossSpec {
-            kind: LossKind::CrossEntropy,
-            f64: false,
-        }
+        LossSpec { kind: LossKind::CrossEntropy, f64: false }
     }
 }
 
@@ -401,10 +392,7 @@ impl Default for TrainSpec {
             batch_size: None,
             eval_every: 10,
             resume_every: 1000,
-            snapshots: Snapshots {
-                every: Some(100),
-                ..Snapshots::default()
-            },
+            snapshots: Snapshots { every: Some(100), ..Snapshots::default() },
             stop: None,
         }
     }
@@ -418,9 +406,7 @@ impl TryFrom<SeedsText> for Seeds {
             SeedsText::List(list) => list,
             SeedsText::Range(text) => {
                 let number = |s: &str| {
-                    s.trim()
-                        .parse::<u64>()
-                        .map_err(|_| format!("`{text}` is not a range of seeds like `0..8`"))
+                    s.trim().parse::<u64>().map_err(|_| format!("`{text}` is not a range of seeds like `0..8`"))
                 };
                 match text.split_once("..") {
                     Some((from, to)) => (number(from)?..number(to)?).collect(),
@@ -466,17 +452,10 @@ impl Snapshots {
         step == 0
             || self.every.is_some_and(|n| step.is_multiple_of(n))
             || (self.powers_of_two && step.is_power_of_two())
-            || self.powers_then_every.is_some_and(|n| {
-                if step <= 512 {
-                    step.is_power_of_two()
-                } else {
-                    step.is_multiple_of(n)
-                }
-            })
             || self
-                .windows
-                .iter()
-                .any(|&[from, to, n]| (from..=to).contains(&step) && (step - from).is_multiple_of(n))
+                .powers_then_every
+                .is_some_and(|n| if step <= 512 { step.is_power_of_two() } else { step.is_multiple_of(n) })
+            || self.windows.iter().any(|&[from, to, n]| (from..=to).contains(&step) && (step - from).is_multiple_of(n))
             || self.list.contains(&step)
     }
 }

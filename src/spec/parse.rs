@@ -29,23 +29,12 @@ pub struct Source<'a> {
 pub fn from_toml<T: DeserializeOwned>(source: Source<'_>, validate: impl Fn(&T) -> Vec<Fault>) -> Result<T> {
     let mut table: toml::Table = toml::from_str(source.text).map_err(|e| {
         let line = e.span().map(|span| line_of(source.text, span.start));
-        fail(
-            source.path,
-            vec![Fault {
-                line,
-                key: "syntax".into(),
-                message: first_line(e.message()),
-            }],
-        )
+        fail(source.path, vec![Fault { line, key: "syntax".into(), message: first_line(e.message()) }])
     })?;
     let mut faults = vec![];
     for set in source.sets {
         if let Err(message) = lay_over(&mut table, set) {
-            faults.push(Fault {
-                line: None,
-                key: format!("--set {set}"),
-                message,
-            });
+            faults.push(Fault { line: None, key: format!("--set {set}"), message });
         }
     }
     let spans = DeTable::parse(source.text).ok();
@@ -58,11 +47,7 @@ pub fn from_toml<T: DeserializeOwned>(source: Source<'_>, validate: impl Fn(&T) 
             Ok(value) => break Some(value),
             Err((key, message)) => {
                 let gone = remove(&mut table, &key);
-                faults.push(Fault {
-                    line: locate(&key),
-                    key,
-                    message,
-                });
+                faults.push(Fault { line: locate(&key), key, message });
                 if !gone {
                     break None;
                 }
@@ -71,26 +56,16 @@ pub fn from_toml<T: DeserializeOwned>(source: Source<'_>, validate: impl Fn(&T) 
     };
     match value {
         Some(value) => {
-            faults.extend(validate(&value).into_iter().map(|f| Fault {
-                line: f.line.or_else(|| locate(&f.key)),
-                ..f
-            }));
+            faults.extend(validate(&value).into_iter().map(|f| Fault { line: f.line.or_else(|| locate(&f.key)), ..f }));
             faults.sort_by_key(|f| f.line.unwrap_or(usize::MAX));
-            if faults.is_empty() {
-                Ok(value)
-            } else {
-                Err(fail(source.path, faults))
-            }
+            if faults.is_empty() { Ok(value) } else { Err(fail(source.path, faults)) }
         }
         None => Err(fail(source.path, faults)),
     }
 }
 
 fn fail(path: &Path, faults: Vec<Fault>) -> Error {
-    Error::Spec {
-        path: PathBuf::from(path),
-        faults,
-    }
+    Error::Spec { path: PathBuf::from(path), faults }
 }
 
 /// Deserializes, or gives the dotted key that is wrong and why.
@@ -100,10 +75,7 @@ fn serde_path<T: DeserializeOwned>(table: &toml::Table) -> Result<T, (String, St
     serde_path_to_error::deserialize(deserializer).map_err(|e| {
         let path = e.path().to_string();
         let message = first_line(e.inner().message());
-        match message
-            .strip_prefix("unknown field `")
-            .and_then(|rest| rest.split_once('`'))
-        {
+        match message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
             Some((field, rest)) => {
                 let key = match path.strip_suffix(field).map(|p| p.trim_end_matches('.')) {
                     Some("") | None if path.is_empty() || path == "." || path == field => field.to_owned(),
@@ -128,9 +100,7 @@ fn first_line(message: &str) -> String {
 
 /// Puts `a.b.c=value` into the table; a value that is not TOML counts as a string.
 fn lay_over(table: &mut toml::Table, set: &str) -> Result<(), String> {
-    let (key, text) = set
-        .split_once('=')
-        .ok_or("write it as key=value, like `optim.lr=1e-3`")?;
+    let (key, text) = set.split_once('=').ok_or("write it as key=value, like `optim.lr=1e-3`")?;
     let (key, text) = (key.trim(), text.trim());
     let value = toml::from_str::<toml::Table>(&format!("v = {text}"))
         .ok()
@@ -164,9 +134,7 @@ fn remove(table: &mut toml::Table, key: &str) -> bool {
         if parts.peek().is_none() || !at.get(part).is_some_and(toml::Value::is_table) {
             return at.remove(part).is_some();
         }
-        let Some(next) = at.get_mut(part).and_then(toml::Value::as_table_mut) else {
-            return false;
-        };
+        let Some(next) = at.get_mut(part).and_then(toml::Value::as_table_mut) else { return false };
         at = next;
     }
     false
@@ -187,9 +155,5 @@ fn span_of(table: &DeTable<'_>, key: &str) -> Option<std::ops::Range<usize>> {
 }
 
 fn line_of(text: &str, at: usize) -> usize {
-    text.as_bytes()[..at.min(text.len())]
-        .iter()
-        .filter(|&&b| b == b'\n')
-        .count()
-        + 1
+    text.as_bytes()[..at.min(text.len())].iter().filter(|&&b| b == b'\n').count() + 1
 }
