@@ -194,8 +194,16 @@ fn the_last_frequency_of_an_even_modulus_has_a_cosine_alone() {
     let run = |name| numbers(name, p, Op::Add, &mask, &model).expect("it fits");
     // Three classes of the right parity at 2, three at -2.
     let each = (3.0 + 3.0 * (-4f64).exp()).ln();
-    assert!(close(&run("restricted_loss"), &[each; 3], 1e-12), "{:?}", run("restricted_loss"));
-    assert!(close(&run("excluded_loss"), &[6f64.ln()], 1e-12), "{:?}", run("excluded_loss"));
+    assert!(
+        close(&run("restricted_loss"), &[each; 3], 1e-12),
+        "{:?}",
+        run("restricted_loss")
+    );
+    assert!(
+        close(&run("excluded_loss"), &[6f64.ln()], 1e-12),
+        "{:?}",
+        run("excluded_loss")
+    );
     assert_eq!(run("key_freqs_w_l"), [0.0, 0.0, 1.0, 1.0]);
 }
 
