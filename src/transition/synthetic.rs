@@ -82,9 +82,24 @@ fn the_corners_of_a_run_that_grokks_are_found() {
 fn spikes_of_the_test_loss_move_nothing() {
     let mut curves = grokks();
     for index in [60, 110, 150, 230, 290] {
-        curves.test_loss_nats.values[index] = 30.0;
+        curves.test_loss_nats.values[index] = 3000.0;
     }
     assert_eq!(ends(&curves), [Some(300), Some(1000), Some(2000)]);
+}
+
+#[test]
+fn a_long_slow_tail_and_a_slow_start_do_not_hide_the_steep_part() {
+    let mut curves = grokks();
+    let corners = [
+        (0, 1.4),
+        (300, 2.4),
+        (800, 2.3),
+        (1000, 0.9),
+        (1300, -8.0),
+        (3000, -12.0),
+    ];
+    curves.test_loss_nats = exp(line(&corners));
+    assert_eq!(ends(&curves), [Some(300), Some(1000), Some(1300)]);
 }
 
 #[test]
