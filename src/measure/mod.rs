@@ -1,5 +1,178 @@
 //! Checkpoints -> series of numbers.
+//!
+//! A measure reads one replica at one checkpoint (a [`Subject`]) and gives the numbers of its columns; [`measure`] takes
+//! it over a range of checkpoints and all replicas. [`ALL`] is the registry: a name there is the name on the command
+//! line, in files and of the source file.
 
+mod driver;
+mod excluded_loss;
+pub mod fourier;
+mod fourier_norm_w_e;
+mod gini;
+mod key_freqs;
+mod key_freqs_w_e;
+mod key_freqs_w_l;
+mod loss;
+mod projection;
+mod restricted_loss;
 mod series;
+mod subject;
+mod table;
+mod trig_logits_explained;
+mod weight_norm;
+mod weights;
 
+pub use driver::measure;
+pub use key_freqs::{KeyFreqs, Rule, THRESHOLD_FRAC, is_key};
 pub use series::{Axis, Series};
+pub use subject::{Examples, Forward, Modular, Op, ParamShape, Setting, SnapshotSource, Subject};
+pub use table::{Field, write_csv};
+
+use crate::error::{Error, Result};
+
+/// One way of putting a number on a model.
+pub trait Measure: Sync {
+    /// Registry name.
+    fn name(&self) -> &'static str;
+
+    /// One line for lists.
+    fn summary(&self) -> &'static str;
+
+    /// The whole definition, under the headings *What it is / Reads / Unit and range / Value at a known point / Source*.
+    fn explain(&self) -> String;
+
+    /// Whether the task and the model have what is measured.
+    ///
+    /// # Errors
+    /// The reason why not, as a clause: `the task has no modulus`.
+    fn fits(&self, setting: &Setting) -> Result<(), String>;
+
+    /// The columns it gives, in order; those with an axis share one.
+    fn columns(&self, setting: &Setting) -> Vec<Column>;
+
+    /// Whether it reads [`Subject::logits`].
+    fn needs_logits(&self) -> bool {
+        false
+    }
+
+    /// One vector a column, of the length of the column's axis (1 without one). Only called where it fits.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] or [`Error::Shape`] when the subject is not of the setting that was asked about.
+    fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>>;
+}
+
+/// One column of a measure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// Name, unique within the measure.
+    pub name: String,
+    /// Unit as an axis label writes it: `nats`, `fraction`, `1`.
+    pub unit: &'static str,
+    /// What the numbers of one checkpoint are counted by, when there are several.
+    pub axis: Option<Axis>,
+}
+
+impl Column {
+    /// One number a checkpoint and replica.
+    pub fn scalar(name: &str, unit: &'static str) -> Column {
+        Column {
+            name: name.into(),
+            unit,
+            axis: None,
+        }
+    }
+
+    /// One number a tick of `axis`.
+    pub fn along(name: &str, unit: &'static str, axis: Axis) -> Column {
+        Column {
+            name: name.into(),
+            unit,
+            axis: Some(axis),
+        }
+    }
+
+    /// Numbers a checkpoint and replica.
+    pub fn width(&self) -> usize {
+        self.axis.as_ref().map_or(1, |axis| axis.ticks.len())
+    }
+}
+
+/// Every measure, in the order of help and lists.
+pub const ALL: &[&dyn Measure] = &[
+    &loss::Loss,
+    &weight_norm::WeightNorm,
+    &fourier_norm_w_e::FourierNormWE,
+    &gini::Gini,
+    &key_freqs_w_e::KeyFreqsWE,
+    &key_freqs_w_l::KeyFreqsWL,
+    &restricted_loss::RestrictedLoss,
+    &excluded_loss::ExcludedLoss,
+    &trig_logits_explained::TrigLogitsExplained,
+];
+
+/// The measure of that name.
+///
+/// # Errors
+/// [`Error::Unknown`], with all names.
+pub fn find(name: &str) -> Result<&'static dyn Measure> {
+    ALL.iter()
+        .copied()
+        .find(|measure| measure.name() == name)
+        .ok_or_else(|| Error::Unknown {
+            kind: "measure",
+            name: name.into(),
+            known: ALL.iter().map(|measure| measure.name().to_owned()).collect(),
+        })
+}
+
+#[cfg(test)]
+mod fixture;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_measure_has_its_file_and_all_headings() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/measure");
+        for measure in ALL {
+            let name = measure.name();
+            assert!(
+                folder.join(format!("{name}.rs")).is_file(),
+                "{name} has no file of its name"
+            );
+            assert!(
+                !measure.summary().is_empty() && !measure.summary().contains('\n'),
+                "{name}: summary is one line"
+            );
+            let explain = measure.explain();
+            let headings: Vec<&str> = explain.lines().filter(|line| !line.starts_with(' ')).collect();
+            let expected = [
+                "What it is",
+                "Reads",
+                "Unit and range",
+                "Value at a known point",
+                "Source",
+            ];
+            assert_eq!(headings, expected, "{name}: headings of explain");
+            assert!(
+                explain.lines().all(|line| line.len() <= 120),
+                "{name}: a line is too long for a terminal"
+            );
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_found_and_slips_are_hinted_at() {
+        for (index, measure) in ALL.iter().enumerate() {
+            assert_eq!(ALL.iter().position(|other| other.name() == measure.name()), Some(index));
+            assert!(find(measure.name()).is_ok_and(|found| found.name() == measure.name()));
+        }
+        let error = find("exclude_loss").err();
+        assert_eq!(
+            error.and_then(|e| e.hint()).as_deref(),
+            Some("did you mean `excluded_loss`?")
+        );
+    }
+}

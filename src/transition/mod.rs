@@ -1,4 +1,27 @@
 //! Series -> phases, with their spread over replicas.
+//!
+//! Reads the [`Curves`] of each replica; writes [`ReplicaPhases`], and over all replicas a [`Summary`] and `summary.csv`.
+//! The rule for phase boundaries is [`explain`]. Source: arXiv 2301.05217, section 5.
+
+mod boundary;
+mod curves;
+mod rate;
+mod summary;
+mod threshold;
+
+pub use boundary::{Boundaries, boundaries};
+pub use curves::Curves;
+pub use rate::{Rate, Spread};
+pub use summary::{Summary, SummaryRow, write_summary};
+pub use threshold::Curve;
+
+/// Evaluations in a row that make a crossing a sustained one.
+pub const SUSTAINED: usize = 3;
+
+/// How phase boundaries are found: the text of `phaselab explain phases`.
+pub fn explain() -> &'static str {
+    boundary::EXPLAIN
+}
 
 /// When one replica passed what; `None` means that it never did.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -32,3 +55,31 @@ pub struct ReplicaPhases {
     /// End of cleanup.
     pub cleanup_end_step: Option<u64>,
 }
+
+/// The thresholds and phases of one replica.
+pub fn phases(curves: &Curves) -> ReplicaPhases {
+    let (train, test) = (&curves.train_acc_frac, &curves.test_acc_frac);
+    let (train_99_step, test_99_step) = (train.first_at_least(0.99), test.first_at_least(0.99));
+    let ends = boundaries(curves);
+    ReplicaPhases {
+        seed: curves.seed,
+        non_finite: curves.non_finite,
+        train_90_step: train.first_at_least(0.90),
+        train_99_step,
+        test_90_step: test.first_at_least(0.90),
+        test_99_step,
+        train_90_sustained_step: train.sustained_at_least(0.90, SUSTAINED),
+        train_99_sustained_step: train.sustained_at_least(0.99, SUSTAINED),
+        test_90_sustained_step: test.sustained_at_least(0.90, SUSTAINED),
+        test_99_sustained_step: test.sustained_at_least(0.99, SUSTAINED),
+        delay_steps: train_99_step
+            .zip(test_99_step)
+            .map(|(train, test)| test as i64 - train as i64),
+        memorisation_end_step: ends.memorisation_end_step,
+        circuit_end_step: ends.circuit_end_step,
+        cleanup_end_step: ends.cleanup_end_step,
+    }
+}
+
+#[cfg(test)]
+mod synthetic;

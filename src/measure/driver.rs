@@ -1,0 +1,224 @@
+//! Measures over a range of checkpoints and all replicas.
+//!
+//! Reads snapshots (leading replica axis) and one forward pass a replica and checkpoint; writes [`Series`] of shape
+//! `[steps, seeds, width]`. Memory is bounded by a few checkpoints' parameters and one replica's logits a worker. Each
+//! value is computed by one worker in a fixed order, so that the number of threads changes no bit.
+
+use std::ops::RangeInclusive;
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::measure::subject::{Forward, Setting, SnapshotSource, Subject};
+use crate::measure::{KeyFreqs, Measure, Series, find};
+use crate::tensor::{Data, Tensor};
+
+/// The numbers of every measure on one replica at one checkpoint: `[measure][column][tick]`.
+type Row = Vec<Vec<Vec<f64>>>;
+
+/// Takes the measures `names` over the checkpoints of `source` whose step lies in `range`.
+///
+/// All measures on one replica at one checkpoint share one forward pass; without a measure that reads logits there is
+/// none. Key frequencies are those of the last checkpoint in the range. After each batch of checkpoints `progress` gets
+/// how many are done, and of how many; an error from it stops the work and is passed on.
+///
+/// # Shapes
+/// One series a column, in the order of `names`, `[steps in range, seeds, width]`.
+///
+/// # Errors
+/// [`Error::Unknown`] for a name that is not in the registry, [`Error::Value`] for a measure that does not fit or a range
+/// without checkpoints, [`Error::Shape`] when masks, logits or parameters have the wrong size; errors of `source`,
+/// `forward` and `progress`.
+pub fn measure(
+    names: &[&str],
+    source: &dyn SnapshotSource,
+    setting: &Setting,
+    forward: &dyn Forward,
+    range: RangeInclusive<u64>,
+    progress: &mut dyn FnMut(usize, usize) -> Result<()>,
+) -> Result<Vec<Series>> {
+    let measures = names
+        .iter()
+        .map(|name| fitting(name, setting))
+        .collect::<Result<Vec<_>>>()?;
+    let steps: Vec<u64> = source
+        .steps()
+        .iter()
+        .copied()
+        .filter(|step| range.contains(step))
+        .collect();
+    let Some(&last) = steps.last() else {
+        return Err(Error::Value {
+            what: "the range of checkpoints".into(),
+            got: format!("{}..={}", range.start(), range.end()),
+            expected: "one with a checkpoint in it".into(),
+        });
+    };
+    let n_seeds = source.seeds().len();
+    expect_len(
+        "train mask",
+        source.train_mask_rn().len(),
+        n_seeds * setting.examples.n_examples,
+    )?;
+    let params_rs = source.params(last)?;
+    let key_freqs = (0..n_seeds)
+        .map(|r| KeyFreqs::of(&replica(&params_rs, r)?, setting))
+        .collect::<Result<Vec<_>>>()?;
+    let job = Job {
+        measures: &measures,
+        source,
+        setting,
+        forward,
+        key_freqs: &key_freqs,
+    };
+
+    let mut series = empty_series(&measures, setting, &steps, source.seeds());
+    // Enough checkpoints at a time that every thread has a replica.
+    let batch = rayon::current_num_threads().div_ceil(n_seeds.max(1)).max(1);
+    let mut done = 0;
+    for batch_steps in steps.chunks(batch) {
+        for row in job.run(batch_steps)? {
+            let values = row.into_iter().flatten();
+            series
+                .iter_mut()
+                .zip(values)
+                .for_each(|(series, values)| series.values_srw.extend(values));
+        }
+        done += batch_steps.len();
+        progress(done, steps.len())?;
+    }
+    Ok(series)
+}
+
+/// What every worker needs.
+struct Job<'a> {
+    measures: &'a [&'static dyn Measure],
+    source: &'a dyn SnapshotSource,
+    setting: &'a Setting<'a>,
+    forward: &'a dyn Forward,
+    key_freqs: &'a [KeyFreqs],
+}
+
+impl Job<'_> {
+    /// All replicas of some checkpoints; rows in order of (step, replica).
+    fn run(&self, steps: &[u64]) -> Result<Vec<Row>> {
+        let params_s = steps
+            .iter()
+            .map(|&step| self.source.params(step))
+            .collect::<Result<Vec<_>>>()?;
+        let (n_seeds, mask_rn) = (self.key_freqs.len(), self.source.train_mask_rn());
+        let (measures, setting, forward) = (self.measures, self.setting, self.forward);
+        let key_freqs = self.key_freqs;
+        (0..steps.len() * n_seeds)
+            .into_par_iter()
+            .map(|sr| {
+                let (s, r) = (sr / n_seeds, sr % n_seeds);
+                let n = setting.examples.n_examples;
+                let params = replica(&params_s[s], r)?;
+                let logits = match measures.iter().any(|measure| measure.needs_logits()) {
+                    true => forward.logits(&params)?,
+                    false => vec![],
+                };
+                let train_mask = &mask_rn[r * n..(r + 1) * n];
+                let key_freqs = &key_freqs[r];
+                eval(
+                    measures,
+                    &Subject {
+                        setting,
+                        train_mask,
+                        params: &params,
+                        logits: &logits,
+                        key_freqs,
+                    },
+                )
+            })
+            .collect()
+    }
+}
+
+/// Every measure on one subject, each result checked against its columns.
+fn eval(measures: &[&'static dyn Measure], subject: &Subject) -> Result<Row> {
+    let examples = &subject.setting.examples;
+    if measures.iter().any(|measure| measure.needs_logits()) {
+        expect_len(
+            "logits",
+            subject.logits.len(),
+            examples.targets.len() * examples.n_classes,
+        )?;
+    }
+    let row: Row = measures
+        .iter()
+        .map(|measure| measure.eval(subject))
+        .collect::<Result<_>>()?;
+    for (measure, columns) in measures.iter().zip(&row) {
+        let widths = measure
+            .columns(subject.setting)
+            .iter()
+            .map(super::Column::width)
+            .collect::<Vec<_>>();
+        assert!(
+            columns.iter().map(Vec::len).eq(widths),
+            "invariant: {} gives as many numbers as its columns say",
+            measure.name()
+        );
+    }
+    Ok(row)
+}
+
+fn fitting(name: &str, setting: &Setting) -> Result<&'static dyn Measure> {
+    let measure = find(name)?;
+    measure.fits(setting).map_err(|reason| Error::Value {
+        what: "measure".into(),
+        got: format!("{name}, but {reason}"),
+        expected: "one that fits the task and the model".into(),
+    })?;
+    Ok(measure)
+}
+
+fn empty_series(measures: &[&dyn Measure], setting: &Setting, steps: &[u64], seeds: &[u64]) -> Vec<Series> {
+    let series = |measure: &&dyn Measure| {
+        let name = measure.name();
+        let columns = measure.columns(setting).into_iter();
+        columns.map(move |column| Series {
+            measure: name.into(),
+            values_srw: Vec::with_capacity(steps.len() * seeds.len() * column.width()),
+            column: column.name,
+            unit: column.unit.into(),
+            steps: steps.to_vec(),
+            seeds: seeds.to_vec(),
+            axis: column.axis,
+        })
+    };
+    measures.iter().flat_map(series).collect()
+}
+
+/// One replica's parameters, in f64.
+fn replica(params: &[Tensor], r: usize) -> Result<Vec<Tensor>> {
+    params
+        .iter()
+        .map(|tensor| {
+            let Tensor { name, shape, data } = tensor.row(r)?;
+            let data = match data {
+                Data::F64(values) => values,
+                other => Tensor {
+                    name: String::new(),
+                    shape: vec![],
+                    data: other,
+                }
+                .to_f64(),
+            };
+            Tensor::new(name, shape, Data::F64(data))
+        })
+        .collect()
+}
+
+fn expect_len(op: &str, got: usize, expected: usize) -> Result<()> {
+    if got == expected {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        op: op.into(),
+        expected: format!("{expected} numbers"),
+        got: got.to_string(),
+    })
+}

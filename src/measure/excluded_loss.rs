@@ -1,0 +1,70 @@
+//! `excluded_loss`: the training loss when the key waves of a + b are taken away, protocol `nanda`.
+//!
+//! Reads logits over all pairs and the key frequencies; writes one loss. Source: arXiv 2301.05217, section 5.1.
+
+use crate::error::Result;
+use crate::measure::loss::{SplitMean, cross_entropy, rows};
+use crate::measure::projection::{self, Projection};
+use crate::measure::subject::{Setting, Subject};
+use crate::measure::{Column, Measure};
+
+/// Loss without the key waves.
+pub struct ExcludedLoss;
+
+const EXPLAIN: &str = "\
+What it is
+  Protocol nanda. The logits of each output class, as a function of the pair (a, b) over all p^2 pairs, minus their
+  projections onto cos w_k(a+b) and sin w_k(a+b), w_k = 2 pi k / p, of all key frequencies k at once; the cross-entropy
+  of what is left, on the training split. For x-y read a-b for a+b. The key frequencies are those of rule w_l (see
+  key_freqs_w_l) at the last checkpoint of the range, replica by replica, the same for every checkpoint of a curve.
+Reads
+  The logits of all pairs; the split; W_L at the last checkpoint of the range.
+Unit and range
+  nats, 0 and up. It falls with the training loss during memorisation and rises while the circuit forms.
+Value at a known point
+  Logits cos w_k(a+b-c) with k key: ln p. Equal logits: ln p.
+Source
+  Nanda et al. 2023 (arXiv 2301.05217), section 5.1. Their notebook takes one frequency away at a time and draws one
+  curve for each; others take the whole 2 x 2 blocks of cos and sin of a and of b, or cos w_k(a+b-c) over pairs and
+  classes at once.";
+
+impl Measure for ExcludedLoss {
+    fn name(&self) -> &'static str {
+        "excluded_loss"
+    }
+
+    fn summary(&self) -> &'static str {
+        "training loss when the key frequencies' waves of a + b are taken away (protocol nanda)"
+    }
+
+    fn explain(&self) -> String {
+        EXPLAIN.into()
+    }
+
+    fn fits(&self, setting: &Setting) -> Result<(), String> {
+        projection::fits(setting)
+    }
+
+    fn columns(&self, _: &Setting) -> Vec<Column> {
+        vec![Column::scalar("excluded_train_loss_nats", "nats")]
+    }
+
+    fn needs_logits(&self) -> bool {
+        true
+    }
+
+    fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
+        let projection = Projection::new(subject, &subject.key_freqs.w_l)?;
+        let mut loss = SplitMean::default();
+        let mut left_c = vec![0.0; subject.setting.examples.n_classes];
+        for (n, (logits, &target)) in rows(subject).enumerate().filter(|&(n, _)| subject.train_mask[n]) {
+            let parts = logits.iter().zip(projection.waves_c(n));
+            left_c
+                .iter_mut()
+                .zip(parts)
+                .for_each(|(left, (logit, wave))| *left = logit - wave);
+            loss.add(true, cross_entropy(&left_c, target));
+        }
+        Ok(vec![vec![loss.train()]])
+    }
+}

@@ -1,0 +1,146 @@
+//! The weight matrices that Fourier measures look at: W_E by token, and W_L, from the last hidden layer to the logits.
+//!
+//! Reads parameters with TransformerLens's names; writes row-major `[p, …]` with one residue a row. LayerNorm weights are
+//! not folded in. Source: arXiv 2301.05217, section 3 (W_L = W_out W_U).
+
+use crate::error::Result;
+use crate::measure::subject::{Matrix, Setting};
+use crate::tensor::Tensor;
+
+const W_E: &str = "embed.W_E";
+const W_U: &str = "unembed.W_U";
+
+/// Whether the task has a modulus and `embed.W_E` a row for each residue.
+///
+/// # Errors
+/// The reason why not, as a clause.
+pub fn w_e_fits(setting: &Setting) -> Result<usize, String> {
+    let p = modulus(setting)?;
+    match setting.shape(W_E) {
+        Some(&[d_vocab, _]) if d_vocab >= p => Ok(p),
+        Some(shape) => Err(format!("{W_E} has shape {shape:?}, fewer rows than the {p} residues")),
+        None => Err(format!("the model has no {W_E}")),
+    }
+}
+
+/// Whether the task has a modulus and `unembed.W_U` a column for each residue.
+///
+/// # Errors
+/// The reason why not, as a clause.
+pub fn w_l_fits(setting: &Setting) -> Result<usize, String> {
+    let p = modulus(setting)?;
+    match setting.shape(W_U) {
+        Some(&[_, d_vocab_out]) if d_vocab_out >= p => Ok(p),
+        Some(shape) => Err(format!(
+            "{W_U} has shape {shape:?}, fewer columns than the {p} residues"
+        )),
+        None => Err(format!("the model has no {W_U}")),
+    }
+}
+
+fn modulus(setting: &Setting) -> Result<usize, String> {
+    setting
+        .p()
+        .filter(|&p| p >= 2)
+        .ok_or_else(|| "the task has no modulus".into())
+}
+
+/// Rows 0 to p − 1 of `embed.W_E`.
+///
+/// # Shapes
+/// `[p, d_model]`
+///
+/// # Errors
+/// [`crate::error::Error::Unknown`] without that parameter.
+pub fn w_e(params: &[Tensor], p: usize) -> Result<&[f64]> {
+    let w_e = Matrix::of(params, W_E)?;
+    Ok(&w_e.values[..p * w_e.n_cols])
+}
+
+/// W_L transposed: the last block's `mlp.W_out` times `unembed.W_U`, outputs 0 to p − 1.
+///
+/// A model whose last block has no `mlp.W_out` into `W_U` uses its `attn.W_O` (heads flattened); one that has neither
+/// (an MLP whose last hidden layer is read by `W_U` directly) uses `W_U` alone.
+///
+/// # Shapes
+/// `[p, d_mlp]`, `[p, n_heads · d_head]` or `[p, d_model]`.
+///
+/// # Errors
+/// [`crate::error::Error::Unknown`] without `unembed.W_U`.
+pub fn w_l(params: &[Tensor], p: usize) -> Result<Vec<f64>> {
+    let w_u = Matrix::of(params, W_U)?;
+    let Some(w_out) = last_writer(params, w_u.n_rows)? else {
+        return Ok(transpose(w_u.values, w_u.n_cols, p));
+    };
+    let mut w_l_mp = vec![0.0; w_out.n_rows * p];
+    for (row_p, out_d) in w_l_mp.chunks_exact_mut(p).zip(w_out.values.chunks_exact(w_out.n_cols)) {
+        for (&out, u_v) in out_d.iter().zip(w_u.values.chunks_exact(w_u.n_cols)) {
+            for (sum, &u) in row_p.iter_mut().zip(u_v) {
+                *sum += out * u;
+            }
+        }
+    }
+    Ok(transpose(&w_l_mp, p, p))
+}
+
+/// The last block's matrix into the residual stream that `W_U` reads.
+fn last_writer(params: &[Tensor], d_model: usize) -> Result<Option<Matrix<'_>>> {
+    let block = |tensor: &Tensor| {
+        tensor
+            .name
+            .strip_prefix("blocks.")?
+            .split('.')
+            .next()?
+            .parse::<usize>()
+            .ok()
+    };
+    let Some(last) = params.iter().filter_map(block).max() else {
+        return Ok(None);
+    };
+    for part in ["mlp.W_out", "attn.W_O"] {
+        let name = format!("blocks.{last}.{part}");
+        if params.iter().any(|tensor| tensor.name == name) {
+            return Ok(Some(Matrix::of(params, &name)?).filter(|w| w.n_cols == d_model));
+        }
+    }
+    Ok(None)
+}
+
+/// The first `take` columns of a matrix with `n_cols` columns, as rows.
+fn transpose(values: &[f64], n_cols: usize, take: usize) -> Vec<f64> {
+    (0..take)
+        .flat_map(|c| values.iter().skip(c).step_by(n_cols).copied())
+        .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::tensor::Data;
+
+    fn tensor(name: &str, shape: &[usize], values: &[f64]) -> Tensor {
+        Tensor::new(name, shape.to_vec(), Data::F64(values.to_vec())).unwrap()
+    }
+
+    #[test]
+    fn w_l_is_the_last_blocks_product_and_drops_outputs_beyond_p() {
+        let params = [
+            tensor("blocks.0.mlp.W_out", &[1, 2], &[9.0, 9.0]),
+            tensor("blocks.1.attn.W_O", &[1, 1, 2], &[5.0, 5.0]),
+            tensor("blocks.1.mlp.W_out", &[3, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+            tensor("unembed.W_U", &[2, 3], &[1.0, 0.0, 7.0, 0.0, 10.0, 7.0]),
+        ];
+        // Columns of [[1,2],[3,4],[5,6]] · [[1,0],[0,10]].
+        assert_eq!(w_l(&params, 2).unwrap(), [1.0, 3.0, 5.0, 20.0, 40.0, 60.0]);
+    }
+
+    #[test]
+    fn attention_only_uses_w_o_and_a_bare_readout_uses_w_u() {
+        let w_u = tensor("unembed.W_U", &[2, 2], &[1.0, 2.0, 3.0, 4.0]);
+        let w_o = tensor("blocks.0.attn.W_O", &[2, 1, 2], &[1.0, 0.0, 0.0, 1.0]);
+        assert_eq!(w_l(&[w_u.clone(), w_o], 2).unwrap(), [1.0, 3.0, 2.0, 4.0]);
+        let w_in = tensor("blocks.0.mlp.W_in", &[1, 2], &[8.0, 8.0]);
+        assert_eq!(w_l(&[w_u, w_in], 2).unwrap(), [1.0, 3.0, 2.0, 4.0]);
+    }
+}
