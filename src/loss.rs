@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use crate::engine::batch::{BatchView, Targets};
 use crate::engine::real::Real;
-use crate::engine::simd::{LANES, dispatch, max, sum};
+use crate::engine::simd::{LANES, max, sum, vectorized};
 use crate::spec::LossKind;
 
 /// One term of a training loss.
@@ -60,7 +60,7 @@ pub(crate) fn term<T: Real>(term: &LossTerm, batch: &BatchView<'_>, rows: &Rows<
             (Targets::Classes(classes), LossKind::CrossEntropy) => {
                 let class = classes[at] as usize;
                 out.correct[i] = u8::from(first_largest(logits, class));
-                dispatch(|| match term.f64 {
+                vectorized!(match term.f64 {
                     true => cross_entropy::<T, f64>(logits, class, weight, d),
                     false => cross_entropy::<T, T>(logits, class, weight, d),
                 })
@@ -79,7 +79,7 @@ pub(crate) fn term<T: Real>(term: &LossTerm, batch: &BatchView<'_>, rows: &Rows<
 }
 
 fn first_largest<T: Real>(logits: &[T], class: usize) -> bool {
-    let top = dispatch(|| max(logits));
+    let top = vectorized!(max(logits));
     logits[class] == top && !logits[..class].contains(&top)
 }
 

@@ -35,9 +35,7 @@ pub fn write(path: &Path, replace: bool, fill: impl FnOnce(&Path) -> Result<()>)
 /// # Errors
 /// As [`write`].
 pub fn write_text(path: &Path, replace: bool, text: &str) -> Result<()> {
-    write(path, replace, |temporary| {
-        fs::write(temporary, text).map_err(Error::io("write", path))
-    })
+    write(path, replace, |temporary| fs::write(temporary, text).map_err(Error::io("write", path)))
 }
 
 /// Name under which `path` is written by this process.
@@ -90,8 +88,7 @@ pub fn remove_leftovers(folder: &Path) -> Result<()> {
 
 /// Whether a name is that of an unfinished file.
 pub fn is_temporary(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.to_string_lossy().starts_with(TEMPORARY))
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(TEMPORARY))
 }
 
 /// What is in `folder`, sorted by name; nothing when there is no such folder.
@@ -121,10 +118,8 @@ pub fn numbered(folder: &Path, prefix: &str) -> Result<Vec<(u64, PathBuf)>> {
         let name = path.file_name()?.to_str()?;
         name.strip_prefix(prefix)?.strip_suffix(".h5")?.parse::<u64>().ok()
     };
-    let mut found: Vec<(u64, PathBuf)> = list(folder)?
-        .into_iter()
-        .filter_map(|path| Some((number(&path)?, path)))
-        .collect();
+    let mut found: Vec<(u64, PathBuf)> =
+        list(folder)?.into_iter().filter_map(|path| Some((number(&path)?, path))).collect();
     found.sort();
     Ok(found)
 }
@@ -132,10 +127,7 @@ pub fn numbered(folder: &Path, prefix: &str) -> Result<Vec<(u64, PathBuf)>> {
 fn refuse_existing(path: &Path, replace: bool) -> Result<()> {
     if !replace && path.symlink_metadata().is_ok() {
         let hint = "it is kept as it is; remove it, or write elsewhere with --out".into();
-        return Err(Error::Exists {
-            path: path.to_path_buf(),
-            hint,
-        });
+        return Err(Error::Exists { path: path.to_path_buf(), hint });
     }
     Ok(())
 }
@@ -172,20 +164,10 @@ mod tests {
     #[test]
     fn numbers_are_read_from_names_and_other_files_are_skipped() {
         let dir = tempfile::tempdir().unwrap();
-        for name in [
-            "step_0000000010.h5",
-            "step_12345678901.h5",
-            "step_2.h5",
-            ".tmp-1-step_3.h5",
-            "step_x.h5",
-        ] {
+        for name in ["step_0000000010.h5", "step_12345678901.h5", "step_2.h5", ".tmp-1-step_3.h5", "step_x.h5"] {
             fs::write(dir.path().join(name), "").unwrap();
         }
-        let numbers: Vec<u64> = numbered(dir.path(), "step_")
-            .unwrap()
-            .into_iter()
-            .map(|(n, _)| n)
-            .collect();
+        let numbers: Vec<u64> = numbered(dir.path(), "step_").unwrap().into_iter().map(|(n, _)| n).collect();
         assert_eq!(numbers, [2, 10, 12_345_678_901]);
     }
 }

@@ -44,9 +44,7 @@ pub fn check(run: &Path) -> Result<Vec<FileReport>> {
         let numbered = atomic::numbered(&run.join(folder), prefix)?;
         files.extend(numbered.into_iter().map(|(step, path)| (path, kind, Some(step))));
     }
-    let measures = atomic::list(&run.join(MEASURES))?
-        .into_iter()
-        .filter(|path| !atomic::is_temporary(path));
+    let measures = atomic::list(&run.join(MEASURES))?.into_iter().filter(|path| !atomic::is_temporary(path));
     let measures = measures.filter(|path| path.extension().is_some_and(|ending| ending == "h5"));
     files.extend(measures.map(|path| (path, Kind::Measures, None)));
     for (path, kind, step) in files {

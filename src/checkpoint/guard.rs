@@ -21,9 +21,7 @@ pub fn quietly<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     QUIET.set(before);
     result.map_err(|payload| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
-        text.or_else(|| payload.downcast_ref::<&str>().copied())
-            .unwrap_or("no message")
-            .to_owned()
+        text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
     })
 }
 

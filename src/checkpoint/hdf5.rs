@@ -46,11 +46,7 @@ pub fn read_some(path: &Path, prefix: &str) -> Result<Record> {
     let reader = Reader::open(path)?;
     let names = reader.names().iter().filter(|name| name.starts_with(prefix));
     let tensors = names.map(|name| reader.tensor(name)).collect::<Result<_>>()?;
-    Ok(Record {
-        kind: reader.kind(),
-        attrs: reader.attrs().to_vec(),
-        tensors,
-    })
+    Ok(Record { kind: reader.kind(), attrs: reader.attrs().to_vec(), tensors })
 }
 
 #[cfg(test)]
@@ -64,9 +60,7 @@ mod tests {
 
     /// A linear congruential generator: enough to pick bytes to spoil.
     fn random(state: &mut u64, below: usize) -> usize {
-        *state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((*state >> 33) as usize) % below
     }
 
@@ -76,24 +70,13 @@ mod tests {
 
     /// Every element type, ranks 0 to 4, empty axes, numbers whose bits a careless copy would change.
     fn sample() -> Record {
-        let f32s = [
-            0x7fc0_1234,
-            0xffc0_0001,
-            0x7f80_0001,
-            0x8000_0000,
-            0x0000_0001,
-            0x7f80_0000,
-        ]
-        .map(f32::from_bits);
+        let f32s = [0x7fc0_1234, 0xffc0_0001, 0x7f80_0001, 0x8000_0000, 0x0000_0001, 0x7f80_0000].map(f32::from_bits);
         let f64s = [0x7ff8_0000_dead_beef, 0xfff0_0000_0000_0001, 1, 1 << 63].map(f64::from_bits);
         let wide: Vec<f32> = (0..3 * 64 * 64).map(|i| (i as f32).sin()).collect();
         Record {
             kind: Kind::Resume,
             attrs: vec![
-                (
-                    "spec".into(),
-                    Attr::Text("title = \"Grokking – p = 113\"\n[model]\n".into()),
-                ),
+                ("spec".into(), Attr::Text("title = \"Grokking – p = 113\"\n[model]\n".into())),
                 ("nothing".into(), Attr::Text(String::new())),
                 ("step".into(), Attr::U64(u64::MAX)),
                 ("lr".into(), Attr::F64(-0.0)),
@@ -125,22 +108,12 @@ mod tests {
     /// Equal bit for bit; the version and commit that writing adds aside.
     fn assert_same(found: &Record, expected: &Record) {
         assert_eq!(found.kind, expected.kind);
-        let attrs: Vec<_> = found
-            .attrs
-            .iter()
-            .filter(|(name, _)| expected.attr(name).is_some())
-            .cloned()
-            .collect();
+        let attrs: Vec<_> = found.attrs.iter().filter(|(name, _)| expected.attr(name).is_some()).cloned().collect();
         assert_eq!(attrs, expected.attrs);
         assert_eq!(found.tensors.len(), expected.tensors.len());
         for (found, expected) in found.tensors.iter().zip(&expected.tensors) {
             assert_eq!((&found.name, &found.shape), (&expected.name, &expected.shape));
-            assert_eq!(
-                std::mem::discriminant(&found.data),
-                std::mem::discriminant(&expected.data),
-                "{}",
-                found.name
-            );
+            assert_eq!(std::mem::discriminant(&found.data), std::mem::discriminant(&expected.data), "{}", found.name);
             assert_eq!(bits(&found.data), bits(&expected.data), "{}", found.name);
         }
     }
@@ -152,14 +125,9 @@ mod tests {
         write_atomic(&path, &sample()).unwrap();
         let found = read(&path).unwrap();
         assert_same(&found, &sample());
-        let Some(Attr::F64(lr)) = found.attr("lr") else {
-            panic!()
-        };
+        let Some(Attr::F64(lr)) = found.attr("lr") else { panic!() };
         assert!(lr.is_sign_negative());
-        assert_eq!(
-            found.attr("phaselab_version"),
-            Some(&Attr::Text(env!("CARGO_PKG_VERSION").into()))
-        );
+        assert_eq!(found.attr("phaselab_version"), Some(&Attr::Text(env!("CARGO_PKG_VERSION").into())));
         let some = read_some(&path, "generators/").unwrap();
         assert_eq!(some.tensors, &sample().tensors[4..6]);
         assert_eq!(atomic::list(dir.path()).unwrap(), [path]);
@@ -169,11 +137,7 @@ mod tests {
     fn a_taken_name_is_refused_and_replacing_is_asked_for() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.h5");
-        let empty = Record {
-            kind: Kind::Measures,
-            attrs: vec![],
-            tensors: vec![],
-        };
+        let empty = Record { kind: Kind::Measures, attrs: vec![], tensors: vec![] };
         write_atomic(&path, &empty).unwrap();
         assert!(matches!(write_atomic(&path, &sample()), Err(Error::Exists { .. })));
         assert_same(&read(&path).unwrap(), &empty);
@@ -242,10 +206,7 @@ mod tests {
         let record = Record {
             kind: Kind::Snapshot,
             attrs: vec![],
-            tensors: vec![
-                tensor("a", &[1], Data::U8(vec![1])),
-                tensor("params/noise", &[100_000], Data::U8(noise)),
-            ],
+            tensors: vec![tensor("a", &[1], Data::U8(vec![1])), tensor("params/noise", &[100_000], Data::U8(noise))],
         };
         write_atomic(&path, &record).unwrap();
         let mut bytes = fs::read(&path).unwrap();
@@ -264,17 +225,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.h5");
         let mark = 0x1234_5678_9abc_def0_u64;
-        let record = Record {
-            kind: Kind::Measures,
-            attrs: vec![],
-            tensors: vec![tensor("mark", &[], Data::U64(vec![mark]))],
-        };
+        let record =
+            Record { kind: Kind::Measures, attrs: vec![], tensors: vec![tensor("mark", &[], Data::U64(vec![mark]))] };
         write_atomic(&path, &record).unwrap();
         let mut bytes = fs::read(&path).unwrap();
-        let at = bytes
-            .windows(8)
-            .position(|window| window == mark.to_le_bytes())
-            .unwrap();
+        let at = bytes.windows(8).position(|window| window == mark.to_le_bytes()).unwrap();
         bytes[at] ^= 1;
         fs::write(&path, &bytes).unwrap();
         match read(&path) {

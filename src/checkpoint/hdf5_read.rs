@@ -41,22 +41,12 @@ impl Reader {
         };
         // Finished files never change, so no lock is needed, and some network file systems have none.
         let file = guarded(path, "the file", || H5File::options().no_locking().open(path))?;
-        let mut reader = Reader {
-            file,
-            path: path.to_path_buf(),
-            size_bytes,
-            kind: Kind::Snapshot,
-            attrs: vec![],
-            names: vec![],
-        };
+        let mut reader =
+            Reader { file, path: path.to_path_buf(), size_bytes, kind: Kind::Snapshot, attrs: vec![], names: vec![] };
         match reader.read_attr("phaselab_format")? {
             Attr::U64(FORMAT) => {}
             Attr::U64(found) if found > FORMAT => {
-                return Err(Error::NewerFormat {
-                    path: path.to_path_buf(),
-                    found,
-                    supported: FORMAT,
-                });
+                return Err(Error::NewerFormat { path: path.to_path_buf(), found, supported: FORMAT });
             }
             other => return Err(reader.damaged("attributes/phaselab_format", &format!("{other:?} is no format"))),
         }
@@ -110,17 +100,12 @@ impl Reader {
             return Ok(());
         }
         let cause = format!("it is a file of kind {}, not {}", self.kind.name(), kind.name());
-        Err(Error::Damaged {
-            path: self.path.clone(),
-            cause,
-        })
+        Err(Error::Damaged { path: self.path.clone(), cause })
     }
 
     /// Whether a dataset holds one slice a step, each with its own checksum.
     pub fn is_stack(&self, name: &str) -> bool {
-        self.names
-            .iter()
-            .any(|other| other.strip_prefix("checksums/") == Some(name))
+        self.names.iter().any(|other| other.strip_prefix("checksums/") == Some(name))
     }
 
     /// Shape and element type of a dataset, its data unread.
@@ -214,10 +199,7 @@ impl Reader {
         if fits && element == stack.element {
             return Ok(());
         }
-        let cause = format!(
-            "{element:?} {shape:?} where the run has {:?} {:?}",
-            stack.element, stack.shape
-        );
+        let cause = format!("{element:?} {shape:?} where the run has {:?} {:?}", stack.element, stack.shape);
         Err(self.damaged(&stack.name, &cause))
     }
 
@@ -240,8 +222,7 @@ impl Reader {
         }
         let kind = Kind::from_name(self.text("kind")?);
         self.kind = kind.ok_or_else(|| self.damaged("attributes/kind", "it is no kind"))?;
-        self.attrs
-            .retain(|(name, _)| name != "kind" && name != "phaselab_format");
+        self.attrs.retain(|(name, _)| name != "kind" && name != "phaselab_format");
         Ok(())
     }
 
@@ -272,18 +253,13 @@ impl Reader {
         })?;
         match element_of(&datatype) {
             Some(element) => Ok((dataset, element)),
-            None => Err(self.damaged(
-                name,
-                &format!("its element type {datatype} is none that phaselab writes"),
-            )),
+            None => Err(self.damaged(name, &format!("its element type {datatype} is none that phaselab writes"))),
         }
     }
 
     /// Refuses a size that the file is too short to hold, before memory is asked for.
     fn check_size(&self, name: &str, shape: &[usize], element: Element) -> Result<()> {
-        let bytes = shape
-            .iter()
-            .try_fold(element.size_bytes(), |product, &n| product.checked_mul(n));
+        let bytes = shape.iter().try_fold(element.size_bytes(), |product, &n| product.checked_mul(n));
         match bytes {
             Some(bytes) if bytes as u64 <= self.size_bytes.saturating_mul(MOST_EXPANSION) => Ok(()),
             _ => Err(self.damaged(name, &format!("shape {shape:?} is larger than the file can hold"))),
@@ -299,10 +275,7 @@ impl Reader {
     }
 
     pub(super) fn damaged(&self, name: &str, cause: &str) -> Error {
-        Error::Damaged {
-            path: self.path.clone(),
-            cause: format!("{name}: {cause}"),
-        }
+        Error::Damaged { path: self.path.clone(), cause: format!("{name}: {cause}") }
     }
 
     fn guarded<T>(&self, what: &str, f: impl FnOnce() -> rust_hdf5::Result<T>) -> Result<T> {
@@ -312,11 +285,7 @@ impl Reader {
 
 fn missing(path: &Path) -> Error {
     let hint = "`phaselab check RUN` lists what is there; training writes snapshots, resume points and run.h5".into();
-    Error::Missing {
-        what: "a checkpoint file".into(),
-        path: path.to_path_buf(),
-        hint,
-    }
+    Error::Missing { what: "a checkpoint file".into(), path: path.to_path_buf(), hint }
 }
 
 /// Runs a call into the crate; its errors and panics become damage to `what`, those of the system stay its own.
@@ -330,10 +299,7 @@ fn guarded<T>(path: &Path, what: &str, f: impl FnOnce() -> rust_hdf5::Result<T>)
         },
         Err(panic) => format!("{what}: it cannot be decoded ({panic})"),
     };
-    Err(Error::Damaged {
-        path: path.to_path_buf(),
-        cause,
-    })
+    Err(Error::Damaged { path: path.to_path_buf(), cause })
 }
 
 /// The system's error inside one of the crate, which keeps most of them private: their number is in the text.
@@ -351,10 +317,7 @@ fn element_of(datatype: &DatatypeMessage) -> Option<Element> {
         (u32::hdf5_type(), Element::U32),
         (u64::hdf5_type(), Element::U64),
     ];
-    known
-        .into_iter()
-        .find(|(message, _)| message == datatype)
-        .map(|(_, element)| element)
+    known.into_iter().find(|(message, _)| message == datatype).map(|(_, element)| element)
 }
 
 /// All numbers of a dataset, or those of one slice (index, shape) of its leading axis.

@@ -78,17 +78,10 @@ impl StackWriter {
                 };
                 Ok((stack, dataset, vec![0; n_slices]))
             };
-            stacks
-                .into_iter()
-                .map(with_dataset)
-                .collect::<rust_hdf5::Result<Vec<_>>>()
+            stacks.into_iter().map(with_dataset).collect::<rust_hdf5::Result<Vec<_>>>()
         });
         match made {
-            Ok(stacks) => Ok(StackWriter {
-                file,
-                path: path.to_path_buf(),
-                stacks,
-            }),
+            Ok(stacks) => Ok(StackWriter { file, path: path.to_path_buf(), stacks }),
             Err(e) => {
                 abandon(file);
                 Err(e)
@@ -138,9 +131,7 @@ impl StackWriter {
         let mut record = record.clone();
         for (stack, _, checksums) in &stacks {
             let name = format!("checksums/{}", stack.name);
-            record
-                .tensors
-                .push(Tensor::new(name, vec![checksums.len()], Data::U32(checksums.clone()))?);
+            record.tensors.push(Tensor::new(name, vec![checksums.len()], Data::U32(checksums.clone()))?);
         }
         let written = guarded(&path, || put_record(&file, FORMAT, &record, &names));
         drop(stacks);
@@ -178,11 +169,7 @@ fn put_record(file: &H5File, format: u64, record: &Record, stacks: &[String]) ->
         .chain(attrs.iter().map(|(name, _)| format!("attributes/{name}")))
         .collect();
     attrs.push(text("contents", &contents.join("\n")));
-    let new = record
-        .tensors
-        .iter()
-        .map(|tensor| tensor.name.as_str())
-        .chain(["attributes/"]);
+    let new = record.tensors.iter().map(|tensor| tensor.name.as_str()).chain(["attributes/"]);
     create_groups(file, new, stacks)?;
     for (name, value) in &attrs {
         put_attr(file, name, value)?;
@@ -206,14 +193,7 @@ fn put_attr(file: &H5File, name: &str, value: &Attr) -> rust_hdf5::Result<()> {
             (vec![], Data::F64(vec![*real]))
         }
     };
-    put_tensor(
-        file,
-        &Tensor {
-            name: format!("attributes/{name}"),
-            shape,
-            data,
-        },
-    )
+    put_tensor(file, &Tensor { name: format!("attributes/{name}"), shape, data })
 }
 
 fn put_tensor(file: &H5File, tensor: &Tensor) -> rust_hdf5::Result<()> {
@@ -226,11 +206,7 @@ fn put_numbers<T: H5Type>(file: &H5File, tensor: &Tensor, numbers: &[T]) -> rust
     if !numbers.is_empty() {
         dataset.write_raw(numbers)?;
     }
-    dataset
-        .new_attr::<u32>()
-        .shape(())
-        .create("crc32")?
-        .write_numeric(&crc32(&tensor.data))
+    dataset.new_attr::<u32>().shape(()).create("crc32")?.write_numeric(&crc32(&tensor.data))
 }
 
 fn create_dataset<T: H5Type>(
@@ -251,9 +227,7 @@ fn create_groups<'a>(file: &H5File, names: impl Iterator<Item = &'a str>, presen
     let there: BTreeSet<&str> = present.iter().flat_map(|name| ancestors(name)).collect();
     // Sorted, so that a group comes before those inside it.
     let wanted: BTreeSet<&str> = names.flat_map(ancestors).collect();
-    wanted
-        .difference(&there)
-        .try_for_each(|name| file.create_group(name).map(drop))
+    wanted.difference(&there).try_for_each(|name| file.create_group(name).map(drop))
 }
 
 /// `a/b/c` -> `a`, `a/b`.
@@ -321,16 +295,7 @@ mod tests {
     fn a_newer_format_is_refused_by_its_number() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new.h5");
-        write_as(
-            FORMAT + 1,
-            &path,
-            &Record {
-                kind: Kind::Run,
-                attrs: vec![],
-                tensors: vec![],
-            },
-        )
-        .unwrap();
+        write_as(FORMAT + 1, &path, &Record { kind: Kind::Run, attrs: vec![], tensors: vec![] }).unwrap();
         match Reader::open(&path).map(|_| ()) {
             Err(Error::NewerFormat { found, supported, .. }) => assert_eq!((found, supported), (FORMAT + 1, FORMAT)),
             other => panic!("{other:?}"),
@@ -341,45 +306,18 @@ mod tests {
     fn a_slice_that_is_not_what_its_checksum_says_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let (source, packed) = (dir.path().join("source.h5"), dir.path().join("packed.h5"));
-        let param = Tensor::new(
-            "params/W",
-            vec![2, 3],
-            Data::F32(vec![1.0, 2.0, 3.0, 4.0, 5.0, f32::NAN]),
-        )
-        .unwrap();
-        write(
-            &source,
-            &Record {
-                kind: Kind::Snapshot,
-                attrs: vec![],
-                tensors: vec![param.clone()],
-            },
-        )
-        .unwrap();
+        let param = Tensor::new("params/W", vec![2, 3], Data::F32(vec![1.0, 2.0, 3.0, 4.0, 5.0, f32::NAN])).unwrap();
+        write(&source, &Record { kind: Kind::Snapshot, attrs: vec![], tensors: vec![param.clone()] }).unwrap();
         let source = Reader::open(&source).unwrap();
-        let stack = Stack {
-            name: "params/W".into(),
-            shape: vec![2, 3],
-            element: Element::F32,
-        };
+        let stack = Stack { name: "params/W".into(), shape: vec![2, 3], element: Element::F32 };
         let mut writer = StackWriter::create(&packed, vec![stack], 2).unwrap();
         writer.copy(0, &source, None).unwrap();
         writer.copy(1, &source, None).unwrap();
         writer.stacks[0].2[1] ^= 1;
-        writer
-            .finish(&Record {
-                kind: Kind::Run,
-                attrs: vec![],
-                tensors: vec![],
-            })
-            .unwrap();
+        writer.finish(&Record { kind: Kind::Run, attrs: vec![], tensors: vec![] }).unwrap();
         let reader = Reader::open(&packed).unwrap();
         assert_eq!(crc32(&reader.slice("params/W", 0).unwrap().data), crc32(&param.data));
-        match (
-            reader.slice("params/W", 1),
-            reader.tensor("params/W"),
-            reader.slice("params/W", 2),
-        ) {
+        match (reader.slice("params/W", 1), reader.tensor("params/W"), reader.slice("params/W", 2)) {
             (Err(Error::Damaged { cause, .. }), Err(Error::Damaged { .. }), Err(Error::Damaged { .. })) => {
                 assert!(cause.starts_with("params/W: checksum of slice 1"), "{cause}");
             }

@@ -57,15 +57,7 @@ impl Sources {
             Err(e) => return Err(e),
         };
         let steps = old.as_ref().map_or(Ok(vec![]), steps_of)?;
-        Ok(Sources {
-            loose,
-            packed: steps
-                .into_iter()
-                .enumerate()
-                .map(|(index, step)| (step, index))
-                .collect(),
-            old,
-        })
+        Ok(Sources { loose, packed: steps.into_iter().enumerate().map(|(index, step)| (step, index)).collect(), old })
     }
 
     fn all_packed(&self) -> bool {
@@ -98,11 +90,7 @@ impl Sources {
             for name in param_names(reader) {
                 let (shape, element) = reader.layout(name)?;
                 let shape = shape[usize::from(index.is_some())..].to_vec();
-                stacks.push(Stack {
-                    name: name.to_owned(),
-                    shape,
-                    element,
-                });
+                stacks.push(Stack { name: name.to_owned(), shape, element });
             }
             Ok((stacks, reader.tensor("train_mask")?))
         })?;
@@ -120,11 +108,7 @@ impl Sources {
             mask,
         ];
         tensors.extend(self.metrics(folder.path())?);
-        writer.finish(&Record {
-            kind: Kind::Run,
-            attrs: run_attrs(folder.spec()),
-            tensors,
-        })
+        writer.finish(&Record { kind: Kind::Run, attrs: run_attrs(folder.spec()), tensors })
     }
 
     /// The metrics so far: of the newest resume point, else of the older packed file.
@@ -165,29 +149,21 @@ impl Sources {
             }
         }
         match self.steps().iter().find(|step| !steps.contains(step)) {
-            Some(step) => Err(Error::Damaged {
-                path: packed.to_path_buf(),
-                cause: format!("steps: {step} is not in it"),
-            }),
+            Some(step) => {
+                Err(Error::Damaged { path: packed.to_path_buf(), cause: format!("steps: {step} is not in it") })
+            }
             None => Ok(()),
         }
     }
 
     fn remove_loose(&self) -> Result<()> {
-        self.loose
-            .values()
-            .try_for_each(|path| fs::remove_file(path).map_err(Error::io("remove", path)))
+        self.loose.values().try_for_each(|path| fs::remove_file(path).map_err(Error::io("remove", path)))
     }
 }
 
 /// The arrays `metrics/…` of an open `run.h5`.
 pub(super) fn metrics_of(packed: &Reader) -> Result<Vec<Tensor>> {
-    packed
-        .names()
-        .iter()
-        .filter(|name| name.starts_with("metrics/"))
-        .map(|name| packed.tensor(name))
-        .collect()
+    packed.names().iter().filter(|name| name.starts_with("metrics/")).map(|name| packed.tensor(name)).collect()
 }
 
 fn open_loose(path: &Path, step: u64) -> Result<Reader> {
@@ -200,11 +176,7 @@ fn open_loose(path: &Path, step: u64) -> Result<Reader> {
 }
 
 fn same<T: PartialEq>(loose: &Reader, name: &str, here: T, packed: T) -> Result<()> {
-    if here == packed {
-        Ok(())
-    } else {
-        Err(loose.damaged(name, "run.h5 holds something else for this step"))
-    }
+    if here == packed { Ok(()) } else { Err(loose.damaged(name, "run.h5 holds something else for this step")) }
 }
 
 #[cfg(test)]
@@ -224,10 +196,7 @@ mod tests {
             assert_eq!(reader.read_one(step, "embed.W_E").unwrap(), sample(step).params[0]);
         }
         assert!(matches!(reader.read(7), Err(Error::Missing { .. })));
-        assert!(matches!(
-            reader.read_one(steps[0], "embed.W"),
-            Err(Error::Unknown { .. })
-        ));
+        assert!(matches!(reader.read_one(steps[0], "embed.W"), Err(Error::Unknown { .. })));
     }
 
     fn n_loose(run: &Path) -> usize {
@@ -247,13 +216,7 @@ mod tests {
     fn packed_steps_have_the_bits_of_the_loose_ones() {
         let dir = tempfile::tempdir().unwrap();
         let folder = new_run(dir.path(), &[0, 10, 20]);
-        ResumePoint {
-            step: 20,
-            plan_fingerprint: "a".into(),
-            tensors: metrics(3),
-        }
-        .write(&folder)
-        .unwrap();
+        ResumePoint { step: 20, plan_fingerprint: "a".into(), tensors: metrics(3) }.write(&folder).unwrap();
         assert_steps(dir.path(), &[0, 10, 20]);
         assert_eq!(open_snapshots(dir.path()).unwrap().metrics().unwrap(), metrics(3));
         pack(&folder).unwrap();
@@ -274,13 +237,7 @@ mod tests {
         pack(&folder).unwrap();
         assert!(!sample(10).write(&folder).unwrap(), "a packed step is kept");
         assert!(sample(20).write(&folder).unwrap());
-        ResumePoint {
-            step: 20,
-            plan_fingerprint: "a".into(),
-            tensors: metrics(5),
-        }
-        .write(&folder)
-        .unwrap();
+        ResumePoint { step: 20, plan_fingerprint: "a".into(), tensors: metrics(5) }.write(&folder).unwrap();
         assert_steps(dir.path(), &[0, 10, 20]);
         assert_eq!(open_snapshots(dir.path()).unwrap().metrics().unwrap(), metrics(5));
         pack(&folder).unwrap();

@@ -82,9 +82,7 @@ impl Kind {
 
     /// The kind of that name.
     pub fn from_name(name: &str) -> Option<Kind> {
-        [Kind::Snapshot, Kind::Resume, Kind::Run, Kind::Measures]
-            .into_iter()
-            .find(|kind| kind.name() == name)
+        [Kind::Snapshot, Kind::Resume, Kind::Run, Kind::Measures].into_iter().find(|kind| kind.name() == name)
     }
 }
 

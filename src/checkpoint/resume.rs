@@ -46,11 +46,7 @@ impl ResumePoint {
         let mut attrs = run_attrs(folder.spec());
         attrs.push(("step".into(), Attr::U64(self.step)));
         attrs.push(("plan_fingerprint".into(), Attr::Text(self.plan_fingerprint.clone())));
-        let record = Record {
-            kind: Kind::Resume,
-            attrs,
-            tensors: self.tensors.clone(),
-        };
+        let record = Record { kind: Kind::Resume, attrs, tensors: self.tensors.clone() };
         // A run that went on from an older point makes the newer ones again.
         hdf5::write_replacing(&point_path(folder.path(), self.step), &record)?;
         let points = atomic::numbered(&folder.path().join(RESUME), "point_")?;
@@ -72,11 +68,7 @@ impl ResumePoint {
         Ok(ResumePoint {
             step: reader.count("step")?,
             plan_fingerprint: reader.text("plan_fingerprint")?.to_owned(),
-            tensors: reader
-                .names()
-                .iter()
-                .map(|name| reader.tensor(name))
-                .collect::<Result<_>>()?,
+            tensors: reader.names().iter().map(|name| reader.tensor(name)).collect::<Result<_>>()?,
         })
     }
 }
@@ -129,19 +121,11 @@ mod tests {
         let moment = Tensor::new("moments/v/embed.W_E", vec![2, 1], Data::F64(vec![step as f64, -0.0])).unwrap();
         let counter = Tensor::new("generators/data", vec![1], Data::U64(vec![u64::MAX - step])).unwrap();
         let eval = Tensor::new("metrics/step", vec![1], Data::U64(vec![step])).unwrap();
-        ResumePoint {
-            step,
-            plan_fingerprint: "plan".into(),
-            tensors: vec![moment, counter, eval],
-        }
+        ResumePoint { step, plan_fingerprint: "plan".into(), tensors: vec![moment, counter, eval] }
     }
 
     fn steps(run: &Path) -> Vec<u64> {
-        atomic::numbered(&run.join(RESUME), "point_")
-            .unwrap()
-            .into_iter()
-            .map(|(step, _)| step)
-            .collect()
+        atomic::numbered(&run.join(RESUME), "point_").unwrap().into_iter().map(|(step, _)| step).collect()
     }
 
     #[test]

@@ -29,18 +29,13 @@ impl RunFolder {
     /// [`Error::Locked`]; [`Error::Io`].
     pub fn create(path: &Path, spec: &Spec, force: bool) -> Result<RunFolder> {
         let is_run = path.join(SPEC).exists();
-        let is_empty = atomic::list(path)?
-            .iter()
-            .all(|file| file.ends_with(LOCK) || atomic::is_temporary(file));
+        let is_empty = atomic::list(path)?.iter().all(|file| file.ends_with(LOCK) || atomic::is_temporary(file));
         if !(is_empty || force && is_run) {
             let hint = match is_run {
                 true => "--resume continues it, --force replaces it, --out writes elsewhere",
                 false => "it is no run folder; choose another with --out",
             };
-            return Err(Error::Exists {
-                path: path.to_path_buf(),
-                hint: hint.into(),
-            });
+            return Err(Error::Exists { path: path.to_path_buf(), hint: hint.into() });
         }
         fs::create_dir_all(path).map_err(Error::io("create the folder", path))?;
         let lock = lock(path)?;
@@ -61,11 +56,7 @@ impl RunFolder {
         let stored = read_spec(path)?;
         let differs = differing_keys(&stored, spec);
         if !differs.is_empty() {
-            return Err(Error::ResumeMismatch {
-                path: path.to_path_buf(),
-                what: "spec",
-                differs,
-            });
+            return Err(Error::ResumeMismatch { path: path.to_path_buf(), what: "spec", differs });
         }
         let lock = lock(path)?;
         RunFolder::start(path, spec, lock)
@@ -103,11 +94,7 @@ impl RunFolder {
             fs::create_dir_all(&folder).map_err(Error::io("create the folder", &folder))?;
             atomic::remove_leftovers(&folder)?;
         }
-        Ok(RunFolder {
-            path: path.to_path_buf(),
-            spec: spec.clone(),
-            _lock: lock,
-        })
+        Ok(RunFolder { path: path.to_path_buf(), spec: spec.clone(), _lock: lock })
     }
 }
 
@@ -121,22 +108,11 @@ pub fn read_spec(path: &Path) -> Result<Spec> {
         Ok(text) => text,
         Err(e) if e.kind() == ErrorKind::NotFound => {
             let hint = "`phaselab run EXPERIMENT` makes a run folder under checkpoints/".into();
-            return Err(Error::Missing {
-                what: "the run".into(),
-                path: file,
-                hint,
-            });
+            return Err(Error::Missing { what: "the run".into(), path: file, hint });
         }
         Err(e) => return Err(Error::io("read", &file)(e)),
     };
-    from_toml(
-        Source {
-            path: &file,
-            text: &text,
-            sets: &[],
-        },
-        Spec::faults,
-    )
+    from_toml(Source { path: &file, text: &text, sets: &[] }, Spec::faults)
 }
 
 fn lock(path: &Path) -> Result<File> {
@@ -145,9 +121,7 @@ fn lock(path: &Path) -> Result<File> {
     let opened = opened.map_err(Error::io("create", &file))?;
     match opened.try_lock() {
         Ok(()) => Ok(opened),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked {
-            path: path.to_path_buf(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked { path: path.to_path_buf() }),
         // A file system without locks cannot tell; refusing to work there would help nobody.
         Err(TryLockError::Error(e)) if e.kind() == ErrorKind::Unsupported => Ok(opened),
         Err(TryLockError::Error(e)) => Err(Error::io("lock", &file)(e)),
@@ -157,23 +131,12 @@ fn lock(path: &Path) -> Result<File> {
 /// Removes what phaselab writes into a run folder; its spec last, so that an interrupted removal can be repeated.
 fn remove_run(path: &Path) -> Result<()> {
     let of = |folder: &str, endings: &[&str]| -> Result<Vec<PathBuf>> {
-        let ours = |file: &PathBuf| {
-            file.extension()
-                .is_some_and(|ending| endings.iter().any(|known| ending == *known))
-        };
+        let ours = |file: &PathBuf| file.extension().is_some_and(|ending| endings.iter().any(|known| ending == *known));
         Ok(atomic::list(&path.join(folder))?.into_iter().filter(ours).collect())
     };
     let mut files: Vec<PathBuf> = vec![];
-    files.extend(
-        atomic::numbered(&path.join(SNAPSHOTS), "step_")?
-            .into_iter()
-            .map(|(_, file)| file),
-    );
-    files.extend(
-        atomic::numbered(&path.join(RESUME), "point_")?
-            .into_iter()
-            .map(|(_, file)| file),
-    );
+    files.extend(atomic::numbered(&path.join(SNAPSHOTS), "step_")?.into_iter().map(|(_, file)| file));
+    files.extend(atomic::numbered(&path.join(RESUME), "point_")?.into_iter().map(|(_, file)| file));
     files.extend(of(MEASURES, &["h5", "csv"])?);
     files.extend(of(FIGURES, &["svg", "png", "csv"])?);
     files.extend([PACKED, SUMMARY, SPEC].map(|name| path.join(name)));
@@ -203,13 +166,7 @@ fn keys(spec: &Spec) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     flatten("", &table, &mut found);
     // A falling learning rate depends on the last step from the first one on.
-    let steps_matter = !matches!(
-        spec.optim,
-        OptimSpec {
-            schedule: Schedule::Constant,
-            ..
-        }
-    );
+    let steps_matter = !matches!(spec.optim, OptimSpec { schedule: Schedule::Constant, .. });
     found.retain(|key, _| {
         let (section, _) = key.split_once('.').unwrap_or((key, ""));
         !matches!(section, "title" | "measure" | "figure") && (steps_matter || key != "train.steps")
@@ -219,11 +176,7 @@ fn keys(spec: &Spec) -> BTreeMap<String, String> {
 
 fn flatten(prefix: &str, table: &toml::Table, found: &mut BTreeMap<String, String>) {
     for (name, value) in table {
-        let key = if prefix.is_empty() {
-            name.clone()
-        } else {
-            format!("{prefix}.{name}")
-        };
+        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
         match value {
             toml::Value::Table(inner) => flatten(&key, inner, found),
             other => {
@@ -239,10 +192,7 @@ mod tests {
     use super::*;
 
     fn spec() -> Spec {
-        Spec {
-            task: "mod_add_113".into(),
-            ..Spec::default()
-        }
+        Spec { task: "mod_add_113".into(), ..Spec::default() }
     }
 
     #[test]
@@ -252,10 +202,7 @@ mod tests {
         let folder = RunFolder::create(&path, &spec(), false).unwrap();
         assert!(matches!(RunFolder::open(&path), Err(Error::Locked { .. })));
         assert!(matches!(RunFolder::resume(&path, &spec()), Err(Error::Locked { .. })));
-        assert!(matches!(
-            RunFolder::create(&path, &spec(), true),
-            Err(Error::Locked { .. })
-        ));
+        assert!(matches!(RunFolder::create(&path, &spec(), true), Err(Error::Locked { .. })));
         drop(folder);
         match RunFolder::create(&path, &spec(), false) {
             Err(Error::Exists { hint, .. }) => assert!(hint.contains("--resume") && hint.contains("--force")),
@@ -268,12 +215,7 @@ mod tests {
     fn force_removes_the_run_and_keeps_what_others_put_there() {
         let dir = tempfile::tempdir().unwrap();
         drop(RunFolder::create(dir.path(), &spec(), false).unwrap());
-        let ours = [
-            "run.h5",
-            "snapshots/step_0000000001.h5",
-            "resume/point_0000000001.h5",
-            "figures/a.svg",
-        ];
+        let ours = ["run.h5", "snapshots/step_0000000001.h5", "resume/point_0000000001.h5", "figures/a.svg"];
         let theirs = ["notes.md", "snapshots/notes.h5", "figures/paper.pdf"];
         for name in ours.iter().chain(&theirs) {
             fs::write(dir.path().join(name), "x").unwrap();
@@ -288,10 +230,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("thesis.tex"), "x").unwrap();
         for force in [false, true] {
-            assert!(matches!(
-                RunFolder::create(dir.path(), &spec(), force),
-                Err(Error::Exists { .. })
-            ));
+            assert!(matches!(RunFolder::create(dir.path(), &spec(), force), Err(Error::Exists { .. })));
         }
         assert_eq!(atomic::list(dir.path()).unwrap(), [dir.path().join("thesis.tex")]);
     }
@@ -320,30 +259,18 @@ mod tests {
         cosine.optim.schedule = Schedule::Cosine;
         drop(RunFolder::create(dir.path(), &cosine, false).unwrap());
         cosine.train.steps += 1;
-        assert!(matches!(
-            RunFolder::resume(dir.path(), &cosine),
-            Err(Error::ResumeMismatch { .. })
-        ));
+        assert!(matches!(RunFolder::resume(dir.path(), &cosine), Err(Error::ResumeMismatch { .. })));
     }
 
     #[test]
     fn a_writer_clears_what_a_killed_one_left() {
         let dir = tempfile::tempdir().unwrap();
         drop(RunFolder::create(dir.path(), &spec(), false).unwrap());
-        for name in [
-            ".tmp-1-run.h5",
-            "snapshots/.tmp-1-step_0000000001.h5",
-            "resume/.tmp-1-point_0000000001.h5",
-        ] {
+        for name in [".tmp-1-run.h5", "snapshots/.tmp-1-step_0000000001.h5", "resume/.tmp-1-point_0000000001.h5"] {
             fs::write(dir.path().join(name), "half").unwrap();
         }
         drop(RunFolder::open(dir.path()).unwrap());
-        assert!(
-            atomic::list(dir.path())
-                .unwrap()
-                .iter()
-                .all(|path| !atomic::is_temporary(path))
-        );
+        assert!(atomic::list(dir.path()).unwrap().iter().all(|path| !atomic::is_temporary(path)));
         assert!(atomic::list(&dir.path().join(SNAPSHOTS)).unwrap().is_empty());
         assert!(atomic::list(&dir.path().join(RESUME)).unwrap().is_empty());
     }

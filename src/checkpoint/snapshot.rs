@@ -42,27 +42,13 @@ impl Snapshot {
         }
         if !matches!(self.train_mask.data, Data::U8(_)) {
             let (op, expected) = ("train_mask".into(), "bytes".into());
-            return Err(Error::Shape {
-                op,
-                expected,
-                got: "other numbers".into(),
-            });
+            return Err(Error::Shape { op, expected, got: "other numbers".into() });
         }
-        let params = self.params.iter().map(|param| Tensor {
-            name: format!("params/{}", param.name),
-            ..param.clone()
-        });
-        let mask = Tensor {
-            name: "train_mask".into(),
-            ..self.train_mask.clone()
-        };
+        let params = self.params.iter().map(|param| Tensor { name: format!("params/{}", param.name), ..param.clone() });
+        let mask = Tensor { name: "train_mask".into(), ..self.train_mask.clone() };
         let mut attrs = run_attrs(folder.spec());
         attrs.push(("step".into(), Attr::U64(self.step)));
-        let record = Record {
-            kind: Kind::Snapshot,
-            attrs,
-            tensors: params.chain([mask]).collect(),
-        };
+        let record = Record { kind: Kind::Snapshot, attrs, tensors: params.chain([mask]).collect() };
         hdf5::write_replacing(&path, &record)?;
         Ok(true)
     }
@@ -74,14 +60,9 @@ impl Snapshot {
     pub fn read(path: &Path) -> Result<Snapshot> {
         let reader = Reader::open(path)?;
         reader.expect_kind(Kind::Snapshot)?;
-        let params = param_names(&reader)
-            .map(|name| Ok(without_prefix(reader.tensor(name)?)))
-            .collect::<Result<_>>()?;
-        Ok(Snapshot {
-            step: reader.count("step")?,
-            params,
-            train_mask: reader.tensor("train_mask")?,
-        })
+        let params =
+            param_names(&reader).map(|name| Ok(without_prefix(reader.tensor(name)?))).collect::<Result<_>>()?;
+        Ok(Snapshot { step: reader.count("step")?, params, train_mask: reader.tensor("train_mask")? })
     }
 }
 
@@ -110,11 +91,7 @@ pub(super) fn steps_of(packed: &Reader) -> Result<Vec<u64>> {
 
 /// The datasets with parameters, in order.
 pub(super) fn param_names(reader: &Reader) -> impl Iterator<Item = &str> {
-    reader
-        .names()
-        .iter()
-        .map(String::as_str)
-        .filter(|name| name.starts_with("params/"))
+    reader.names().iter().map(String::as_str).filter(|name| name.starts_with("params/"))
 }
 
 /// `params/W_E` -> `W_E`.
@@ -128,10 +105,7 @@ pub(super) fn without_prefix(mut tensor: Tensor) -> Tensor {
 /// What every file of a run says about the run.
 pub(super) fn run_attrs(spec: &Spec) -> Vec<(String, Attr)> {
     let seeds: Vec<String> = spec.train.seeds.0.iter().map(u64::to_string).collect();
-    let split = spec
-        .data
-        .seed
-        .map_or("each replica's own".to_owned(), |seed| seed.to_string());
+    let split = spec.data.seed.map_or("each replica's own".to_owned(), |seed| seed.to_string());
     vec![
         ("spec".into(), Attr::Text(spec.to_toml())),
         ("seeds".into(), Attr::Text(seeds.join(","))),
@@ -147,11 +121,7 @@ pub(super) mod tests {
 
     /// Two replicas of two parameters: one stored as a whole, one in a chunk a replica.
     pub fn sample(step: u64) -> Snapshot {
-        let noise = |n: u64| {
-            (0..n)
-                .map(|i| ((i * 2_654_435_761 + step * 40_503) as u32 as f32).sin())
-                .collect()
-        };
+        let noise = |n: u64| (0..n).map(|i| ((i * 2_654_435_761 + step * 40_503) as u32 as f32).sin()).collect();
         Snapshot {
             step,
             params: vec![
@@ -164,19 +134,8 @@ pub(super) mod tests {
 
     /// A run of seeds 3 and 5 with [`sample`]s at `steps`.
     pub fn new_run(path: &Path, steps: &[u64]) -> RunFolder {
-        let train = TrainSpec {
-            seeds: Seeds(vec![3, 5]),
-            ..TrainSpec::default()
-        };
-        let folder = RunFolder::create(
-            path,
-            &Spec {
-                train,
-                ..Spec::default()
-            },
-            false,
-        )
-        .unwrap();
+        let train = TrainSpec { seeds: Seeds(vec![3, 5]), ..TrainSpec::default() };
+        let folder = RunFolder::create(path, &Spec { train, ..Spec::default() }, false).unwrap();
         for &step in steps {
             assert!(sample(step).write(&folder).unwrap());
         }
@@ -189,10 +148,7 @@ pub(super) mod tests {
         let folder = new_run(dir.path(), &[10]);
         let path = loose_path(dir.path(), 10);
         assert!(path.ends_with("snapshots/step_0000000010.h5"));
-        let other = Snapshot {
-            params: sample(11).params,
-            ..sample(10)
-        };
+        let other = Snapshot { params: sample(11).params, ..sample(10) };
         assert!(!other.write(&folder).unwrap());
         assert_eq!(Snapshot::read(&path).unwrap(), sample(10));
         std::fs::write(&path, "half").unwrap();
@@ -215,15 +171,7 @@ pub(super) mod tests {
     fn another_kind_of_file_is_no_snapshot() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.h5");
-        hdf5::write_atomic(
-            &path,
-            &Record {
-                kind: Kind::Measures,
-                attrs: vec![],
-                tensors: vec![],
-            },
-        )
-        .unwrap();
+        hdf5::write_atomic(&path, &Record { kind: Kind::Measures, attrs: vec![], tensors: vec![] }).unwrap();
         match Snapshot::read(&path) {
             Err(Error::Damaged { cause, .. }) => assert!(cause.contains("measures"), "{cause}"),
             other => panic!("{other:?}"),

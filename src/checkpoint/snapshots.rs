@@ -31,18 +31,12 @@ pub struct SnapshotReader {
 pub fn open_snapshots(run: &Path) -> Result<SnapshotReader> {
     let spec = read_spec(run)?;
     // Loose ones first: while the run is being packed a step is in both places before it leaves this one.
-    let mut steps: Vec<u64> = atomic::numbered(&run.join(SNAPSHOTS), "step_")?
-        .into_iter()
-        .map(|(step, _)| step)
-        .collect();
+    let mut steps: Vec<u64> =
+        atomic::numbered(&run.join(SNAPSHOTS), "step_")?.into_iter().map(|(step, _)| step).collect();
     steps.extend(packed_steps(run)?);
     steps.sort_unstable();
     steps.dedup();
-    Ok(SnapshotReader {
-        run: run.to_path_buf(),
-        spec,
-        steps,
-    })
+    Ok(SnapshotReader { run: run.to_path_buf(), spec, steps })
 }
 
 impl SnapshotReader {
@@ -63,14 +57,8 @@ impl SnapshotReader {
     pub fn read(&self, step: u64) -> Result<Snapshot> {
         self.at(step, |reader, index| {
             let names = param_names(reader);
-            let params = names
-                .map(|name| read_param(reader, name, index))
-                .collect::<Result<_>>()?;
-            Ok(Snapshot {
-                step,
-                params,
-                train_mask: reader.tensor("train_mask")?,
-            })
+            let params = names.map(|name| read_param(reader, name, index)).collect::<Result<_>>()?;
+            Ok(Snapshot { step, params, train_mask: reader.tensor("train_mask")? })
         })
     }
 
@@ -82,14 +70,8 @@ impl SnapshotReader {
         self.at(step, |reader, index| {
             let name = format!("params/{param}");
             if !reader.names().contains(&name) {
-                let known = param_names(reader)
-                    .map(|name| name["params/".len()..].to_owned())
-                    .collect();
-                return Err(Error::Unknown {
-                    kind: "parameter",
-                    name: param.to_owned(),
-                    known,
-                });
+                let known = param_names(reader).map(|name| name["params/".len()..].to_owned()).collect();
+                return Err(Error::Unknown { kind: "parameter", name: param.to_owned(), known });
             }
             read_param(reader, &name, index)
         })
@@ -109,11 +91,7 @@ impl SnapshotReader {
         let newest = latest_metrics(&self.run)?.unwrap_or_default();
         // A packed run that is being continued has longer columns in its resume points.
         let evals = |metrics: &[Tensor]| metrics.first().and_then(|tensor| tensor.shape.first().copied());
-        Ok(if evals(&newest) > evals(&packed) {
-            newest
-        } else {
-            packed
-        })
+        Ok(if evals(&newest) > evals(&packed) { newest } else { packed })
     }
 
     /// Calls `f` with the file that has `step`: loose, or packed with its index there.
@@ -142,11 +120,7 @@ impl SnapshotReader {
             Some(near) => format!("the nearest is step {near}; train.snapshots says which are kept"),
             None => "the run has no snapshots yet".to_owned(),
         };
-        Error::Missing {
-            what: format!("a snapshot of step {step}"),
-            path: self.run.clone(),
-            hint,
-        }
+        Error::Missing { what: format!("a snapshot of step {step}"), path: self.run.clone(), hint }
     }
 }
 

@@ -16,7 +16,7 @@ use super::op::Tile;
 use super::params::Params;
 use super::plan::{Plan, SlotLayout, Step};
 use super::real::Real;
-use super::simd::{dispatch, dot};
+use super::simd::{dot, vectorized};
 use crate::error::{Error, Result};
 use crate::loss;
 use crate::optim::{At, Update};
@@ -594,13 +594,13 @@ impl<T: Real> Runner<T> {
     ) {
         let at = r * a.stride;
         let grads = a.grads.part(at, a.stride);
-        outcome.finite &= dispatch(|| all_finite(grads));
+        outcome.finite &= vectorized!(all_finite(grads));
         if !outcome.finite {
             return;
         }
         let mut grad_scale = 1.0;
         if let Some(limit) = update.clip_norm(r) {
-            let norm = self.blocks.iter().map(|b| dispatch(|| square_sum(&grads[b.clone()]))).sum::<f64>().sqrt();
+            let norm = self.blocks.iter().map(|b| vectorized!(square_sum(&grads[b.clone()]))).sum::<f64>().sqrt();
             outcome.grad_norm = Some(norm);
             // As PyTorch's clip_grad_norm_.
             grad_scale = (limit / (norm + 1e-6)).min(1.0);

@@ -9,10 +9,24 @@ use super::real::Real;
 pub const LANES: usize = 16;
 
 /// Runs `work` compiled for the widest instructions that this machine has.
+///
+/// Closures in it, and `work` itself, must say `#[inline(always)]`: one that is not inlined is compiled for the baseline,
+/// where a fused multiply-add is a call.
 #[inline(always)]
 pub fn dispatch<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
 }
+
+/// An expression compiled for the widest instructions that this machine has.
+macro_rules! vectorized {
+    ($body:expr) => {
+        $crate::engine::simd::dispatch(
+            #[inline(always)]
+            || $body,
+        )
+    };
+}
+pub(crate) use vectorized;
 
 /// y += a · x.
 #[inline(always)]
@@ -64,7 +78,11 @@ pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     for ((lane, &a), &b) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
         *lane = a.mul_add(b, *lane);
     }
-    fold(lanes, |a, b| a + b)
+    fold(
+        lanes,
+        #[inline(always)]
+        |a, b| a + b,
+    )
 }
 
 /// Σ x.
@@ -80,7 +98,11 @@ pub fn sum<T: Real>(x: &[T]) -> T {
     for (lane, &x) in lanes.iter_mut().zip(rest) {
         *lane += x;
     }
-    fold(lanes, |a, b| a + b)
+    fold(
+        lanes,
+        #[inline(always)]
+        |a, b| a + b,
+    )
 }
 
 /// The largest number; −∞ for none. NaN is passed over.
@@ -96,7 +118,11 @@ pub fn max<T: Real>(x: &[T]) -> T {
     for (lane, &x) in lanes.iter_mut().zip(rest) {
         *lane = x.max(*lane);
     }
-    fold(lanes, |a, b| a.max(b))
+    fold(
+        lanes,
+        #[inline(always)]
+        |a, b| a.max(b),
+    )
 }
 
 #[cfg(test)]
@@ -109,9 +135,9 @@ mod tests {
             let a: Vec<f64> = (0..n).map(|i| f64::from(i) * 0.37 - 3.0).collect();
             let b: Vec<f64> = (0..n).map(|i| 1.0 / (1.0 + f64::from(i))).collect();
             let plain: f64 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
-            assert!((dispatch(|| dot(&a, &b)) - plain).abs() < 1e-12);
-            assert!((dispatch(|| sum(&a)) - a.iter().sum::<f64>()).abs() < 1e-12);
-            assert_eq!(dispatch(|| max(&a)), a.iter().copied().fold(f64::NEG_INFINITY, f64::max));
+            assert!((vectorized!(dot(&a, &b)) - plain).abs() < 1e-12);
+            assert!((vectorized!(sum(&a)) - a.iter().sum::<f64>()).abs() < 1e-12);
+            assert_eq!(vectorized!(max(&a)), a.iter().copied().fold(f64::NEG_INFINITY, f64::max));
         }
     }
 }

@@ -37,16 +37,8 @@ pub fn measure(
     range: RangeInclusive<u64>,
     progress: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<Vec<Series>> {
-    let measures = names
-        .iter()
-        .map(|name| fitting(name, setting))
-        .collect::<Result<Vec<_>>>()?;
-    let steps: Vec<u64> = source
-        .steps()
-        .iter()
-        .copied()
-        .filter(|step| range.contains(step))
-        .collect();
+    let measures = names.iter().map(|name| fitting(name, setting)).collect::<Result<Vec<_>>>()?;
+    let steps: Vec<u64> = source.steps().iter().copied().filter(|step| range.contains(step)).collect();
     let Some(&last) = steps.last() else {
         return Err(Error::Value {
             what: "the range of checkpoints".into(),
@@ -55,22 +47,11 @@ pub fn measure(
         });
     };
     let n_seeds = source.seeds().len();
-    expect_len(
-        "train mask",
-        source.train_mask_rn().len(),
-        n_seeds * setting.examples.n_examples,
-    )?;
+    expect_len("train mask", source.train_mask_rn().len(), n_seeds * setting.examples.n_examples)?;
     let params_rs = source.params(last)?;
-    let key_freqs = (0..n_seeds)
-        .map(|r| KeyFreqs::of(&replica(&params_rs, r)?, setting))
-        .collect::<Result<Vec<_>>>()?;
-    let job = Job {
-        measures: &measures,
-        source,
-        setting,
-        forward,
-        key_freqs: &key_freqs,
-    };
+    let key_freqs =
+        (0..n_seeds).map(|r| KeyFreqs::of(&replica(&params_rs, r)?, setting)).collect::<Result<Vec<_>>>()?;
+    let job = Job { measures: &measures, source, setting, forward, key_freqs: &key_freqs };
 
     let mut series = empty_series(&measures, setting, &steps, source.seeds());
     // Enough checkpoints at a time that every thread has a replica.
@@ -79,10 +60,7 @@ pub fn measure(
     for batch_steps in steps.chunks(batch) {
         for row in job.run(batch_steps)? {
             let values = row.into_iter().flatten();
-            series
-                .iter_mut()
-                .zip(values)
-                .for_each(|(series, values)| series.values_srw.extend(values));
+            series.iter_mut().zip(values).for_each(|(series, values)| series.values_srw.extend(values));
         }
         done += batch_steps.len();
         progress(done, steps.len())?;
@@ -102,10 +80,7 @@ struct Job<'a> {
 impl Job<'_> {
     /// All replicas of some checkpoints; rows in order of (step, replica).
     fn run(&self, steps: &[u64]) -> Result<Vec<Row>> {
-        let params_s = steps
-            .iter()
-            .map(|&step| self.source.params(step))
-            .collect::<Result<Vec<_>>>()?;
+        let params_s = steps.iter().map(|&step| self.source.params(step)).collect::<Result<Vec<_>>>()?;
         let (n_seeds, mask_rn) = (self.key_freqs.len(), self.source.train_mask_rn());
         let (measures, setting, forward) = (self.measures, self.setting, self.forward);
         let key_freqs = self.key_freqs;
@@ -121,16 +96,7 @@ impl Job<'_> {
                 };
                 let train_mask = &mask_rn[r * n..(r + 1) * n];
                 let key_freqs = &key_freqs[r];
-                eval(
-                    measures,
-                    &Subject {
-                        setting,
-                        train_mask,
-                        params: &params,
-                        logits: &logits,
-                        key_freqs,
-                    },
-                )
+                eval(measures, &Subject { setting, train_mask, params: &params, logits: &logits, key_freqs })
             })
             .collect()
     }
@@ -140,22 +106,11 @@ impl Job<'_> {
 fn eval(measures: &[&'static dyn Measure], subject: &Subject) -> Result<Row> {
     let examples = &subject.setting.examples;
     if measures.iter().any(|measure| measure.needs_logits()) {
-        expect_len(
-            "logits",
-            subject.logits.len(),
-            examples.targets.len() * examples.n_classes,
-        )?;
+        expect_len("logits", subject.logits.len(), examples.targets.len() * examples.n_classes)?;
     }
-    let row: Row = measures
-        .iter()
-        .map(|measure| measure.eval(subject))
-        .collect::<Result<_>>()?;
+    let row: Row = measures.iter().map(|measure| measure.eval(subject)).collect::<Result<_>>()?;
     for (measure, columns) in measures.iter().zip(&row) {
-        let widths = measure
-            .columns(subject.setting)
-            .iter()
-            .map(super::Column::width)
-            .collect::<Vec<_>>();
+        let widths = measure.columns(subject.setting).iter().map(super::Column::width).collect::<Vec<_>>();
         assert!(
             columns.iter().map(Vec::len).eq(widths),
             "invariant: {} gives as many numbers as its columns say",
@@ -200,12 +155,7 @@ fn replica(params: &[Tensor], r: usize) -> Result<Vec<Tensor>> {
             let Tensor { name, shape, data } = tensor.row(r)?;
             let data = match data {
                 Data::F64(values) => values,
-                other => Tensor {
-                    name: String::new(),
-                    shape: vec![],
-                    data: other,
-                }
-                .to_f64(),
+                other => Tensor { name: String::new(), shape: vec![], data: other }.to_f64(),
             };
             Tensor::new(name, shape, Data::F64(data))
         })
@@ -216,9 +166,5 @@ fn expect_len(op: &str, got: usize, expected: usize) -> Result<()> {
     if got == expected {
         return Ok(());
     }
-    Err(Error::Shape {
-        op: op.into(),
-        expected: format!("{expected} numbers"),
-        got: got.to_string(),
-    })
+    Err(Error::Shape { op: op.into(), expected: format!("{expected} numbers"), got: got.to_string() })
 }

@@ -59,10 +59,7 @@ impl Measure for ExcludedLoss {
         let mut left_c = vec![0.0; subject.setting.examples.n_classes];
         for (n, (logits, &target)) in rows(subject).enumerate().filter(|&(n, _)| subject.train_mask[n]) {
             let parts = logits.iter().zip(projection.waves_c(n));
-            left_c
-                .iter_mut()
-                .zip(parts)
-                .for_each(|(left, (logit, wave))| *left = logit - wave);
+            left_c.iter_mut().zip(parts).for_each(|(left, (logit, wave))| *left = logit - wave);
             loss.add(true, cross_entropy(&left_c, target));
         }
         Ok(vec![vec![loss.train()]])

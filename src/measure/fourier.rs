@@ -51,10 +51,7 @@ impl Basis {
     /// `x_pd` `[p, d]` -> `[p]`, in the order of the basis rows.
     pub fn component_norms(&self, x_pd: &[f64]) -> Vec<f64> {
         let d = x_pd.len() / self.p;
-        self.components(x_pd)
-            .chunks_exact(d.max(1))
-            .map(|row| row.iter().map(|x| x * x).sum::<f64>().sqrt())
-            .collect()
+        self.components(x_pd).chunks_exact(d.max(1)).map(|row| row.iter().map(|x| x * x).sum::<f64>().sqrt()).collect()
     }
 
     /// Norm of cos and sin of each frequency together, √(|cos_k|² + |sin_k|²); the Nyquist frequency has cos alone.
@@ -63,10 +60,7 @@ impl Basis {
     /// `x_pd` `[p, d]` -> `[n_freqs]` for frequencies 1, 2, …
     pub fn freq_norms(&self, x_pd: &[f64]) -> Vec<f64> {
         let norms_f = self.component_norms(x_pd);
-        norms_f[1..]
-            .chunks(2)
-            .map(|pair| pair.iter().map(|x| x * x).sum::<f64>().sqrt())
-            .collect()
+        norms_f[1..].chunks(2).map(|pair| pair.iter().map(|x| x * x).sum::<f64>().sqrt()).collect()
     }
 }
 
@@ -92,10 +86,7 @@ pub fn waves(p: usize, k: usize) -> Vec<Vec<f64>> {
         return vec![(0..p).map(|x| if x % 2 == 0 { height } else { -height }).collect()];
     }
     let height = (2.0 / p as f64).sqrt();
-    vec![
-        (0..p).map(|x| height * angle(x).cos()).collect(),
-        (0..p).map(|x| height * angle(x).sin()).collect(),
-    ]
+    vec![(0..p).map(|x| height * angle(x).cos()).collect(), (0..p).map(|x| height * angle(x).sin()).collect()]
 }
 
 #[cfg(test)]
@@ -119,9 +110,7 @@ mod tests {
     #[test]
     fn a_phase_shifted_wave_has_all_its_norm_at_its_frequency() {
         let (p, k) = (11, 3);
-        let x_pd: Vec<f64> = (0..p)
-            .flat_map(|x| [2.0 * (TAU * (k * x) as f64 / p as f64 + 0.7).cos(), 1.0])
-            .collect();
+        let x_pd: Vec<f64> = (0..p).flat_map(|x| [2.0 * (TAU * (k * x) as f64 / p as f64 + 0.7).cos(), 1.0]).collect();
         let basis = Basis::new(p);
         let norms = basis.freq_norms(&x_pd);
         for (f, norm) in norms.iter().enumerate() {
@@ -129,10 +118,7 @@ mod tests {
             let expected = if f + 1 == k { (2.0 * p as f64).sqrt() } else { 0.0 };
             assert!((norm - expected).abs() < 1e-12, "frequency {}: {norm}", f + 1);
         }
-        assert!(
-            (basis.component_norms(&x_pd)[0] - (p as f64).sqrt()).abs() < 1e-12,
-            "the column of ones is constant"
-        );
+        assert!((basis.component_norms(&x_pd)[0] - (p as f64).sqrt()).abs() < 1e-12, "the column of ones is constant");
     }
 
     #[test]
@@ -140,9 +126,6 @@ mod tests {
         let x_pd = [1.0, -1.0, 1.0, -1.0, 1.0, -1.0];
         let norms = Basis::new(6).freq_norms(&x_pd);
         assert_eq!(norms.len(), 3);
-        assert!(
-            (norms[2] - 6f64.sqrt()).abs() < 1e-12 && norms[0] < 1e-12 && norms[1] < 1e-12,
-            "{norms:?}"
-        );
+        assert!((norms[2] - 6f64.sqrt()).abs() < 1e-12 && norms[0] < 1e-12 && norms[1] < 1e-12, "{norms:?}");
     }
 }

@@ -44,14 +44,7 @@ impl Measure for FourierNormWE {
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {
         let ticks = freq_ticks(setting.p().unwrap_or(0));
-        vec![Column::along(
-            "norm",
-            "1",
-            Axis {
-                name: "frequency".into(),
-                ticks,
-            },
-        )]
+        vec![Column::along("norm", "1", Axis { name: "frequency".into(), ticks })]
     }
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {

@@ -79,10 +79,7 @@ impl Rule {
 pub fn is_key(norms: &[f64]) -> Vec<bool> {
     let largest = norms.iter().copied().fold(0.0, f64::max);
     let usable = largest > 0.0 && norms.iter().all(|norm| norm.is_finite());
-    norms
-        .iter()
-        .map(|&norm| usable && norm >= THRESHOLD_FRAC * largest)
-        .collect()
+    norms.iter().map(|&norm| usable && norm >= THRESHOLD_FRAC * largest).collect()
 }
 
 /// The key frequencies of one replica by each rule, ascending; empty where the rule does not fit.
@@ -103,17 +100,9 @@ impl KeyFreqs {
         let freqs = |rule: Rule| -> Result<Vec<usize>> {
             let Ok(p) = rule.fits(setting) else { return Ok(vec![]) };
             let keys = is_key(&rule.freq_norms(params, &Basis::new(p))?);
-            Ok(keys
-                .iter()
-                .enumerate()
-                .filter(|&(_, &key)| key)
-                .map(|(index, _)| index + 1)
-                .collect())
+            Ok(keys.iter().enumerate().filter(|&(_, &key)| key).map(|(index, _)| index + 1).collect())
         };
-        Ok(KeyFreqs {
-            w_e: freqs(Rule::WE)?,
-            w_l: freqs(Rule::WL)?,
-        })
+        Ok(KeyFreqs { w_e: freqs(Rule::WE)?, w_l: freqs(Rule::WL)? })
     }
 }
 

@@ -47,19 +47,13 @@ impl Measure for KeyFreqsWL {
     }
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {
-        let axis = Axis {
-            name: "frequency".into(),
-            ticks: freq_ticks(setting.p().unwrap_or(0)),
-        };
+        let axis = Axis { name: "frequency".into(), ticks: freq_ticks(setting.p().unwrap_or(0)) };
         vec![Column::along("is_key", "1", axis), Column::scalar("count", "1")]
     }
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
         let basis = Basis::new(subject.modular()?.p);
-        let keys: Vec<f64> = is_key(&Rule::WL.freq_norms(subject.params, &basis)?)
-            .into_iter()
-            .map(f64::from)
-            .collect();
+        let keys: Vec<f64> = is_key(&Rule::WL.freq_norms(subject.params, &basis)?).into_iter().map(f64::from).collect();
         let count = keys.iter().sum();
         Ok(vec![keys, vec![count]])
     }

@@ -37,11 +37,7 @@ impl Measure for Loss {
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        if setting.examples.targets.is_empty() {
-            Err("the task has no class targets".into())
-        } else {
-            Ok(())
-        }
+        if setting.examples.targets.is_empty() { Err("the task has no class targets".into()) } else { Ok(()) }
     }
 
     fn columns(&self, _: &Setting) -> Vec<Column> {
@@ -63,21 +59,9 @@ impl Measure for Loss {
             let train = subject.train_mask[row / subject.setting.examples.n_positions()];
             let nats = cross_entropy(logits, target);
             loss.add(train, nats);
-            acc.add(
-                train,
-                if nats.is_nan() {
-                    f64::NAN
-                } else {
-                    f64::from(argmax(logits) == target as usize)
-                },
-            );
+            acc.add(train, if nats.is_nan() { f64::NAN } else { f64::from(argmax(logits) == target as usize) });
         }
-        Ok(vec![
-            vec![loss.train()],
-            vec![loss.test()],
-            vec![acc.train()],
-            vec![acc.test()],
-        ])
+        Ok(vec![vec![loss.train()], vec![loss.test()], vec![acc.train()], vec![acc.test()]])
     }
 }
 
@@ -93,12 +77,7 @@ pub fn rows<'a>(subject: &Subject<'a>) -> impl Iterator<Item = (&'a [f64], &'a u
 pub fn cross_entropy(logits: &[f64], target: u32) -> f64 {
     let top = argmax(logits);
     let max = logits[top];
-    let rest: f64 = logits
-        .iter()
-        .enumerate()
-        .filter(|&(i, _)| i != top)
-        .map(|(_, x)| (x - max).exp())
-        .sum();
+    let rest: f64 = logits.iter().enumerate().filter(|&(i, _)| i != top).map(|(_, x)| (x - max).exp()).sum();
     rest.ln_1p() + (max - logits[target as usize])
 }
 

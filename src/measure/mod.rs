@@ -76,20 +76,12 @@ pub struct Column {
 impl Column {
     /// One number a checkpoint and replica.
     pub fn scalar(name: &str, unit: &'static str) -> Column {
-        Column {
-            name: name.into(),
-            unit,
-            axis: None,
-        }
+        Column { name: name.into(), unit, axis: None }
     }
 
     /// One number a tick of `axis`.
     pub fn along(name: &str, unit: &'static str, axis: Axis) -> Column {
-        Column {
-            name: name.into(),
-            unit,
-            axis: Some(axis),
-        }
+        Column { name: name.into(), unit, axis: Some(axis) }
     }
 
     /// Numbers a checkpoint and replica.
@@ -116,14 +108,11 @@ pub const ALL: &[&dyn Measure] = &[
 /// # Errors
 /// [`Error::Unknown`], with all names.
 pub fn find(name: &str) -> Result<&'static dyn Measure> {
-    ALL.iter()
-        .copied()
-        .find(|measure| measure.name() == name)
-        .ok_or_else(|| Error::Unknown {
-            kind: "measure",
-            name: name.into(),
-            known: ALL.iter().map(|measure| measure.name().to_owned()).collect(),
-        })
+    ALL.iter().copied().find(|measure| measure.name() == name).ok_or_else(|| Error::Unknown {
+        kind: "measure",
+        name: name.into(),
+        known: ALL.iter().map(|measure| measure.name().to_owned()).collect(),
+    })
 }
 
 #[cfg(test)]
@@ -138,28 +127,13 @@ mod tests {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/measure");
         for measure in ALL {
             let name = measure.name();
-            assert!(
-                folder.join(format!("{name}.rs")).is_file(),
-                "{name} has no file of its name"
-            );
-            assert!(
-                !measure.summary().is_empty() && !measure.summary().contains('\n'),
-                "{name}: summary is one line"
-            );
+            assert!(folder.join(format!("{name}.rs")).is_file(), "{name} has no file of its name");
+            assert!(!measure.summary().is_empty() && !measure.summary().contains('\n'), "{name}: summary is one line");
             let explain = measure.explain();
             let headings: Vec<&str> = explain.lines().filter(|line| !line.starts_with(' ')).collect();
-            let expected = [
-                "What it is",
-                "Reads",
-                "Unit and range",
-                "Value at a known point",
-                "Source",
-            ];
+            let expected = ["What it is", "Reads", "Unit and range", "Value at a known point", "Source"];
             assert_eq!(headings, expected, "{name}: headings of explain");
-            assert!(
-                explain.lines().all(|line| line.len() <= 120),
-                "{name}: a line is too long for a terminal"
-            );
+            assert!(explain.lines().all(|line| line.len() <= 120), "{name}: a line is too long for a terminal");
         }
     }
 
@@ -170,9 +144,6 @@ mod tests {
             assert!(find(measure.name()).is_ok_and(|found| found.name() == measure.name()));
         }
         let error = find("exclude_loss").err();
-        assert_eq!(
-            error.and_then(|e| e.hint()).as_deref(),
-            Some("did you mean `excluded_loss`?")
-        );
+        assert_eq!(error.and_then(|e| e.hint()).as_deref(), Some("did you mean `excluded_loss`?"));
     }
 }

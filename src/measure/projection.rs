@@ -50,12 +50,7 @@ impl Projection {
                 add(out_c, height, &component_c);
             }
         }
-        Ok(Projection {
-            s_of_pair,
-            n_classes,
-            mean_c,
-            wave_sc,
-        })
+        Ok(Projection { s_of_pair, n_classes, mean_c, wave_sc })
     }
 
     /// The waves' part of the logits of pair `n`, `[n_classes]`.
@@ -74,11 +69,7 @@ fn add(out: &mut [f64], factor: f64, x: &[f64]) {
 /// a + b, or a − b, mod p.
 fn s_of(modular: &Modular, [a, b]: [u32; 2]) -> usize {
     let (a, b, p) = (a as usize, b as usize, modular.p);
-    if modular.op == Op::Sub {
-        (a + p - b) % p
-    } else {
-        (a + b) % p
-    }
+    if modular.op == Op::Sub { (a + p - b) % p } else { (a + b) % p }
 }
 
 /// Whether the task is x + y or x − y mod p over all pairs, and the model has what rule `w_l` reads.
@@ -95,10 +86,7 @@ pub fn fits(setting: &Setting) -> Result<(), String> {
         return Err("the waves of x·y and x/y run over the multiplicative group, which is not supported".into());
     }
     if examples.n_positions() != 1 {
-        return Err(format!(
-            "the loss is on {} positions, not on one",
-            examples.n_positions()
-        ));
+        return Err(format!("the loss is on {} positions, not on one", examples.n_positions()));
     }
     let grid = (0..p as u32).flat_map(|a| (0..p as u32).map(move |b| [a, b]));
     if modular.pairs.len() != p * p || !modular.pairs.iter().copied().eq(grid) {

@@ -65,10 +65,7 @@ impl Measure for RestrictedLoss {
         let mut kept_c = vec![0.0; subject.setting.examples.n_classes];
         for (n, (_, &target)) in rows(subject).enumerate() {
             let parts = projection.mean_c.iter().zip(projection.waves_c(n));
-            kept_c
-                .iter_mut()
-                .zip(parts)
-                .for_each(|(kept, (mean, wave))| *kept = mean + wave);
+            kept_c.iter_mut().zip(parts).for_each(|(kept, (mean, wave))| *kept = mean + wave);
             loss.add(subject.train_mask[n], cross_entropy(&kept_c, target));
         }
         Ok(vec![vec![loss.all()], vec![loss.train()], vec![loss.test()]])

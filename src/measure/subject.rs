@@ -73,22 +73,13 @@ impl<'a> Setting<'a> {
     /// The setting of `examples` and of parameters as snapshots have them, with a leading replica axis.
     pub fn new(examples: Examples<'a>, params: &[Tensor]) -> Setting<'a> {
         let shape = |tensor: &Tensor| tensor.shape.iter().skip(1).copied().collect();
-        let params = params.iter().map(|tensor| ParamShape {
-            name: tensor.name.clone(),
-            shape: shape(tensor),
-        });
-        Setting {
-            examples,
-            params: params.collect(),
-        }
+        let params = params.iter().map(|tensor| ParamShape { name: tensor.name.clone(), shape: shape(tensor) });
+        Setting { examples, params: params.collect() }
     }
 
     /// The shape of a parameter, if the model has it.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.params
-            .iter()
-            .find(|param| param.name == name)
-            .map(|param| param.shape.as_slice())
+        self.params.iter().find(|param| param.name == name).map(|param| param.shape.as_slice())
     }
 
     /// The modulus of a modular task.
@@ -151,11 +142,9 @@ impl<'a> Matrix<'a> {
             });
         };
         match (&tensor.data, tensor.shape.last()) {
-            (Data::F64(values), Some(&n_cols)) if n_cols > 0 => Ok(Matrix {
-                n_rows: values.len() / n_cols,
-                n_cols,
-                values,
-            }),
+            (Data::F64(values), Some(&n_cols)) if n_cols > 0 => {
+                Ok(Matrix { n_rows: values.len() / n_cols, n_cols, values })
+            }
             _ => Err(Error::Shape {
                 op: name.into(),
                 expected: "64-bit floats in rows and columns".into(),

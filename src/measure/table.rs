@@ -41,10 +41,7 @@ pub fn write_csv(series: &[Series], out: &mut dyn Write) -> Result<()> {
             });
         }
     }
-    write_rows(series, axis, out).map_err(Error::io(
-        "write",
-        std::path::Path::new(&format!("{}.csv", first.measure)),
-    ))
+    write_rows(series, axis, out).map_err(Error::io("write", std::path::Path::new(&format!("{}.csv", first.measure))))
 }
 
 fn write_rows(series: &[Series], axis: Option<&Axis>, out: &mut dyn Write) -> io::Result<()> {
@@ -65,11 +62,7 @@ fn write_rows(series: &[Series], axis: Option<&Axis>, out: &mut dyn Write) -> io
                 }
                 for column in series {
                     let values = column.at(s, r);
-                    write!(
-                        out,
-                        ",{}",
-                        Field(if column.axis.is_some() { values[tick] } else { values[0] })
-                    )?;
+                    write!(out, ",{}", Field(if column.axis.is_some() { values[tick] } else { values[0] }))?;
                 }
                 writeln!(out)?;
             }
@@ -109,36 +102,15 @@ mod tests {
 
     #[test]
     fn an_axis_makes_a_long_table_with_scalars_repeated() {
-        let axis = Some(Axis {
-            name: "frequency".into(),
-            ticks: vec![1.0, 2.0],
-        });
-        let table = text(&[
-            series("norm", axis, &[0.5, 0.25, 3.0, 4.0]),
-            series("count", None, &[1.0, 2.0]),
-        ]);
-        assert_eq!(
-            table,
-            "step,seed,frequency,norm,count\n0,7,1,0.5,1\n0,7,2,0.25,1\n100,7,1,3,2\n100,7,2,4,2\n"
-        );
+        let axis = Some(Axis { name: "frequency".into(), ticks: vec![1.0, 2.0] });
+        let table = text(&[series("norm", axis, &[0.5, 0.25, 3.0, 4.0]), series("count", None, &[1.0, 2.0])]);
+        assert_eq!(table, "step,seed,frequency,norm,count\n0,7,1,0.5,1\n0,7,2,0.25,1\n100,7,1,3,2\n100,7,2,4,2\n");
     }
 
     #[test]
     fn every_number_reads_back_to_the_same_bits() {
-        for x in [
-            0.1 + 0.2,
-            -0.0,
-            f64::MIN_POSITIVE,
-            f64::MAX,
-            1e15,
-            123_456_789.0,
-            f64::INFINITY,
-        ] {
-            assert_eq!(
-                Field(x).to_string().parse::<f64>().unwrap().to_bits(),
-                x.to_bits(),
-                "{x:?}"
-            );
+        for x in [0.1 + 0.2, -0.0, f64::MIN_POSITIVE, f64::MAX, 1e15, 123_456_789.0, f64::INFINITY] {
+            assert_eq!(Field(x).to_string().parse::<f64>().unwrap().to_bits(), x.to_bits(), "{x:?}");
         }
     }
 

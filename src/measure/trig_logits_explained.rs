@@ -56,11 +56,7 @@ impl Measure for TrigLogitsExplained {
         let (mut along, mut total, mut squares) = (0.0, 0.0, 0.0);
         for (n, (logits, _)) in rows(subject).enumerate() {
             along += projection.waves_c(n).iter().map(|wave| wave * wave).sum::<f64>();
-            total += logits
-                .iter()
-                .zip(&projection.mean_c)
-                .map(|(x, mean)| (x - mean) * (x - mean))
-                .sum::<f64>();
+            total += logits.iter().zip(&projection.mean_c).map(|(x, mean)| (x - mean) * (x - mean)).sum::<f64>();
             squares += logits.iter().map(|x| x * x).sum::<f64>();
         }
         // Below this, what varies is rounding, and its share along anything means nothing.

@@ -47,16 +47,8 @@ impl Measure for WeightNorm {
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
         let squares =
             |name: &str| -> Result<f64> { Ok(Matrix::of(subject.params, name)?.values.iter().map(|w| w * w).sum()) };
-        let sums: Vec<f64> = subject
-            .setting
-            .params
-            .iter()
-            .map(|param| squares(&param.name))
-            .collect::<Result<_>>()?;
+        let sums: Vec<f64> = subject.setting.params.iter().map(|param| squares(&param.name)).collect::<Result<_>>()?;
         let total: f64 = sums.iter().sum();
-        Ok(std::iter::once(total)
-            .chain(sums.into_iter().map(f64::sqrt))
-            .map(|x| vec![x])
-            .collect())
+        Ok(std::iter::once(total).chain(sums.into_iter().map(f64::sqrt)).map(|x| vec![x]).collect())
     }
 }

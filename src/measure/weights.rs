@@ -31,18 +31,13 @@ pub fn w_l_fits(setting: &Setting) -> Result<usize, String> {
     let p = modulus(setting)?;
     match setting.shape(W_U) {
         Some(&[_, d_vocab_out]) if d_vocab_out >= p => Ok(p),
-        Some(shape) => Err(format!(
-            "{W_U} has shape {shape:?}, fewer columns than the {p} residues"
-        )),
+        Some(shape) => Err(format!("{W_U} has shape {shape:?}, fewer columns than the {p} residues")),
         None => Err(format!("the model has no {W_U}")),
     }
 }
 
 fn modulus(setting: &Setting) -> Result<usize, String> {
-    setting
-        .p()
-        .filter(|&p| p >= 2)
-        .ok_or_else(|| "the task has no modulus".into())
+    setting.p().filter(|&p| p >= 2).ok_or_else(|| "the task has no modulus".into())
 }
 
 /// Rows 0 to p − 1 of `embed.W_E`.
@@ -85,15 +80,7 @@ pub fn w_l(params: &[Tensor], p: usize) -> Result<Vec<f64>> {
 
 /// The last block's matrix into the residual stream that `W_U` reads.
 fn last_writer(params: &[Tensor], d_model: usize) -> Result<Option<Matrix<'_>>> {
-    let block = |tensor: &Tensor| {
-        tensor
-            .name
-            .strip_prefix("blocks.")?
-            .split('.')
-            .next()?
-            .parse::<usize>()
-            .ok()
-    };
+    let block = |tensor: &Tensor| tensor.name.strip_prefix("blocks.")?.split('.').next()?.parse::<usize>().ok();
     let Some(last) = params.iter().filter_map(block).max() else {
         return Ok(None);
     };
@@ -108,9 +95,7 @@ fn last_writer(params: &[Tensor], d_model: usize) -> Result<Option<Matrix<'_>>> 
 
 /// The first `take` columns of a matrix with `n_cols` columns, as rows.
 fn transpose(values: &[f64], n_cols: usize, take: usize) -> Vec<f64> {
-    (0..take)
-        .flat_map(|c| values.iter().skip(c).step_by(n_cols).copied())
-        .collect()
+    (0..take).flat_map(|c| values.iter().skip(c).step_by(n_cols).copied()).collect()
 }
 
 #[cfg(test)]

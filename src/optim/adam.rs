@@ -5,7 +5,7 @@
 
 use super::{At, Settings, Update};
 use crate::engine::Real;
-use crate::engine::simd::dispatch;
+use crate::engine::simd::vectorized;
 
 /// Adam, or AdamW when the decay is decoupled.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ impl<T: Real> Update<T> for Adam {
         let (keep, coupled) = if self.decoupled { (1.0 - lr * decay, 0.0) } else { (1.0, decay) };
         let (keep, coupled, eps, scale) = (t_of(keep), t_of(coupled), t_of(s.eps[at.replica]), t_of(at.grad_scale));
         let (b1, b2, a1, a2) = (t_of(beta1), t_of(beta2), t_of(1.0 - beta1), t_of(1.0 - beta2));
-        dispatch(|| {
+        vectorized!({
             for (((w, &g), m), v) in params.iter_mut().zip(grads).zip(m).zip(v) {
                 let g = coupled.mul_add(*w, g * scale);
                 *m = b1.mul_add(*m, a1 * g);

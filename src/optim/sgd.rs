@@ -2,7 +2,7 @@
 
 use super::{At, Settings, Update};
 use crate::engine::Real;
-use crate::engine::simd::dispatch;
+use crate::engine::simd::vectorized;
 
 /// SGD.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ impl<T: Real> Update<T> for Sgd {
         let s = &self.settings;
         let (lr, decay) = (T::from_f64(s.lr(at.replica, at.step)), T::from_f64(s.weight_decay[at.replica]));
         let (momentum, scale) = (T::from_f64(s.momentum[at.replica]), T::from_f64(at.grad_scale));
-        dispatch(|| {
+        vectorized!({
             for ((w, &g), m) in params.iter_mut().zip(grads).zip(m) {
                 let g = decay.mul_add(*w, g * scale);
                 *m = momentum.mul_add(*m, g);

@@ -47,7 +47,7 @@ pub enum Dtype {
 }
 
 /// Which examples are for training.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSpec {
     /// Fraction of the examples for training, above 0 and at most 1; the card's own when unset.
@@ -316,7 +316,7 @@ impl Default for Spec {
             title: String::new(),
             task: "mod_add_113".into(),
             dtype: Dtype::F32,
-            data: DataSpec { train_frac: None, seed: None },
+            data: DataSpec::default(),
             model: ModelSpec::default(),
             loss: LossSpec::default(),
             optim: OptimSpec::default(),
@@ -324,12 +324,6 @@ impl Default for Spec {
             measure: MeasureSpec::default(),
             figure: FigureSpec::default(),
         }
-    }
-}
-
-impl Default for DataSpec {
-    fn default() -> DataSpec {
-        DataSpec { train_frac: None, seed: None }
     }
 }
 

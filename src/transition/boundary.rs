@@ -65,11 +65,7 @@ pub fn boundaries(curves: &Curves) -> Boundaries {
         return none;
     };
     let (circuit, cleanup) = bends(curves, memorised, generalises);
-    Boundaries {
-        memorisation_end_step: Some(memorised),
-        circuit_end_step: circuit,
-        cleanup_end_step: cleanup,
-    }
+    Boundaries { memorisation_end_step: Some(memorised), circuit_end_step: circuit, cleanup_end_step: cleanup }
 }
 
 /// The step from which a replica that first only memorised generalises.
@@ -84,14 +80,8 @@ fn generalises_after_gap(curves: &Curves) -> Option<u64> {
 fn memorisation_end(excluded: &Curve, until: u64) -> Option<u64> {
     let before = excluded.points().take_while(|&(step, _)| step < until);
     let (end, least) = before.min_by(|(_, x), (_, y)| x.total_cmp(y))?;
-    let after: Vec<f64> = excluded
-        .points()
-        .filter(|&(step, _)| step > end)
-        .map(|(_, x)| x)
-        .collect();
-    let rises = after
-        .windows(3)
-        .any(|three| three.iter().all(|&x| x >= 1.1 * least + 0.1));
+    let after: Vec<f64> = excluded.points().filter(|&(step, _)| step > end).map(|(_, x)| x).collect();
+    let rises = after.windows(3).any(|three| three.iter().all(|&x| x >= 1.1 * least + 0.1));
     (end > 0 && rises).then_some(end)
 }
 
@@ -99,10 +89,7 @@ fn memorisation_end(excluded: &Curve, until: u64) -> Option<u64> {
 fn bends(curves: &Curves, memorised: u64, generalises: u64) -> (Option<u64>, Option<u64>) {
     let y = log_least(&curves.test_loss_nats, memorised);
     // G is an evaluation, maybe between two checkpoints: the first one from G on may still hold the bend.
-    let g = y
-        .iter()
-        .position(|&(step, _)| step >= generalises)
-        .unwrap_or(y.len().saturating_sub(1));
+    let g = y.iter().position(|&(step, _)| step >= generalises).unwrap_or(y.len().saturating_sub(1));
     let Some(&(last_step, floor)) = y.last().filter(|_| y.len() >= 3) else {
         return (None, None);
     };
@@ -129,10 +116,7 @@ fn bends(curves: &Curves, memorised: u64, generalises: u64) -> (Option<u64>, Opt
         return (None, None);
     }
     let flat = stands_off(e, c, last) && e_step < last_step && e_step >= generalises;
-    (
-        Some(c_step),
-        (flat && falls(&curves.sum_w2, c_step, e_step)).then_some(e_step),
-    )
+    (Some(c_step), (flat && falls(&curves.sum_w2, c_step, e_step)).then_some(e_step))
 }
 
 /// Logarithm of the least loss since `from`, at every point from there on.

@@ -31,21 +31,10 @@ pub struct Curves {
 impl Curves {
     /// The curves of replica index `r` in measured series; accuracies may be replaced by denser ones afterwards.
     pub fn from_series(series: &[Series], r: usize) -> Curves {
-        let seed = series
-            .first()
-            .and_then(|series| series.seeds.get(r))
-            .copied()
-            .unwrap_or_default();
+        let seed = series.first().and_then(|series| series.seeds.get(r)).copied().unwrap_or_default();
         let curve = |measure: &str, column: &str| {
-            let found = series
-                .iter()
-                .find(|series| series.measure == measure && series.column == column);
-            found
-                .map(|series| Curve {
-                    steps: series.steps.clone(),
-                    values: series.curve(r),
-                })
-                .unwrap_or_default()
+            let found = series.iter().find(|series| series.measure == measure && series.column == column);
+            found.map(|series| Curve { steps: series.steps.clone(), values: series.curve(r) }).unwrap_or_default()
         };
         Curves {
             seed,

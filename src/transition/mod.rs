@@ -72,9 +72,7 @@ pub fn phases(curves: &Curves) -> ReplicaPhases {
         train_99_sustained_step: train.sustained_at_least(0.99, SUSTAINED),
         test_90_sustained_step: test.sustained_at_least(0.90, SUSTAINED),
         test_99_sustained_step: test.sustained_at_least(0.99, SUSTAINED),
-        delay_steps: train_99_step
-            .zip(test_99_step)
-            .map(|(train, test)| test as i64 - train as i64),
+        delay_steps: train_99_step.zip(test_99_step).map(|(train, test)| test as i64 - train as i64),
         memorisation_end_step: ends.memorisation_end_step,
         circuit_end_step: ends.circuit_end_step,
         cleanup_end_step: ends.cleanup_end_step,

@@ -23,12 +23,7 @@ impl Rate {
     /// The rate of `successes` out of `n`; 0 to 1 when there is nothing to count.
     pub fn of(successes: usize, n: usize) -> Rate {
         if n == 0 {
-            return Rate {
-                successes,
-                n,
-                low: 0.0,
-                high: 1.0,
-            };
+            return Rate { successes, n, low: 0.0, high: 1.0 };
         }
         let (count, frac, z2) = (n as f64, successes as f64 / n as f64, Z * Z);
         let centre = (frac + z2 / (2.0 * count)) / (1.0 + z2 / count);
@@ -36,12 +31,7 @@ impl Rate {
         // At the ends the formula gives 0 and 1 up to rounding.
         let low = if successes == 0 { 0.0 } else { centre - half };
         let high = if successes == n { 1.0 } else { centre + half };
-        Rate {
-            successes,
-            n,
-            low,
-            high,
-        }
+        Rate { successes, n, low, high }
     }
 
     /// successes / n; NaN when there is nothing to count.
@@ -68,11 +58,7 @@ impl Spread {
         let mut known: Vec<f64> = all.iter().copied().flatten().filter(|x| !x.is_nan()).collect();
         known.sort_by(f64::total_cmp);
         let quartiles = (!known.is_empty()).then(|| [0.25, 0.5, 0.75].map(|q| quantile(&known, q)));
-        Spread {
-            with_value: known.len(),
-            n: all.len(),
-            quartiles,
-        }
+        Spread { with_value: known.len(), n: all.len(), quartiles }
     }
 
     /// The median, if any replica has a value.
@@ -106,10 +92,7 @@ mod tests {
         ];
         for (successes, n, low, high) in rows {
             let rate = Rate::of(successes, n);
-            assert!(
-                (rate.low - low).abs() < 5e-5 && (rate.high - high).abs() < 5e-5,
-                "{rate:?}"
-            );
+            assert!((rate.low - low).abs() < 5e-5 && (rate.high - high).abs() < 5e-5, "{rate:?}");
         }
         assert_eq!((Rate::of(0, 0).low, Rate::of(0, 0).high), (0.0, 1.0));
     }
@@ -118,23 +101,9 @@ mod tests {
     fn quartiles_interpolate_as_numpy_does() {
         // numpy.percentile([1, 2, 4, 8], [25, 50, 75])
         let spread = Spread::of([Some(8.0), None, Some(1.0), Some(4.0), Some(2.0), Some(f64::NAN)]);
-        assert_eq!(
-            spread,
-            Spread {
-                with_value: 4,
-                n: 6,
-                quartiles: Some([1.75, 3.0, 5.0])
-            }
-        );
+        assert_eq!(spread, Spread { with_value: 4, n: 6, quartiles: Some([1.75, 3.0, 5.0]) });
         assert_eq!(Spread::of([Some(7.0)]).quartiles, Some([7.0; 3]));
-        assert_eq!(
-            Spread::of([None, None]),
-            Spread {
-                with_value: 0,
-                n: 2,
-                quartiles: None
-            }
-        );
+        assert_eq!(Spread::of([None, None]), Spread { with_value: 0, n: 2, quartiles: None });
         assert_eq!(Spread::of([None]).median(), None);
     }
 }

@@ -113,17 +113,11 @@ fn fields(row: &SummaryRow) -> [(&'static str, String); 19] {
         ("train_99_sustained_step", step(p.train_99_sustained_step)),
         ("test_90_sustained_step", step(p.test_90_sustained_step)),
         ("test_99_sustained_step", step(p.test_99_sustained_step)),
-        (
-            "delay_steps",
-            p.delay_steps.map(|steps| steps.to_string()).unwrap_or_default(),
-        ),
+        ("delay_steps", p.delay_steps.map(|steps| steps.to_string()).unwrap_or_default()),
         ("memorisation_end_step", step(p.memorisation_end_step)),
         ("circuit_end_step", step(p.circuit_end_step)),
         ("cleanup_end_step", step(p.cleanup_end_step)),
-        (
-            "key_freqs",
-            row.key_freqs.iter().map(usize::to_string).collect::<Vec<_>>().join(" "),
-        ),
+        ("key_freqs", row.key_freqs.iter().map(usize::to_string).collect::<Vec<_>>().join(" ")),
         ("final_train_loss_nats", number(row.final_train_loss_nats)),
         ("final_test_loss_nats", number(row.final_test_loss_nats)),
         ("final_train_acc_frac", number(row.final_train_acc_frac)),
@@ -155,11 +149,7 @@ mod tests {
             final_test_acc_frac: f64::NAN,
         };
         let never = SummaryRow {
-            phases: ReplicaPhases {
-                seed: 4,
-                train_99_step: Some(150),
-                ..ReplicaPhases::default()
-            },
+            phases: ReplicaPhases { seed: 4, train_99_step: Some(150), ..ReplicaPhases::default() },
             ..SummaryRow::default()
         };
         vec![grokked, never]
@@ -171,11 +161,7 @@ mod tests {
         write_summary(&rows(), &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<&str> = text.lines().collect();
-        assert!(
-            lines[0].starts_with("seed,non_finite,train_90_step,train_99_step,"),
-            "{}",
-            lines[0]
-        );
+        assert!(lines[0].starts_with("seed,non_finite,train_90_step,train_99_step,"), "{}", lines[0]);
         assert_eq!(lines[1], "3,false,,130,,900,,140,,910,770,,,,14 35 41,2.4e-7,0.5,1,");
         assert_eq!(lines[2], "4,false,,150,,,,,,,,,,,,0,0,0,0");
     }
@@ -184,22 +170,8 @@ mod tests {
     fn medians_are_over_the_replicas_that_got_there_and_say_how_many() {
         let summary = Summary::of(&rows());
         assert_eq!((summary.grokked.successes, summary.grokked.n), (1, 2));
-        assert_eq!(
-            summary.train_99_step,
-            Spread {
-                with_value: 2,
-                n: 2,
-                quartiles: Some([135.0, 140.0, 145.0])
-            }
-        );
-        assert_eq!(
-            summary.test_99_step,
-            Spread {
-                with_value: 1,
-                n: 2,
-                quartiles: Some([900.0; 3])
-            }
-        );
+        assert_eq!(summary.train_99_step, Spread { with_value: 2, n: 2, quartiles: Some([135.0, 140.0, 145.0]) });
+        assert_eq!(summary.test_99_step, Spread { with_value: 1, n: 2, quartiles: Some([900.0; 3]) });
         assert_eq!(summary.circuit_end_step.quartiles, None);
     }
 }

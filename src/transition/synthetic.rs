@@ -7,28 +7,15 @@ fn line(corners: &[(u64, f64)]) -> Curve {
     let last = corners[corners.len() - 1].0;
     let steps: Vec<u64> = (0..=last / 10).map(|i| i * 10).collect();
     let value = |step: u64| {
-        let right = corners
-            .iter()
-            .position(|&(s, _)| s >= step)
-            .expect("invariant: step is within the corners");
+        let right = corners.iter().position(|&(s, _)| s >= step).expect("invariant: step is within the corners");
         let ((x1, y1), (x0, y0)) = (corners[right], corners[right.saturating_sub(1)]);
-        if x1 == x0 {
-            y1
-        } else {
-            y0 + (y1 - y0) * (step - x0) as f64 / (x1 - x0) as f64
-        }
+        if x1 == x0 { y1 } else { y0 + (y1 - y0) * (step - x0) as f64 / (x1 - x0) as f64 }
     };
-    Curve {
-        values: steps.iter().map(|&step| value(step)).collect(),
-        steps,
-    }
+    Curve { values: steps.iter().map(|&step| value(step)).collect(), steps }
 }
 
 fn exp(curve: Curve) -> Curve {
-    Curve {
-        values: curve.values.iter().map(|x| x.exp()).collect(),
-        ..curve
-    }
+    Curve { values: curve.values.iter().map(|x| x.exp()).collect(), ..curve }
 }
 
 /// Memorises by 200, circuit from 300, cleanup from 1000 to 2000, flat to 3000.
@@ -38,14 +25,7 @@ fn grokks() -> Curves {
         train_loss_nats: exp(line(&[(0, 1.5), (300, -9.0), (3000, -14.0)])),
         train_acc_frac: line(&[(0, 0.0), (200, 1.0), (3000, 1.0)]),
         test_acc_frac: line(&[(0, 0.0), (900, 0.1), (1100, 1.0), (3000, 1.0)]),
-        test_loss_nats: exp(line(&[
-            (0, 1.4),
-            (200, 2.5),
-            (300, 2.4),
-            (1000, 2.3),
-            (2000, -12.0),
-            (3000, -12.1),
-        ])),
+        test_loss_nats: exp(line(&[(0, 1.4), (200, 2.5), (300, 2.4), (1000, 2.3), (2000, -12.0), (3000, -12.1)])),
         excluded_train_loss_nats: exp(line(&[(0, 1.4), (300, -3.0), (1200, 1.8), (3000, 1.5)])),
         restricted_all_loss_nats: exp(line(&[(0, 1.4), (200, 1.3), (1500, -9.0), (3000, -13.0)])),
         sum_w2: line(&[(0, 900.0), (200, 1400.0), (1000, 1300.0), (2000, 700.0), (3000, 690.0)]),
@@ -55,11 +35,7 @@ fn grokks() -> Curves {
 
 fn ends(curves: &Curves) -> [Option<u64>; 3] {
     let found = boundaries(curves);
-    [
-        found.memorisation_end_step,
-        found.circuit_end_step,
-        found.cleanup_end_step,
-    ]
+    [found.memorisation_end_step, found.circuit_end_step, found.cleanup_end_step]
 }
 
 #[test]
@@ -90,14 +66,7 @@ fn spikes_of_the_test_loss_move_nothing() {
 #[test]
 fn a_long_slow_tail_and_a_slow_start_do_not_hide_the_steep_part() {
     let mut curves = grokks();
-    let corners = [
-        (0, 1.4),
-        (300, 2.4),
-        (800, 2.3),
-        (1000, 0.9),
-        (1300, -8.0),
-        (3000, -12.0),
-    ];
+    let corners = [(0, 1.4), (300, 2.4), (800, 2.3), (1000, 0.9), (1300, -8.0), (3000, -12.0)];
     curves.test_loss_nats = exp(line(&corners));
     assert_eq!(ends(&curves), [Some(300), Some(1000), Some(1300)]);
 }
@@ -138,13 +107,7 @@ fn never_memorises_never_groks_or_has_no_gap_means_no_phases() {
     memorises_only.test_acc_frac = line(&[(0, 0.0), (3000, 0.25)]);
     memorises_only.test_loss_nats = exp(line(&[(0, 1.4), (3000, 3.5)]));
     assert_eq!(ends(&memorises_only), [None; 3]);
-    assert_eq!(
-        (
-            phases(&memorises_only).train_99_step,
-            phases(&memorises_only).delay_steps
-        ),
-        (Some(200), None)
-    );
+    assert_eq!((phases(&memorises_only).train_99_step, phases(&memorises_only).delay_steps), (Some(200), None));
 
     let mut at_once = grokks();
     at_once.test_acc_frac = line(&[(0, 0.0), (210, 1.0), (3000, 1.0)]);
@@ -166,34 +129,18 @@ fn excluded_loss_that_never_rises_or_was_not_measured_leaves_memorisation_open()
 fn a_replica_that_meets_nan_midway_keeps_what_it_passed() {
     let mut curves = grokks();
     curves.non_finite = true;
-    for curve in [
-        &mut curves.test_acc_frac,
-        &mut curves.test_loss_nats,
-        &mut curves.excluded_train_loss_nats,
-    ] {
+    for curve in [&mut curves.test_acc_frac, &mut curves.test_loss_nats, &mut curves.excluded_train_loss_nats] {
         curve.values.iter_mut().skip(60).for_each(|x| *x = f64::NAN);
     }
     let found = phases(&curves);
-    assert!(
-        found.non_finite && found.train_99_step == Some(200) && found.test_90_step.is_none(),
-        "{found:?}"
-    );
+    assert!(found.non_finite && found.train_99_step == Some(200) && found.test_90_step.is_none(), "{found:?}");
     assert_eq!(ends(&curves), [None; 3]);
 }
 
 #[test]
 fn the_rule_is_written_under_the_five_headings() {
     let headings: Vec<&str> = explain().lines().filter(|line| !line.starts_with(' ')).collect();
-    assert_eq!(
-        headings,
-        [
-            "What it is",
-            "Reads",
-            "Unit and range",
-            "Value at a known point",
-            "Source"
-        ]
-    );
+    assert_eq!(headings, ["What it is", "Reads", "Unit and range", "Value at a known point", "Source"]);
     assert!(explain().lines().all(|line| line.len() <= 120));
 }
 
@@ -206,10 +153,7 @@ fn the_bends_of_a_real_run_are_where_the_eye_puts_them() {
         let at = names.iter().position(|&n| n == name).expect("the fixture has it");
         let number =
             |line: &str, at: usize| -> f64 { line.split(',').nth(at).and_then(|x| x.parse().ok()).expect("one") };
-        let points = text
-            .lines()
-            .skip(1)
-            .map(|line| (number(line, 0) as u64, number(line, at)));
+        let points = text.lines().skip(1).map(|line| (number(line, 0) as u64, number(line, at)));
         let (steps, values) = points.unzip();
         Curve { steps, values }
     };

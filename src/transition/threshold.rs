@@ -14,19 +14,12 @@ pub struct Curve {
 impl Curve {
     /// A curve from steps and as many values.
     pub fn new(steps: &[u64], values: &[f64]) -> Curve {
-        Curve {
-            steps: steps.to_vec(),
-            values: values.to_vec(),
-        }
+        Curve { steps: steps.to_vec(), values: values.to_vec() }
     }
 
     /// The points that have a value, in order.
     pub fn points(&self) -> impl Iterator<Item = (u64, f64)> {
-        self.steps
-            .iter()
-            .copied()
-            .zip(self.values.iter().copied())
-            .filter(|(_, x)| !x.is_nan())
+        self.steps.iter().copied().zip(self.values.iter().copied()).filter(|(_, x)| !x.is_nan())
     }
 
     /// The last value at or before `step`.
@@ -47,10 +40,7 @@ impl Curve {
     /// First step of the first `in_a_row` points in a row that are all at least `level`.
     pub fn sustained_at_least(&self, level: f64, in_a_row: usize) -> Option<u64> {
         let points: Vec<(u64, f64)> = self.points().collect();
-        points
-            .windows(in_a_row.max(1))
-            .find(|window| window.iter().all(|&(_, x)| x >= level))
-            .map(|window| window[0].0)
+        points.windows(in_a_row.max(1)).find(|window| window.iter().all(|&(_, x)| x >= level)).map(|window| window[0].0)
     }
 }
 

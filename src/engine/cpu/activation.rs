@@ -5,7 +5,7 @@
 use crate::engine::ctx::Ctx;
 use crate::engine::op::{Kernel, Op, Tile, ValueId, wiring};
 use crate::engine::real::Real;
-use crate::engine::simd::dispatch;
+use crate::engine::simd::vectorized;
 use crate::spec::Act;
 
 #[derive(Debug)]
@@ -54,8 +54,8 @@ impl<T: Real> Kernel<T> for Activation {
     fn forward(&self, c: &Ctx<'_, T>, tile: Tile) {
         let (x, y) = (c.value(self.x, &tile), c.value_mut(self.y, &tile));
         match self.act {
-            Act::Relu => dispatch(|| forward(y, x, relu)),
-            Act::Gelu => dispatch(|| forward(y, x, gelu)),
+            Act::Relu => vectorized!(forward(y, x, relu)),
+            Act::Gelu => vectorized!(forward(y, x, gelu)),
         }
     }
 
@@ -65,8 +65,8 @@ impl<T: Real> Kernel<T> for Activation {
             return;
         };
         match self.act {
-            Act::Relu => dispatch(|| backward(dx, dy, x, adding, relu)),
-            Act::Gelu => dispatch(|| backward(dx, dy, x, adding, gelu)),
+            Act::Relu => vectorized!(backward(dx, dy, x, adding, relu)),
+            Act::Gelu => vectorized!(backward(dx, dy, x, adding, gelu)),
         }
     }
 }

@@ -80,11 +80,16 @@ impl<T: Real> Kernel<T> for ChangeOp {
     fn forward(&self, c: &Ctx<'_, T>, tile: Tile) {
         let (x, y, width) = (c.value(self.x, &tile), c.value_mut(self.y, &tile), c.width(self.y));
         y.copy_from_slice(x);
-        self.rows(c, &tile, |at, row| {
-            for col in self.cols.clone() {
-                y[at + col] = apply(&self.change, x[at + col], (row, col, width)).0;
-            }
-        });
+        self.rows(
+            c,
+            &tile,
+            #[inline(always)]
+            |at, row| {
+                for col in self.cols.clone() {
+                    y[at + col] = apply(&self.change, x[at + col], (row, col, width)).0;
+                }
+            },
+        );
     }
 
     fn backward(&self, c: &Ctx<'_, T>, tile: Tile) {
@@ -96,12 +101,17 @@ impl<T: Real> Kernel<T> for ChangeOp {
             dx.fill(T::ZERO);
         }
         crate::engine::simd::add(dx, dy);
-        self.rows(c, &tile, |at, row| {
-            for i in self.cols.clone() {
-                let factor = apply(&self.change, x[at + i], (row, i, width)).1;
-                dx[at + i] += dy[at + i] * (factor - T::ONE);
-            }
-        });
+        self.rows(
+            c,
+            &tile,
+            #[inline(always)]
+            |at, row| {
+                for i in self.cols.clone() {
+                    let factor = apply(&self.change, x[at + i], (row, i, width)).1;
+                    dx[at + i] += dy[at + i] * (factor - T::ONE);
+                }
+            },
+        );
     }
 }
 

@@ -5,7 +5,7 @@
 use crate::engine::ctx::Ctx;
 use crate::engine::op::{Kernel, Op, ParamId, Tile, ValueId, wiring};
 use crate::engine::real::Real;
-use crate::engine::simd::{add, dispatch};
+use crate::engine::simd::{add, vectorized};
 
 use super::{column_blocks, columns};
 
@@ -58,9 +58,14 @@ impl<T: Real> Kernel<T> for Embed {
     fn forward(&self, c: &Ctx<'_, T>, tile: Tile) {
         let (w, d) = (c.param(self.w), c.width(self.output));
         let x = c.value_mut(self.output, &tile);
-        self.rows(c, &tile, |row, index| {
-            x[row * d..(row + 1) * d].copy_from_slice(&w[index * d..(index + 1) * d]);
-        });
+        self.rows(
+            c,
+            &tile,
+            #[inline(always)]
+            |row, index| {
+                x[row * d..(row + 1) * d].copy_from_slice(&w[index * d..(index + 1) * d]);
+            },
+        );
     }
 
     fn backward(&self, _c: &Ctx<'_, T>, _tile: Tile) {}
@@ -73,11 +78,16 @@ impl<T: Real> Kernel<T> for Embed {
         let d = c.width(self.output);
         let cols = columns(owner, d);
         let dx = c.grad(self.output, &tile);
-        dispatch(|| {
-            self.rows(c, &tile, |row, index| {
-                let dw = c.param_grad(self.w, index * d + cols.start..index * d + cols.end);
-                add(dw, &dx[row * d + cols.start..row * d + cols.end]);
-            });
+        vectorized!({
+            self.rows(
+                c,
+                &tile,
+                #[inline(always)]
+                |row, index| {
+                    let dw = c.param_grad(self.w, index * d + cols.start..index * d + cols.end);
+                    add(dw, &dx[row * d + cols.start..row * d + cols.end]);
+                },
+            );
         });
     }
 }

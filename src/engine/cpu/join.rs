@@ -6,7 +6,7 @@
 use crate::engine::ctx::Ctx;
 use crate::engine::op::{Kernel, Op, Tile, ValueId, wiring};
 use crate::engine::real::Real;
-use crate::engine::simd::{add, dispatch};
+use crate::engine::simd::{add, vectorized};
 use crate::spec;
 
 use super::scores::Operand;
@@ -56,11 +56,16 @@ impl<T: Real> Kernel<T> for Join {
         let (y, width, d) = (c.value_mut(self.y, &tile), c.width(self.y), c.width(self.x));
         let x = Operand::new(c, self.x, &tile).rows;
         y.fill(T::ZERO);
-        dispatch(|| {
-            self.parts(c, &tile, |b, start, row| {
-                let at = b * width + start;
-                add(&mut y[at..at + d], &x[row * d..(row + 1) * d]);
-            });
+        vectorized!({
+            self.parts(
+                c,
+                &tile,
+                #[inline(always)]
+                |b, start, row| {
+                    let at = b * width + start;
+                    add(&mut y[at..at + d], &x[row * d..(row + 1) * d]);
+                },
+            );
         });
     }
 
@@ -75,11 +80,16 @@ impl<T: Real> Kernel<T> for Join {
             dx.fill(T::ZERO);
         }
         let (dy, width, d) = (c.grad(self.y, &tile), c.width(self.y), c.width(self.x));
-        dispatch(|| {
-            self.parts(c, &tile, |b, start, row| {
-                let at = b * width + start;
-                add(&mut dx[row * d..(row + 1) * d], &dy[at..at + d]);
-            });
+        vectorized!({
+            self.parts(
+                c,
+                &tile,
+                #[inline(always)]
+                |b, start, row| {
+                    let at = b * width + start;
+                    add(&mut dx[row * d..(row + 1) * d], &dy[at..at + d]);
+                },
+            );
         });
     }
 
@@ -90,11 +100,16 @@ impl<T: Real> Kernel<T> for Join {
     fn reduce(&self, c: &Ctx<'_, T>, tile: Tile, owner: usize) {
         let (dy, width) = (c.grad(self.y, &tile), c.width(self.y));
         let cols = columns(owner, c.width(self.x));
-        dispatch(|| {
-            self.parts(c, &tile, |b, start, row| {
-                let at = b * width + start;
-                add(c.table_grad(self.x, row, cols.clone()), &dy[at + cols.start..at + cols.end]);
-            });
+        vectorized!({
+            self.parts(
+                c,
+                &tile,
+                #[inline(always)]
+                |b, start, row| {
+                    let at = b * width + start;
+                    add(c.table_grad(self.x, row, cols.clone()), &dy[at + cols.start..at + cols.end]);
+                },
+            );
         });
     }
 }

@@ -7,7 +7,7 @@
 use crate::engine::ctx::Ctx;
 use crate::engine::op::{Kernel, Op, ParamId, Tile, ValueId, kernels, swap_id};
 use crate::engine::real::Real;
-use crate::engine::simd::{add, dispatch, dot, sum};
+use crate::engine::simd::{add, dot, sum, vectorized};
 
 use super::{column_blocks, columns};
 
@@ -50,7 +50,7 @@ impl<T: Real> Kernel<T> for LayerNorm {
     fn forward(&self, c: &Ctx<'_, T>, tile: Tile) {
         let (x, w, b) = (c.value(self.x, &tile), c.param(self.w), c.param(self.b));
         let (y, scales, d) = (c.value_mut(self.y, &tile), c.value_mut(self.scale, &tile), w.len());
-        dispatch(|| {
+        vectorized!({
             for ((x, y), scale) in x.chunks_exact(d).zip(y.chunks_exact_mut(d)).zip(scales) {
                 let centre = mean(x);
                 for (y, &x) in y.iter_mut().zip(x) {
@@ -71,7 +71,7 @@ impl<T: Real> Kernel<T> for LayerNorm {
         };
         let (x, dy, w) = (c.value(self.x, &tile), c.grad(self.y, &tile), c.param(self.w));
         let (scales, d) = (c.value(self.scale, &tile), w.len());
-        dispatch(|| {
+        vectorized!({
             for (((x, dy), dx), &scale) in
                 x.chunks_exact(d).zip(dy.chunks_exact(d)).zip(dx.chunks_exact_mut(d)).zip(scales)
             {
@@ -102,7 +102,7 @@ impl<T: Real> Kernel<T> for LayerNorm {
         let cols = columns(owner, d);
         let (x, dy, scales) = (c.value(self.x, &tile), c.grad(self.y, &tile), c.value(self.scale, &tile));
         let (dw, db) = (c.param_grad(self.w, cols.clone()), c.param_grad(self.b, cols.clone()));
-        dispatch(|| {
+        vectorized!({
             for ((x, dy), &scale) in x.chunks_exact(d).zip(dy.chunks_exact(d)).zip(scales) {
                 let (centre, inverse) = (mean(x), T::ONE / scale);
                 for ((dw, &dy), &x) in dw.iter_mut().zip(&dy[cols.clone()]).zip(&x[cols.clone()]) {

@@ -7,7 +7,7 @@ use crate::engine::ctx::Ctx;
 use crate::engine::op::{Kernel, Op, ParamId, Tile, ValueId, kernels, swap_id};
 use crate::engine::plan::MAX_TILE_ROWS;
 use crate::engine::real::Real;
-use crate::engine::simd::{add, dispatch};
+use crate::engine::simd::{add, vectorized};
 
 use super::matmul::{Mat, matmul, matmul_into};
 
@@ -91,7 +91,7 @@ impl<T: Real> Kernel<T> for Linear {
             let b = c.param(b);
             for y in y.chunks_exact_mut(self.d_out) {
                 if self.residual.is_some() {
-                    dispatch(|| add(y, b));
+                    vectorized!(add(y, b));
                 } else {
                     y.copy_from_slice(b);
                 }
@@ -116,7 +116,7 @@ impl<T: Real> Kernel<T> for Linear {
             && let Some((dr, adding)) = c.input_grad(1, &tile)
         {
             if adding {
-                dispatch(|| add(dr, dy));
+                vectorized!(add(dr, dy));
             } else {
                 dr.copy_from_slice(dy);
             }
@@ -152,7 +152,7 @@ impl<T: Real> Kernel<T> for Linear {
 
 /// db += Σ_rows dy, with a sum of the chunk of its own first: the same bits whatever was there.
 fn add_rows<T: Real>(db: &mut [T], dy: &[T], stride: usize, from: usize) {
-    dispatch(|| {
+    vectorized!({
         for (j, db) in db.chunks_mut(64).enumerate() {
             let mut sums = [T::ZERO; 64];
             let at = from + j * 64;

@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::engine::ctx::Ctx;
 use crate::engine::op::{Kernel, Op, Tile, ValueId, wiring};
 use crate::engine::real::Real;
-use crate::engine::simd::{axpy, dispatch, dot};
+use crate::engine::simd::{axpy, dot, vectorized};
 
 use super::scores::{Heads, Operand};
 
@@ -62,12 +62,18 @@ impl<T: Real> Kernel<T> for Mix {
         let v = Operand::new(c, self.v, &tile).rows;
         let Heads { n_heads, d_head, keys } = self.heads;
         z.fill(T::ZERO);
-        dispatch(|| {
-            self.pairs(c, &tile, 0..n_heads, |row, head, key, row_v| {
-                let (to, from) = ((row * n_heads + head) * d_head, (row_v * n_heads + head) * d_head);
-                let weight = a[(row * n_heads + head) * keys + key];
-                axpy(&mut z[to..to + d_head], weight, &v[from..from + d_head]);
-            });
+        vectorized!({
+            self.pairs(
+                c,
+                &tile,
+                0..n_heads,
+                #[inline(always)]
+                |row, head, key, row_v| {
+                    let (to, from) = ((row * n_heads + head) * d_head, (row_v * n_heads + head) * d_head);
+                    let weight = a[(row * n_heads + head) * keys + key];
+                    axpy(&mut z[to..to + d_head], weight, &v[from..from + d_head]);
+                },
+            );
         });
     }
 
@@ -79,11 +85,17 @@ impl<T: Real> Kernel<T> for Mix {
                 da.fill(T::ZERO);
             }
             let v = Operand::new(c, self.v, &tile).rows;
-            dispatch(|| {
-                self.pairs(c, &tile, 0..n_heads, |row, head, key, row_v| {
-                    let (to, from) = ((row * n_heads + head) * d_head, (row_v * n_heads + head) * d_head);
-                    da[(row * n_heads + head) * keys + key] += dot(&dz[to..to + d_head], &v[from..from + d_head]);
-                });
+            vectorized!({
+                self.pairs(
+                    c,
+                    &tile,
+                    0..n_heads,
+                    #[inline(always)]
+                    |row, head, key, row_v| {
+                        let (to, from) = ((row * n_heads + head) * d_head, (row_v * n_heads + head) * d_head);
+                        da[(row * n_heads + head) * keys + key] += dot(&dz[to..to + d_head], &v[from..from + d_head]);
+                    },
+                );
             });
         }
         if c.is_table(self.v) {
@@ -95,12 +107,18 @@ impl<T: Real> Kernel<T> for Mix {
         if !adding {
             dv.fill(T::ZERO);
         }
-        dispatch(|| {
-            self.pairs(c, &tile, 0..n_heads, |row, head, key, row_v| {
-                let (from, to) = ((row * n_heads + head) * d_head, (row_v * n_heads + head) * d_head);
-                let weight = a[(row * n_heads + head) * keys + key];
-                axpy(&mut dv[to..to + d_head], weight, &dz[from..from + d_head]);
-            });
+        vectorized!({
+            self.pairs(
+                c,
+                &tile,
+                0..n_heads,
+                #[inline(always)]
+                |row, head, key, row_v| {
+                    let (from, to) = ((row * n_heads + head) * d_head, (row_v * n_heads + head) * d_head);
+                    let weight = a[(row * n_heads + head) * keys + key];
+                    axpy(&mut dv[to..to + d_head], weight, &dz[from..from + d_head]);
+                },
+            );
         });
     }
 
@@ -111,12 +129,18 @@ impl<T: Real> Kernel<T> for Mix {
     fn reduce(&self, c: &Ctx<'_, T>, tile: Tile, owner: usize) {
         let Heads { n_heads, d_head, keys } = self.heads;
         let (a, dz) = (c.value(self.pattern, &tile), c.grad(self.z, &tile));
-        dispatch(|| {
-            self.pairs(c, &tile, owner..owner + 1, |row, head, key, row_v| {
-                let from = (row * n_heads + head) * d_head;
-                let weight = a[(row * n_heads + head) * keys + key];
-                axpy(c.table_grad(self.v, row_v, self.heads.cols(owner)), weight, &dz[from..from + d_head]);
-            });
+        vectorized!({
+            self.pairs(
+                c,
+                &tile,
+                owner..owner + 1,
+                #[inline(always)]
+                |row, head, key, row_v| {
+                    let from = (row * n_heads + head) * d_head;
+                    let weight = a[(row * n_heads + head) * keys + key];
+                    axpy(c.table_grad(self.v, row_v, self.heads.cols(owner)), weight, &dz[from..from + d_head]);
+                },
+            );
         });
     }
 }

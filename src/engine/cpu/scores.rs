@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::engine::ctx::Ctx;
 use crate::engine::op::{Kernel, Op, Tile, ValueId, wiring};
 use crate::engine::real::Real;
-use crate::engine::simd::{axpy, dispatch, dot};
+use crate::engine::simd::{axpy, dot, vectorized};
 
 /// Sizes of attention, shared by [`Scores`] and [`Mix`](super::mix::Mix).
 #[derive(Debug, Clone, Copy)]
@@ -111,12 +111,18 @@ impl<T: Real> Kernel<T> for Scores {
         let Heads { n_heads, d_head, keys } = self.heads;
         let (width, scale) = (n_heads * d_head, self.scale::<T>());
         s.fill(T::NEG_INFINITY);
-        dispatch(|| {
-            self.pairs(c, &tile, 0..n_heads, |row, row_q, head, key, row_k| {
-                let (q, k) = (&q[row_q * width..(row_q + 1) * width], &k[row_k * width..(row_k + 1) * width]);
-                let cols = self.heads.cols(head);
-                s[(row * n_heads + head) * keys + key] = dot(&q[cols.clone()], &k[cols]) * scale;
-            });
+        vectorized!({
+            self.pairs(
+                c,
+                &tile,
+                0..n_heads,
+                #[inline(always)]
+                |row, row_q, head, key, row_k| {
+                    let (q, k) = (&q[row_q * width..(row_q + 1) * width], &k[row_k * width..(row_k + 1) * width]);
+                    let cols = self.heads.cols(head);
+                    s[(row * n_heads + head) * keys + key] = dot(&q[cols.clone()], &k[cols]) * scale;
+                },
+            );
         });
     }
 
@@ -136,13 +142,19 @@ impl<T: Real> Kernel<T> for Scores {
                 d_own.fill(T::ZERO);
             }
             let other = Operand::new(c, other, &tile).rows;
-            dispatch(|| {
-                self.pairs(c, &tile, 0..n_heads, |row, row_q, head, key, row_k| {
-                    let (row_own, row_other) = if input == 0 { (row_q, row_k) } else { (row_k, row_q) };
-                    let (own, from) = (row_own * width + head * d_head, row_other * width + head * d_head);
-                    let g = ds[(row * n_heads + head) * keys + key] * scale;
-                    axpy(&mut d_own[own..own + d_head], g, &other[from..from + d_head]);
-                });
+            vectorized!({
+                self.pairs(
+                    c,
+                    &tile,
+                    0..n_heads,
+                    #[inline(always)]
+                    |row, row_q, head, key, row_k| {
+                        let (row_own, row_other) = if input == 0 { (row_q, row_k) } else { (row_k, row_q) };
+                        let (own, from) = (row_own * width + head * d_head, row_other * width + head * d_head);
+                        let g = ds[(row * n_heads + head) * keys + key] * scale;
+                        axpy(&mut d_own[own..own + d_head], g, &other[from..from + d_head]);
+                    },
+                );
             });
         }
     }
@@ -162,13 +174,19 @@ impl<T: Real> Kernel<T> for Scores {
                 continue;
             }
             let other = Operand::new(c, other, &tile).rows;
-            dispatch(|| {
-                self.pairs(c, &tile, owner..owner + 1, |row, row_q, head, key, row_k| {
-                    let (row_own, row_other) = if input == 0 { (row_q, row_k) } else { (row_k, row_q) };
-                    let from = row_other * width + cols.start;
-                    let g = ds[(row * n_heads + head) * keys + key] * scale;
-                    axpy(c.table_grad(own, row_own, cols.clone()), g, &other[from..from + d_head]);
-                });
+            vectorized!({
+                self.pairs(
+                    c,
+                    &tile,
+                    owner..owner + 1,
+                    #[inline(always)]
+                    |row, row_q, head, key, row_k| {
+                        let (row_own, row_other) = if input == 0 { (row_q, row_k) } else { (row_k, row_q) };
+                        let from = row_other * width + cols.start;
+                        let g = ds[(row * n_heads + head) * keys + key] * scale;
+                        axpy(c.table_grad(own, row_own, cols.clone()), g, &other[from..from + d_head]);
+                    },
+                );
             });
         }
     }

@@ -6,7 +6,7 @@
 use crate::engine::ctx::Ctx;
 use crate::engine::op::{Kernel, Op, Space, Tile, Value, ValueId, wiring};
 use crate::engine::real::Real;
-use crate::engine::simd::{add, dispatch};
+use crate::engine::simd::{add, vectorized};
 
 use super::{column_blocks, columns};
 
@@ -69,7 +69,7 @@ impl<T: Real> Kernel<T> for Select {
         }
         let (dy, width) = (c.grad(self.y, &tile), c.width(self.y));
         let per_example = c.positions(self.x).len();
-        dispatch(|| {
+        vectorized!({
             for (b, dy) in dy.chunks_exact(width * self.rows.len()).enumerate() {
                 for (dy, row) in dy.chunks_exact(width).zip(&self.rows) {
                     let at = (b * per_example + row) * width;
@@ -88,7 +88,7 @@ impl<T: Real> Kernel<T> for Select {
         let cols = columns(owner, width);
         let dy = c.grad(self.y, &tile);
         let rows = tile.flat_map(|b| positions.iter().map(move |&t| c.pair(b, t)));
-        dispatch(|| {
+        vectorized!({
             for (dy, row) in dy.chunks_exact(width).zip(rows) {
                 add(c.table_grad(self.x, row, cols.clone()), &dy[cols.clone()]);
             }

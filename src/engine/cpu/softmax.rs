@@ -5,7 +5,7 @@
 use crate::engine::ctx::Ctx;
 use crate::engine::op::{Kernel, Op, Tile, ValueId, wiring};
 use crate::engine::real::Real;
-use crate::engine::simd::{dispatch, dot, max, sum};
+use crate::engine::simd::{dot, max, sum, vectorized};
 
 #[derive(Debug)]
 pub(crate) struct Softmax {
@@ -21,7 +21,7 @@ impl Op for Softmax {
 impl<T: Real> Kernel<T> for Softmax {
     fn forward(&self, c: &Ctx<'_, T>, tile: Tile) {
         let (s, a) = (c.value(self.scores, &tile), c.value_mut(self.pattern, &tile));
-        dispatch(|| {
+        vectorized!({
             for (s, a) in s.chunks_exact(self.keys).zip(a.chunks_exact_mut(self.keys)) {
                 let top = max(s);
                 for (a, &s) in a.iter_mut().zip(s) {
@@ -45,7 +45,7 @@ impl<T: Real> Kernel<T> for Softmax {
         let Some((ds, adding)) = c.input_grad(0, &tile) else {
             return;
         };
-        dispatch(|| {
+        vectorized!({
             for ((a, da), ds) in
                 a.chunks_exact(self.keys).zip(da.chunks_exact(self.keys)).zip(ds.chunks_exact_mut(self.keys))
             {

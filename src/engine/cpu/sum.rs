@@ -3,7 +3,7 @@
 use crate::engine::ctx::Ctx;
 use crate::engine::op::{Kernel, Op, Tile, ValueId, wiring};
 use crate::engine::real::Real;
-use crate::engine::simd::{add, dispatch};
+use crate::engine::simd::{add, vectorized};
 
 #[derive(Debug)]
 pub(crate) struct Sum {
@@ -23,7 +23,7 @@ impl<T: Real> Kernel<T> for Sum {
     fn forward(&self, c: &Ctx<'_, T>, tile: Tile) {
         let y = c.value_mut(self.y, &tile);
         y.copy_from_slice(c.value(self.a, &tile));
-        dispatch(|| add(y, c.value(self.b, &tile)));
+        vectorized!(add(y, c.value(self.b, &tile)));
     }
 
     fn backward(&self, c: &Ctx<'_, T>, tile: Tile) {
@@ -31,7 +31,7 @@ impl<T: Real> Kernel<T> for Sum {
         for input in 0..2 {
             if let Some((dx, adding)) = c.input_grad(input, &tile) {
                 if adding {
-                    dispatch(|| add(dx, dy));
+                    vectorized!(add(dx, dy));
                 } else {
                     dx.copy_from_slice(dy);
                 }
