@@ -1,5 +1,6 @@
 //! A model as a list of ops over named values: what [`model`](crate::model) writes and [`Plan`](super::plan::Plan) compiles.
 
+use super::cpu::reals::Reals;
 use super::op::{Op, ParamId, Space, Value, ValueId};
 use super::params::{Layout, ParamLayout};
 use crate::error::{Error, Result, nearest};
@@ -41,6 +42,13 @@ impl Graph {
             space: Space::Batch(positions),
         });
         self.values.len() - 1
+    }
+
+    /// Real-valued inputs from the batch, `[B, n_ctx, width]`, as a value.
+    pub fn reals(&mut self, name: impl Into<String>, width: usize) -> ValueId {
+        let y = self.value(name, &[width]);
+        self.push(Reals { y });
+        y
     }
 
     /// A parameter.

@@ -212,9 +212,35 @@ impl<T: Real> Runner<T> {
         let mut grads = vec![T::ZERO; if self.plan.backward { stride } else { 0 }];
         let params = Raw::read_only(params.replica(r));
         let arrays = Arrays { params, grads: Raw::new(&mut grads), moments: [None; 2], stride };
-        self.make_shared();
-        let outcome = self.replica_together(arrays, 0, &batch.view());
-        Ok((outcome, self.wanted()))
+        let mut wanted = self.plan.empty_wants();
+        let outcome = if self.plan.backward {
+            self.make_shared();
+            let outcome = self.replica_together(arrays, 0, &batch.view());
+            let slot = self.shared.as_ref().expect("invariant: made above");
+            copy_wants(
+                &self.plan,
+                &self.plan.whole_slot,
+                (&slot.values, &slot.grads),
+                0..batch.examples(),
+                &mut wanted,
+            );
+            outcome
+        } else {
+            self.make_own();
+            let mut slot = self.own[0].lock().expect("invariant: a panic in a worker ends the run");
+            self.replica_alone(&mut slot, arrays, 0, &batch.view(), &mut |work, tile| {
+                let values = work.values.part(0, work.layout.len);
+                copy_wants(work.plan, work.layout, (values, &[]), tile.clone(), &mut wanted);
+            })
+        };
+        let tensors = (self.plan.wants.iter().zip(wanted))
+            .map(|((hook, id), numbers)| {
+                let mut shape = vec![batch.examples(), self.plan.whole_slot.places[*id].per_example];
+                shape.extend(&self.plan.values[*id].axes);
+                Tensor { name: hook.name.clone(), shape, data: T::to_data(numbers) }
+            })
+            .collect();
+        Ok((outcome, tensors))
     }
 
     fn check(&self, params: &Params<T>, batches: &[Batch]) -> Result<()> {
@@ -242,9 +268,8 @@ impl<T: Real> Runner<T> {
         outcomes: &mut [StepOutcome],
     ) {
         let alone = replicas / self.workers.count() * self.workers.count();
-        if alone > 0 && self.own.is_empty() {
-            let slot = || Mutex::new(Slot::new(&self.plan, &self.plan.tile_slot));
-            self.own = (0..self.workers.count()).map(|_| slot()).collect();
+        if alone > 0 {
+            self.make_own();
         }
         if alone < replicas {
             self.make_shared();
@@ -254,7 +279,7 @@ impl<T: Real> Runner<T> {
         self.workers.each(alone, |r| {
             let worker = rayon::current_thread_index().unwrap_or(0);
             let mut slot = self.own[worker].lock().expect("invariant: a panic in a worker ends the run");
-            let mut outcome = self.replica_alone(&mut slot, arrays, r, &batch_of(r));
+            let mut outcome = self.replica_alone(&mut slot, arrays, r, &batch_of(r), &mut |_, _| {});
             if let Some((update, step)) = update {
                 self.update(arrays, r, (update, step), &mut outcome, false);
             }
@@ -268,6 +293,13 @@ impl<T: Real> Runner<T> {
             }
             // SAFETY: only this thread is at work here.
             unsafe { out.part_mut(r, 1)[0] = outcome };
+        }
+    }
+
+    fn make_own(&mut self) {
+        if self.own.is_empty() {
+            let slot = || Mutex::new(Slot::new(&self.plan, &self.plan.tile_slot));
+            self.own = (0..self.workers.count()).map(|_| slot()).collect();
         }
     }
 
@@ -515,7 +547,14 @@ impl<T: Real> Runner<T> {
     }
 
     /// A whole replica by one worker, tile by tile.
-    fn replica_alone(&self, slot: &mut Slot<T>, a: Arrays<'_, T>, r: usize, batch: &BatchView<'_>) -> StepOutcome {
+    fn replica_alone(
+        &self,
+        slot: &mut Slot<T>,
+        a: Arrays<'_, T>,
+        r: usize,
+        batch: &BatchView<'_>,
+        after_tile: &mut dyn FnMut(&Work<'_, T>, &Tile),
+    ) -> StepOutcome {
         let plan = &*self.plan;
         let (params, grads) = (a.params.part(r * a.stride, a.stride), self.grads_of(a, r));
         let work = Work::new(plan, &plan.tile_slot, slot, (params, grads), batch);
@@ -530,6 +569,7 @@ impl<T: Real> Runner<T> {
             for parts in self.sums_of(false) {
                 work.reduce(parts, &tile, tile.start);
             }
+            after_tile(&work, &tile);
         }
         for start in (0..plan.n_pairs()).step_by(PAIR_TILE) {
             let tile = start..(start + PAIR_TILE).min(plan.n_pairs());
@@ -621,26 +661,24 @@ impl<T: Real> Runner<T> {
             (0..self.blocks.len()).for_each(block);
         }
     }
+}
 
-    fn wanted(&self) -> Vec<Tensor> {
-        let (plan, slot) = (&self.plan, self.shared.as_ref().expect("invariant: observed just before"));
-        (plan.wants.iter())
-            .map(|(hook, id)| {
-                let (place, value) = (&plan.whole_slot.places[*id], &plan.values[*id]);
-                let rows = place.per_example * plan.shape.examples;
-                let (from, at) = match (hook.gradient, place.grad_at) {
-                    (false, _) => (&slot.values, Some(place.value_at)),
-                    (true, at) => (&slot.grads, at),
-                };
-                let numbers = match at {
-                    Some(at) => from[at..at + rows * place.width].to_vec(),
-                    None => vec![T::ZERO; rows * place.width],
-                };
-                let mut shape = vec![plan.shape.examples, place.per_example];
-                shape.extend(&value.axes);
-                Tensor { name: hook.name.clone(), shape, data: T::to_data(numbers) }
-            })
-            .collect()
+/// Copies the rows of `tile` of every want, from a slot that starts at the tile (or at the batch, for a whole-batch slot).
+fn copy_wants<T: Real>(
+    plan: &Plan,
+    layout: &SlotLayout,
+    (values, grads): (&[T], &[T]),
+    tile: Tile,
+    wanted: &mut [Vec<T>],
+) {
+    for ((hook, id), wanted) in plan.wants.iter().zip(wanted) {
+        let place = &layout.places[*id];
+        let unit = place.per_example * place.width;
+        let from = if hook.gradient { place.grad_at.map(|at| &grads[at..]) } else { Some(&values[place.value_at..]) };
+        // A gradient that the loss does not reach is zero.
+        if let Some(from) = from {
+            wanted[tile.start * unit..tile.end * unit].copy_from_slice(&from[..tile.len() * unit]);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Reads `tests/fixtures/measures.txt` (made by `measures.py` beside it); each line is a name, sizes and values.
 
 use super::*;
+use crate::task::Op;
 use crate::tensor::{Data, Tensor};
 
 /// Snapshots in memory; the logits of a checkpoint travel as the parameter `logits`.

@@ -25,7 +25,7 @@ mod weights;
 pub use driver::measure;
 pub use key_freqs::{KeyFreqs, Rule, THRESHOLD_FRAC, is_key};
 pub use series::{Axis, Series};
-pub use subject::{Examples, Forward, Modular, Op, ParamShape, Setting, SnapshotSource, Subject};
+pub use subject::{Examples, Forward, Modular, ParamShape, Setting, SnapshotSource, Subject};
 pub use table::{Field, write_csv};
 
 use crate::error::{Error, Result};

@@ -8,8 +8,9 @@
 
 use crate::error::Result;
 use crate::measure::fourier::waves;
-use crate::measure::subject::{Modular, Op, Setting, Subject};
+use crate::measure::subject::{Modular, Setting, Subject};
 use crate::measure::weights::w_l_fits;
+use crate::task::Op;
 
 /// Projections of one replica's logits, class by class.
 pub struct Projection {

@@ -5,20 +5,8 @@
 
 use crate::error::{Error, Result};
 use crate::measure::KeyFreqs;
+use crate::task::Op;
 use crate::tensor::{Data, Tensor};
-
-/// The operation of a modular task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Op {
-    /// a + b
-    Add,
-    /// a − b
-    Sub,
-    /// a · b
-    Mul,
-    /// a / b
-    Div,
-}
 
 /// A modular task: two operands, one answer.
 #[derive(Debug, Clone, Copy)]

@@ -19,6 +19,7 @@ use super::edit::{Edit, Hook};
 use super::graph::Graph;
 use super::op::{Op, Space, Value, ValueId};
 use super::params::ParamLayout;
+use super::real::Real;
 use crate::error::{Error, Result};
 use crate::loss::LossTerm;
 
@@ -239,29 +240,33 @@ impl Plan {
     /// # Errors
     /// [`Error::Value`] for a token that the task cannot show at its position, or that the vocabulary lacks.
     pub fn prepare(&self, batch: &mut Batch) -> Result<()> {
-        let possible = |i: usize, token: u32| {
-            (token as usize) < self.shape.d_vocab
-                && (self.row_of.is_empty()
-                    || self.row_of[(i % self.n_ctx) * self.shape.d_vocab + token as usize] < u32::MAX)
-        };
         // Positions that nobody tabulated have no rows and need none.
-        let tabulated = |i: usize| self.pairs.iter().any(|&(_, position)| position == i % self.n_ctx);
-        let bad = batch
-            .tokens()
-            .iter()
-            .enumerate()
-            .find(|&(i, &t)| !possible(i, t) && (t as usize >= self.shape.d_vocab || tabulated(i)));
+        let mut tabulated = vec![false; self.n_ctx];
+        for &(_, position) in &self.pairs {
+            tabulated[position] = true;
+        }
+        let d_vocab = self.shape.d_vocab;
+        let known = |position: usize, token: usize| {
+            token < d_vocab && (!tabulated[position] || self.row_of[position * d_vocab + token] < u32::MAX)
+        };
+        let bad = batch.tokens().iter().enumerate().find(|&(i, &token)| !known(i % self.n_ctx, token as usize));
         if let Some((i, token)) = bad {
             return Err(Error::Value {
                 what: format!("token at position {} of example {}", i % self.n_ctx, i / self.n_ctx),
                 got: token.to_string(),
-                expected: format!("one that the task can show there (vocabulary {})", self.shape.d_vocab),
+                expected: format!("one that the task can show there (vocabulary {d_vocab})"),
             });
         }
         if !self.row_of.is_empty() {
             batch.look_up(&self.row_of, self.shape.d_vocab);
         }
         Ok(())
+    }
+
+    /// Room for every want, all zero.
+    pub(crate) fn empty_wants<T: Real>(&self) -> Vec<Vec<T>> {
+        let rows = |id: ValueId| self.whole_slot.places[id].per_example * self.shape.examples;
+        self.wants.iter().map(|&(_, id)| vec![T::ZERO; rows(id) * self.values[id].width]).collect()
     }
 
     /// Tiles of the batch.

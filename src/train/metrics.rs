@@ -1,0 +1,161 @@
+//! Loss and accuracy of every replica at every evaluation, and the stop rule that reads them.
+
+use crate::engine::StepOutcome;
+use crate::error::Result;
+use crate::spec::{Stop, StopMetric};
+use crate::tensor::{Data, Tensor};
+
+/// Names of the columns, in files and series.
+pub const COLUMNS: [&str; 4] = ["train_loss_nats", "train_acc_frac", "test_loss_nats", "test_acc_frac"];
+
+/// Names and units of the columns.
+pub(crate) fn columns() -> impl Iterator<Item = (&'static str, &'static str)> {
+    COLUMNS.into_iter().zip(["nats", "fraction", "nats", "fraction"])
+}
+
+/// Evaluations so far.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Metrics {
+    /// Updates before each evaluation.
+    pub steps: Vec<u64>,
+    /// `[evaluations, R]`, one for each of [`COLUMNS`]; NaN without a test split.
+    pub columns: [Vec<f64>; 4],
+}
+
+impl Metrics {
+    /// Adds an evaluation.
+    pub fn push(&mut self, step: u64, train: &[StepOutcome], test: Option<&[StepOutcome]>) {
+        self.steps.push(step);
+        let [train_loss, train_acc, test_loss, test_acc] = &mut self.columns;
+        train_loss.extend(train.iter().map(|o| o.loss));
+        train_acc.extend(train.iter().map(|o| o.acc_frac));
+        let nothing = StepOutcome { loss: f64::NAN, acc_frac: f64::NAN, ..StepOutcome::default() };
+        let test = |r: usize| test.map_or(nothing, |test| test[r]);
+        test_loss.extend((0..train.len()).map(|r| test(r).loss));
+        test_acc.extend((0..train.len()).map(|r| test(r).acc_frac));
+    }
+
+    /// Takes out evaluations that a run going on to more steps would not have made: after `step`, or off the schedule.
+    pub fn keep_scheduled(&mut self, step: u64, every: u64, replicas: usize) {
+        let keep: Vec<bool> = self.steps.iter().map(|&s| s < step && s.is_multiple_of(every)).collect();
+        for column in &mut self.columns {
+            let mut rows = column.chunks(replicas).zip(&keep);
+            *column = rows.by_ref().filter(|(_, keep)| **keep).flat_map(|(row, _)| row.to_vec()).collect();
+        }
+        let mut keep = keep.into_iter();
+        self.steps.retain(|_| keep.next().unwrap_or(false));
+    }
+
+    /// The last step of a run under `stop`, as far as these evaluations tell.
+    pub fn end(&self, stop: Option<&Stop>, steps: u64, non_finite: &[Option<u64>]) -> u64 {
+        let Some(stop) = stop else { return steps };
+        let (column, at_least) = match stop.metric {
+            StopMetric::TrainLossNats => (0, false),
+            StopMetric::TrainAccFrac => (1, true),
+            StopMetric::TestLossNats => (2, false),
+            StopMetric::TestAccFrac => (3, true),
+        };
+        let passed = |row: &[f64]| {
+            let mut alive = row.iter().zip(non_finite).filter(|(_, mark)| mark.is_none()).map(|(x, _)| *x).peekable();
+            alive.peek().is_some() && alive.all(|x| if at_least { x >= stop.threshold } else { x <= stop.threshold })
+        };
+        let mut in_a_row = 0;
+        for (row, &step) in self.columns[column].chunks(non_finite.len()).zip(&self.steps) {
+            in_a_row = if passed(row) { in_a_row + 1 } else { 0 };
+            if in_a_row >= stop.evals {
+                // An evaluation comes with an update, so the next step is the first that can be the last.
+                return steps.min(step + stop.extra_steps.max(1));
+            }
+        }
+        steps
+    }
+
+    /// The metric's medians over replicas at the last evaluation.
+    pub fn last_median(&self, column: usize, replicas: usize) -> f64 {
+        let values = &self.columns[column];
+        median(values[values.len().saturating_sub(replicas)..].iter().copied())
+    }
+
+    /// As `metrics/…` arrays.
+    pub fn to_tensors(&self, replicas: usize) -> Vec<Tensor> {
+        let evals = self.steps.len();
+        let step = Tensor { name: "metrics/step".into(), shape: vec![evals], data: Data::U64(self.steps.clone()) };
+        let columns = COLUMNS.iter().zip(&self.columns).map(|(name, values)| Tensor {
+            name: format!("metrics/{name}"),
+            shape: vec![evals, replicas],
+            data: Data::F64(values.clone()),
+        });
+        std::iter::once(step).chain(columns).collect()
+    }
+
+    /// Reads them back.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Shape`] when one is missing.
+    pub fn from_tensors(tensors: &[Tensor]) -> Result<Metrics> {
+        let find = |name: &str| {
+            let name = format!("metrics/{name}");
+            tensors.iter().find(|t| t.name == name).ok_or_else(|| crate::error::Error::Shape {
+                op: name.clone(),
+                expected: "an array".into(),
+                got: "none".into(),
+            })
+        };
+        let mut metrics = Metrics::default();
+        if let Data::U64(steps) = &find("step")?.data {
+            metrics.steps.clone_from(steps);
+        }
+        for (name, column) in COLUMNS.iter().zip(&mut metrics.columns) {
+            *column = find(name)?.to_f64();
+        }
+        Ok(metrics)
+    }
+}
+
+/// Median of the numbers that are not NaN; NaN for none.
+pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.filter(|x| !x.is_nan()).collect();
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => values[n / 2],
+        n => 0.5 * (values[n / 2 - 1] + values[n / 2]),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn outcome(loss: f64, acc_frac: f64) -> StepOutcome {
+        StepOutcome { loss, acc_frac, ..StepOutcome::default() }
+    }
+
+    #[test]
+    fn the_stop_rule_waits_for_all_finite_replicas_and_evaluations_in_a_row() {
+        let stop = Stop { metric: StopMetric::TestAccFrac, threshold: 0.9, evals: 2, extra_steps: 30 };
+        let mut metrics = Metrics::default();
+        for (step, acc) in [(0, 0.95), (10, 0.5), (20, 0.95), (30, 0.9), (40, 1.0)] {
+            let row = [outcome(1.0, acc), outcome(f64::NAN, 0.0)];
+            metrics.push(step, &row, Some(&row));
+        }
+        assert_eq!(metrics.end(Some(&stop), 1000, &[None, Some(3)]), 60);
+        assert_eq!(metrics.end(Some(&stop), 50, &[None, Some(3)]), 50);
+        assert_eq!(metrics.end(Some(&stop), 1000, &[None, None]), 1000, "the second replica never passes");
+        assert_eq!(metrics.end(Some(&stop), 1000, &[Some(1), Some(3)]), 1000, "nobody is left to pass");
+        assert_eq!(metrics.end(None, 1000, &[None, None]), 1000);
+    }
+
+    #[test]
+    fn tensors_bring_everything_back_and_unscheduled_rows_go() {
+        let mut metrics = Metrics::default();
+        for step in [0, 10, 20, 25] {
+            metrics.push(step, &[outcome(step as f64, 0.1), outcome(2.0, 0.2)], None);
+        }
+        let mut back = Metrics::from_tensors(&metrics.to_tensors(2)).unwrap();
+        assert_eq!(back.columns[0], metrics.columns[0]);
+        back.keep_scheduled(25, 10, 2);
+        assert_eq!((back.steps, back.columns[0].len()), (vec![0, 10, 20], 6));
+    }
+}

@@ -1,0 +1,274 @@
+//! The state of a run in memory: parameters, moments, metrics, and the plans that work on them.
+
+use std::sync::Arc;
+
+use super::Progress;
+use super::data::Data;
+use super::metrics::{Metrics, median};
+use crate::checkpoint::{ResumePoint, Snapshot};
+use crate::engine::{Batch, BatchShape, Params, Plan, Real, Runner, State, StepOutcome, Workers};
+use crate::error::Result;
+use crate::loss::LossTerm;
+use crate::model::{self, TaskShape};
+use crate::optim::{self, Settings, Update};
+use crate::spec::Spec;
+use crate::task::Task;
+use crate::tensor::{Data as Numbers, Tensor};
+
+/// All replicas of a run.
+pub struct Session<'a, T: Real> {
+    spec: &'a Spec,
+    data: Data<'a>,
+    train: Runner<T>,
+    batches: Vec<Batch>,
+    /// Forward passes over the test split, where there is one.
+    test: Option<Evaluator<T>>,
+    /// Forward passes over the whole training split, for mini-batches.
+    whole_train: Option<Evaluator<T>>,
+    params: Params<T>,
+    grads: Params<T>,
+    moments: Vec<Params<T>>,
+    update: Box<dyn Update<T>>,
+    step: u64,
+    outcomes: Vec<StepOutcome>,
+    non_finite: Vec<Option<u64>>,
+    metrics: Metrics,
+}
+
+/// A plan without gradients over one split.
+struct Evaluator<T: Real> {
+    runner: Runner<T>,
+    batches: Vec<Batch>,
+    outcomes: Vec<StepOutcome>,
+}
+
+impl<T: Real> Evaluator<T> {
+    fn run(&mut self, params: &Params<T>) -> Result<&[StepOutcome]> {
+        self.runner.evaluate(params, &self.batches, &mut self.outcomes)?;
+        Ok(&self.outcomes)
+    }
+}
+
+/// What the engine must know of a batch of a task.
+pub(crate) fn batch_shape(task: &Task, examples: usize) -> BatchShape {
+    BatchShape {
+        examples,
+        d_vocab: task.d_vocab,
+        possible_tokens: Some(task.possible_tokens.clone()),
+        loss_positions: task.loss_positions.clone(),
+    }
+}
+
+/// What a model must know of a task.
+pub(crate) fn task_shape(task: &Task) -> TaskShape {
+    TaskShape {
+        d_vocab: task.d_vocab,
+        d_vocab_out: task.d_vocab_out,
+        n_ctx: task.n_ctx,
+        loss_positions: task.loss_positions.clone(),
+        varying_positions: (0..task.n_ctx).filter(|&t| task.possible_tokens[t].len() > 1).collect(),
+    }
+}
+
+impl<'a, T: Real> Session<'a, T> {
+    /// A run at step 0.
+    ///
+    /// # Errors
+    /// Splits, batches or sizes that do not fit.
+    pub fn new(spec: &'a Spec, task: &'a Task, workers: Workers) -> Result<Session<'a, T>> {
+        let data = Data::new(spec, task)?;
+        let seeds = &spec.train.seeds.0;
+        let losses = [LossTerm::new(spec.loss.kind, spec.loss.f64)];
+        let graph = || model::graph(&spec.model, &task_shape(task));
+        let plan = Plan::build(graph(), &batch_shape(task, data.batch_examples()), &losses, &[], &[])?;
+        let evaluator = |examples: usize, batches: &dyn Fn(&Plan) -> Result<Vec<Batch>>| -> Result<Evaluator<T>> {
+            let plan = Plan::build_forward(graph(), &batch_shape(task, examples), &losses, &[], &[])?;
+            let batches = batches(&plan)?;
+            let outcomes = vec![StepOutcome::default(); seeds.len()];
+            Ok(Evaluator { runner: Runner::new(Arc::new(plan), workers.clone()), batches, outcomes })
+        };
+        let test = match data.n_test() {
+            0 => None,
+            n => Some(evaluator(n, &|plan| data.test_batches(plan))?),
+        };
+        let whole_train = match data.is_mini_batch() {
+            false => None,
+            true => Some(evaluator(data.n_train(), &|plan| data.train_batches(plan))?),
+        };
+        let batches = data.step_batches(&plan)?;
+        let params = model::initialize(plan.params(), &spec.model, seeds);
+        let zeros = || Params::zeros(Arc::clone(plan.params()), seeds.len());
+        let update = optim::build::<T>(&spec.optim, Settings::new(&spec.optim, seeds.len(), spec.train.steps));
+        Ok(Session {
+            spec,
+            grads: zeros(),
+            moments: (0..update.moments()).map(|_| zeros()).collect(),
+            data,
+            train: Runner::new(Arc::new(plan), workers),
+            batches,
+            test,
+            whole_train,
+            params,
+            update,
+            step: 0,
+            outcomes: vec![StepOutcome::default(); seeds.len()],
+            non_finite: vec![None; seeds.len()],
+            metrics: Metrics::default(),
+        })
+    }
+
+    /// Updates done.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// For each replica, the first update that met a non-finite value.
+    pub fn non_finite(&self) -> &[Option<u64>] {
+        &self.non_finite
+    }
+
+    /// The parameters of all replicas.
+    pub fn params(&self) -> &Params<T> {
+        &self.params
+    }
+
+    /// Evaluations so far.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The training plan's fingerprint.
+    pub fn fingerprint(&self) -> String {
+        self.train.plan().fingerprint()
+    }
+
+    /// The training plan.
+    pub fn plan(&self) -> &Plan {
+        self.train.plan()
+    }
+
+    /// The last step, as far as is known: the stop rule may bring it forward, and it is now when no replica is left.
+    pub fn end(&self) -> u64 {
+        if self.non_finite.iter().all(Option::is_some) {
+            return self.step;
+        }
+        self.metrics.end(self.spec.train.stop.as_ref(), self.spec.train.steps, &self.non_finite)
+    }
+
+    /// One update of every replica, with the evaluation that is due before it.
+    ///
+    /// # Errors
+    /// None in practice: shapes were checked when the run was made.
+    pub fn advance(&mut self) -> Result<()> {
+        let due = self.step.is_multiple_of(self.spec.train.eval_every);
+        if due {
+            if let Some(test) = &mut self.test {
+                test.run(&self.params)?;
+            }
+            if let Some(train) = &mut self.whole_train {
+                train.run(&self.params)?;
+            }
+        }
+        self.data.fill(self.step, self.train.plan(), &mut self.batches)?;
+        let state = State { params: &mut self.params, grads: &mut self.grads, moments: &mut self.moments };
+        self.train.step(state, &self.batches, &*self.update, self.step, &mut self.outcomes)?;
+        if due {
+            self.record();
+        }
+        for (mark, outcome) in self.non_finite.iter_mut().zip(&self.outcomes) {
+            if !outcome.finite && mark.is_none() {
+                *mark = Some(self.step);
+            }
+        }
+        self.step += 1;
+        Ok(())
+    }
+
+    /// The evaluation of the last step, which no update follows.
+    ///
+    /// # Errors
+    /// As [`Session::advance`].
+    pub fn evaluate_last(&mut self) -> Result<()> {
+        if self.metrics.steps.last() == Some(&self.step) {
+            return Ok(());
+        }
+        if let Some(test) = &mut self.test {
+            test.run(&self.params)?;
+        }
+        match &mut self.whole_train {
+            Some(train) => _ = train.run(&self.params)?,
+            // The training plan itself, so that the bits are those of a run that goes on.
+            None => {
+                self.train.loss_and_grads(&mut self.params, &mut self.grads, &self.batches, &mut self.outcomes)?;
+            }
+        }
+        self.record();
+        Ok(())
+    }
+
+    fn record(&mut self) {
+        let train = self.whole_train.as_ref().map_or(&self.outcomes, |train| &train.outcomes);
+        self.metrics.push(self.step, train, self.test.as_ref().map(|test| &test.outcomes[..]));
+    }
+
+    /// Where the run is.
+    pub fn progress(&self) -> Progress {
+        let replicas = self.outcomes.len();
+        Progress {
+            step: self.step,
+            steps: self.end(),
+            train_loss_nats: median(self.outcomes.iter().map(|o| o.loss)),
+            train_acc_frac: median(self.outcomes.iter().map(|o| o.acc_frac)),
+            test_loss_nats: self.metrics.last_median(2, replicas),
+            test_acc_frac: self.metrics.last_median(3, replicas),
+            non_finite: self.non_finite.iter().flatten().count(),
+        }
+    }
+
+    /// Parameters as they are now.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Ok(Snapshot { step: self.step, params: self.params.to_tensors(""), train_mask: self.data.train_mask() })
+    }
+
+    /// Everything that going on needs.
+    pub fn resume_point(&self) -> ResumePoint {
+        let mut tensors = self.params.to_tensors("params/");
+        for (i, moment) in self.moments.iter().enumerate() {
+            tensors.extend(moment.to_tensors(&format!("moments/{i}/")));
+        }
+        tensors.extend(self.metrics.to_tensors(self.non_finite.len()));
+        let marks = self.non_finite.iter().map(|mark| mark.unwrap_or(u64::MAX)).collect();
+        tensors.push(Tensor {
+            name: "state/non_finite_step".into(),
+            shape: vec![self.non_finite.len()],
+            data: Numbers::U64(marks),
+        });
+        ResumePoint { step: self.step, plan_fingerprint: self.fingerprint(), tensors }
+    }
+
+    /// Goes on from a resume point of the same plan.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Shape`] when an array is missing or has another shape.
+    pub fn restore(&mut self, point: &ResumePoint) -> Result<()> {
+        let layout = Arc::clone(self.train.plan().params());
+        self.params = Params::from_tensors(&layout, &point.tensors, "params/")?;
+        for (i, moment) in self.moments.iter_mut().enumerate() {
+            *moment = Params::from_tensors(&layout, &point.tensors, &format!("moments/{i}/"))?;
+        }
+        self.metrics = Metrics::from_tensors(&point.tensors)?;
+        if let Some(marks) = point.tensors.iter().find(|t| t.name == "state/non_finite_step")
+            && let Numbers::U64(marks) = &marks.data
+        {
+            self.non_finite = marks.iter().map(|&mark| (mark < u64::MAX).then_some(mark)).collect();
+        }
+        self.step = point.step;
+        if self.step < self.end() {
+            self.metrics.keep_scheduled(self.step, self.spec.train.eval_every, self.non_finite.len());
+        }
+        Ok(())
+    }
+}
