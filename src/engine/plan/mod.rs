@@ -97,7 +97,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Compiles `graph` for batches of `shape`, with all savings.
+    /// Compiles `graph` for batches of `shape`, with all savings. Wants are kept at all positions, `logits` at the loss's.
     ///
     /// # Errors
     /// [`Error::Unknown`] for a hook or parameter that the graph lacks, [`Error::Shape`] for numbers of an edit that do not
@@ -167,7 +167,9 @@ impl Plan {
         }
         let param_edits = edits::insert(&mut graph, shape, edits)?;
         let wanted = wanted_values(&graph, wants)?;
-        let keep: Vec<ValueId> = wanted.iter().map(|&(_, id)| id).chain(edits::edited(&graph)).collect();
+        // The logits are wanted where the loss reads them.
+        let at_hooks = wanted.iter().map(|&(_, id)| id).filter(|&id| id != graph.logits);
+        let keep: Vec<ValueId> = at_hooks.chain(edits::edited(&graph)).collect();
 
         rewrite::needed_positions(&mut graph, &shape.loss_positions, &keep, savings.positions);
         let pairs = if savings.pairs { rewrite::pair_tables(&mut graph, shape, &keep) } else { vec![] };
