@@ -19,6 +19,7 @@ pub mod simd;
 pub(crate) mod check;
 
 pub use batch::{Batch, Inputs, Targets};
+pub use cpu::matmul::peak_flops;
 pub use ctx::Ctx;
 pub use edit::{Change, Edit, Hook};
 pub use graph::Graph;
