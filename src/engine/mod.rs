@@ -14,6 +14,9 @@ pub mod plan;
 pub mod real;
 pub mod runner;
 pub mod simd;
+mod sums;
+mod work;
+mod workers;
 
 #[cfg(test)]
 pub(crate) mod check;
@@ -26,4 +29,5 @@ pub use graph::Graph;
 pub use params::{Layout, ParamInfo, ParamLayout, Params};
 pub use plan::{BatchShape, Plan, Savings};
 pub use real::Real;
-pub use runner::{Runner, State, StepOutcome, Workers};
+pub use runner::{Runner, State, StepOutcome};
+pub use workers::Workers;

@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
+use crate::engine::Workers;
 use crate::engine::real::Real;
-use crate::engine::runner::Workers;
 
 /// Terms of one call: below this `gemm` makes one pass whatever the cache sizes.
 const MAX_TERMS: usize = 512;
