@@ -10,7 +10,7 @@ use phaselab::engine::{Hook, Params, Runner, Savings, State, StepOutcome, Worker
 use phaselab::optim::{Settings, build};
 use phaselab::spec::{Act, Family, Join, LossKind, Normalization, OptimSpec};
 
-use crate::configs::{self, Config, apart, norm};
+use crate::configs::{self, Config, apart, norm, size_floor};
 
 /// A network of candle's, its parameters under TransformerLens's names.
 pub struct Witness<'a> {
@@ -70,8 +70,7 @@ impl Witness<'_> {
         };
         let (q, k, v) = (project('Q')?, project('K')?, project('V')?);
         let scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? / (q.dim(3)? as f64).sqrt())?;
-        let mask: Vec<f64> =
-            (0..n_ctx * n_ctx).map(|i| if i % n_ctx > i / n_ctx { -1e5 } else { 0.0 }).collect();
+        let mask: Vec<f64> = (0..n_ctx * n_ctx).map(|i| if i % n_ctx > i / n_ctx { -1e5 } else { 0.0 }).collect();
         let scores = scores.broadcast_add(&Tensor::from_vec(mask, (n_ctx, n_ctx), &Device::Cpu)?)?;
         let z = candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&v)?;
         let out = z.broadcast_matmul(self.p(&format!("{block}.attn.W_O")))?.sum(1)?;
@@ -187,10 +186,9 @@ fn logits_loss_and_gradients_are_candles() {
         assert_eq!(out[0].loss.to_bits(), outcome.loss.to_bits(), "{}: observing changes the loss", config.name);
         let own = named(&grads);
         let wanted = witness.grads(&loss).unwrap();
-        // The gradient of b_K is exactly zero (softmax does not see it), so sizes are taken against the whole as well.
-        let floor = 1e-6 * norm(&wanted.values().flatten().copied().collect::<Vec<_>>());
+        let whole = norm(&wanted.values().flatten().copied().collect::<Vec<_>>());
         for (name, want) in wanted {
-            let off = apart(&own[&name], &want, floor);
+            let off = apart(&own[&name], &want, size_floor(&name, whole));
             assert!(off < 1e-10, "{}: gradient of {name} is off by {off:e}", config.name);
         }
     }
@@ -204,9 +202,7 @@ fn at_positions(held: &phaselab::tensor::Tensor, config: &Config) -> Vec<f64> {
     }
     let width: usize = held.shape[2..].iter().product();
     let row = |b: usize, t: usize| &all[(b * held.shape[1] + t) * width..][..width];
-    (0..held.shape[0])
-        .flat_map(|b| config.task.loss_positions.iter().flat_map(move |&t| row(b, t).to_vec()))
-        .collect()
+    (0..held.shape[0]).flat_map(|b| config.task.loss_positions.iter().flat_map(move |&t| row(b, t).to_vec())).collect()
 }
 
 fn named(params: &Params<f64>) -> BTreeMap<String, Vec<f64>> {

@@ -5,3 +5,4 @@
 mod candle_parity;
 mod configs;
 mod h5py;
+mod plans;
