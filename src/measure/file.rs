@@ -28,9 +28,7 @@ pub fn save(run: &Path, series: &[Series]) -> Result<Vec<PathBuf>> {
         write_csv(columns, &mut csv)?;
         hdf5::write_replacing(&path, &to_record(columns)?)?;
         let table = path.with_extension("csv");
-        atomic::write(&table, true, |temporary| {
-            std::fs::write(temporary, &csv).map_err(Error::io("write", &table))
-        })?;
+        atomic::write(&table, true, |temporary| std::fs::write(temporary, &csv).map_err(Error::io("write", &table)))?;
         written.extend([path, table]);
     }
     Ok(written)
@@ -104,7 +102,8 @@ fn from_record(record: &Record, measure: &str) -> Result<Vec<Series>> {
         if width > 1 && axis.is_none() {
             return Err(lacks(column, "as many ticks as its axis is long"));
         }
-        let series = Series { measure: measure.into(), column: column.into(), unit: unit.into(), axis, ..Series::default() };
+        let series =
+            Series { measure: measure.into(), column: column.into(), unit: unit.into(), axis, ..Series::default() };
         columns.push(Series { steps: steps.clone(), seeds: seeds.clone(), values_srw: found.to_f64(), ..series });
     }
     Ok(columns)
@@ -142,7 +141,8 @@ mod tests {
             values_srw: vec![0.1, f64::NAN, -0.0, 1e-300],
         };
         let values_srw = (0..12).map(f64::from).collect();
-        let vector = Series { column: "norm".into(), unit: "nats".into(), axis: Some(axis), values_srw, ..scalar.clone() };
+        let vector =
+            Series { column: "norm".into(), unit: "nats".into(), axis: Some(axis), values_srw, ..scalar.clone() };
         vec![scalar, vector]
     }
 
@@ -165,7 +165,9 @@ mod tests {
             let empty = |s: &Series| Series { values_srw: vec![], ..s.clone() };
             assert_eq!(empty(saved), empty(loaded));
         }
-        assert!(std::fs::read_to_string(&files[1]).unwrap().starts_with("step,seed,frequency,w_e_gini,norm\n0,7,1,0.1,0\n"));
+        assert!(
+            std::fs::read_to_string(&files[1]).unwrap().starts_with("step,seed,frequency,w_e_gini,norm\n0,7,1,0.1,0\n")
+        );
         assert_eq!(measured(dir.path()), ["gini"]);
     }
 
