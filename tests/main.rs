@@ -1,1 +1,7 @@
 //! Integration tests, one binary.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod candle_parity;
+mod configs;
+mod h5py;

@@ -9,7 +9,8 @@ use super::op::{Kernel, Op, ParamId, Space, Tile, ValueId, wiring};
 use super::params::Params;
 use super::plan::{BatchShape, Plan};
 use super::real::Real;
-use super::runner::{Runner, StepOutcome, Workers};
+use super::runner::{Runner, StepOutcome};
+use super::workers::Workers;
 use crate::loss::LossTerm;
 use crate::spec::LossKind;
 

@@ -14,15 +14,20 @@ pub mod plan;
 pub mod real;
 pub mod runner;
 pub mod simd;
+mod sums;
+mod work;
+mod workers;
 
 #[cfg(test)]
 pub(crate) mod check;
 
 pub use batch::{Batch, Inputs, Targets};
+pub use cpu::matmul::peak_flops;
 pub use ctx::Ctx;
 pub use edit::{Change, Edit, Hook};
 pub use graph::Graph;
 pub use params::{Layout, ParamInfo, ParamLayout, Params};
 pub use plan::{BatchShape, Plan, Savings};
 pub use real::Real;
-pub use runner::{Runner, State, StepOutcome, Workers};
+pub use runner::{Runner, State, StepOutcome};
+pub use workers::Workers;

@@ -7,18 +7,18 @@
 
 use std::sync::{Arc, Mutex};
 
-use rayon::prelude::*;
-
 use super::batch::{Batch, BatchView};
-use super::ctx::{Ctx, Raw};
+use super::ctx::Raw;
 use super::edit::Change;
 use super::op::Tile;
 use super::params::Params;
-use super::plan::{Plan, SlotLayout, Step};
+use super::plan::Plan;
 use super::real::Real;
 use super::simd::{dot, vectorized};
+use super::sums::{Parts, gradient_sums};
+use super::work::{Slot, Work, copy_wants};
+use super::workers::Workers;
 use crate::error::{Error, Result};
-use crate::loss;
 use crate::optim::{At, Update};
 use crate::tensor::Tensor;
 
@@ -40,67 +40,6 @@ pub struct StepOutcome {
     pub finite: bool,
 }
 
-/// Threads that work on plans.
-#[derive(Debug, Clone)]
-pub struct Workers {
-    pool: Arc<rayon::ThreadPool>,
-    threads: usize,
-}
-
-impl Workers {
-    /// `threads` workers.
-    ///
-    /// # Errors
-    /// [`Error::Value`] for none, or when the system gives no more threads.
-    pub fn new(threads: usize) -> Result<Workers> {
-        let fail = |cause: String| Error::Value { what: "threads".into(), got: cause, expected: "at least 1".into() };
-        if threads == 0 {
-            return Err(fail("0".into()));
-        }
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| fail(e.to_string()))?;
-        Ok(Workers { pool: Arc::new(pool), threads })
-    }
-
-    /// How many.
-    pub fn count(&self) -> usize {
-        self.threads
-    }
-
-    /// Runs `work` for 0 to `n`, in any order.
-    pub fn each(&self, n: usize, work: impl Fn(usize) + Sync + Send) {
-        if self.threads == 1 || n <= 1 {
-            (0..n).for_each(work);
-        } else {
-            self.pool.install(|| (0..n).into_par_iter().with_max_len(1).for_each(work));
-        }
-    }
-}
-
-/// Activations of one replica at work.
-struct Slot<T> {
-    values: Vec<T>,
-    grads: Vec<T>,
-    scratch: Vec<T>,
-    /// The parameters after edits; empty without any.
-    edited: Vec<T>,
-    row_loss: Vec<f64>,
-    row_correct: Vec<u8>,
-}
-
-impl<T: Real> Slot<T> {
-    fn new(plan: &Plan, layout: &SlotLayout) -> Slot<T> {
-        let rows = plan.shape.examples * plan.shape.loss_positions.len();
-        Slot {
-            values: vec![T::ZERO; layout.len],
-            grads: vec![T::ZERO; if plan.backward { layout.len } else { 0 }],
-            scratch: vec![T::ZERO; plan.scratch_len],
-            edited: vec![T::ZERO; if plan.param_edits.is_empty() { 0 } else { plan.params.stride }],
-            row_loss: vec![0.0; rows],
-            row_correct: vec![0; rows],
-        }
-    }
-}
-
 /// A plan with its buffers and workers.
 pub struct Runner<T: Real> {
     plan: Arc<Plan>,
@@ -111,8 +50,8 @@ pub struct Runner<T: Real> {
     shared: Option<Slot<T>>,
     /// Pieces of the flat parameter array that an update works on; frozen parameters are in none.
     blocks: Vec<std::ops::Range<usize>>,
-    /// Gradient sums: (step of the plan, owner), or all owners of several steps that add to the same numbers.
-    sums: Vec<Vec<(usize, Option<usize>)>>,
+    /// Gradient sums that may be worked on at the same time, the batch's first.
+    sums: Vec<Parts>,
 }
 
 /// Raw views of the replicas' arrays, to be split among workers.
@@ -135,9 +74,8 @@ impl<T: Real> Runner<T> {
                 (start..end).step_by(UPDATE_BLOCK).map(move |at| at..(at + UPDATE_BLOCK).min(end))
             })
             .collect();
-        let mut runner = Runner { plan, workers, own: vec![], shared: None, blocks, sums: vec![] };
-        runner.sums = runner.group_sums();
-        runner
+        let sums = gradient_sums::<T>(&plan);
+        Runner { plan, workers, own: vec![], shared: None, blocks, sums }
     }
 
     /// The plan.
@@ -327,222 +265,8 @@ fn arrays<T: Real>(state: State<'_, T>) -> Arrays<'_, T> {
     Arrays { params: Raw::new(&mut state.params.flat), grads: Raw::new(&mut state.grads.flat), moments, stride }
 }
 
-/// One replica at work in one slot.
-struct Work<'a, T: Real> {
-    plan: &'a Plan,
-    layout: &'a SlotLayout,
-    params: &'a [T],
-    param_grads: Raw<'a, T>,
-    values: Raw<'a, T>,
-    grads: Raw<'a, T>,
-    scratch: Raw<'a, T>,
-    row_loss: Raw<'a, f64>,
-    row_correct: Raw<'a, u8>,
-    batch: &'a BatchView<'a>,
-}
-
-impl<'a, T: Real> Work<'a, T> {
-    fn new(
-        plan: &'a Plan,
-        layout: &'a SlotLayout,
-        slot: &'a mut Slot<T>,
-        (params, param_grads): (&'a [T], Raw<'a, T>),
-        batch: &'a BatchView<'a>,
-    ) -> Work<'a, T> {
-        if plan.backward {
-            // SAFETY: this replica's gradients belong to this work alone.
-            unsafe { param_grads.part_mut(0, plan.params.stride) }.fill(T::ZERO);
-            slot.grads[..layout.tables_len].fill(T::ZERO);
-        }
-        let params = if plan.param_edits.is_empty() {
-            params
-        } else {
-            slot.edited.copy_from_slice(params);
-            edit_params(plan, &mut slot.edited);
-            &slot.edited
-        };
-        slot.row_loss.fill(0.0);
-        let work = Work {
-            plan,
-            layout,
-            params,
-            param_grads,
-            values: Raw::new(&mut slot.values),
-            grads: Raw::new(&mut slot.grads),
-            scratch: Raw::new(&mut slot.scratch),
-            row_loss: Raw::new(&mut slot.row_loss),
-            row_correct: Raw::new(&mut slot.row_correct),
-            batch,
-        };
-        for step in &plan.steps {
-            T::kernel(step.op.as_ref()).prepare(&work.ctx(step, 0));
-        }
-        work
-    }
-
-    fn ctx<'b>(&'b self, step: &'b Step, origin: usize) -> Ctx<'b, T> {
-        Ctx {
-            plan: self.plan,
-            places: &self.layout.places,
-            site: &step.site,
-            params: self.params,
-            param_grads: self.param_grads,
-            values: self.values,
-            grads: self.grads,
-            scratch: self.scratch,
-            batch: self.batch,
-            origin,
-        }
-    }
-
-    fn forward(&self, on_pairs: bool, tile: &Tile, origin: usize) {
-        for step in self.plan.steps.iter().filter(|step| step.on_pairs == on_pairs) {
-            T::kernel(step.op.as_ref()).forward(&self.ctx(step, origin), tile.clone());
-        }
-    }
-
-    fn backward(&self, on_pairs: bool, tile: &Tile, origin: usize) {
-        for step in self.plan.steps.iter().rev().filter(|step| step.on_pairs == on_pairs && step.has_grad) {
-            T::kernel(step.op.as_ref()).backward(&self.ctx(step, origin), tile.clone());
-        }
-    }
-
-    /// Adds a tile to one part of the gradients, or to all parts of the steps of a group.
-    fn reduce(&self, parts: &[(usize, Option<usize>)], tile: &Tile, origin: usize) {
-        for &(step, owner) in parts {
-            let step = &self.plan.steps[step];
-            let (kernel, c) = (T::kernel(step.op.as_ref()), self.ctx(step, origin));
-            let owners = owner.map_or(0..kernel.owners(&c), |o| o..o + 1);
-            for owner in owners {
-                kernel.reduce(&c, tile.clone(), owner);
-            }
-        }
-    }
-
-    /// Loss of a tile, and with it the gradient of its logits.
-    fn loss(&self, tile: &Tile, origin: usize) {
-        let (plan, id) = (self.plan, self.plan.logits);
-        let place = &self.layout.places[id];
-        let (at, len) = ((tile.start - origin) * place.per_example, tile.len() * place.per_example);
-        let logits = self.values.part(place.value_at + at * place.width, len * place.width);
-        let rows = loss::Rows { logits, width: place.width, per_example: place.per_example, tile: tile.clone() };
-        for (i, term) in plan.losses.iter().enumerate() {
-            let first_row = tile.start * place.per_example;
-            // SAFETY: each tile writes its own rows.
-            let (loss, correct, dlogits) = unsafe {
-                let dlogits = place.grad_at.map(|g| self.grads.part_mut(g + at * place.width, len * place.width));
-                (self.row_loss.part_mut(first_row, len), self.row_correct.part_mut(first_row, len), dlogits)
-            };
-            let out = loss::Results { dlogits: dlogits.map(|d| (d, i > 0)), loss, correct };
-            loss::term(term, self.batch, &rows, out);
-        }
-    }
-
-    fn outcome(&self) -> StepOutcome {
-        let rows = self.batch.examples * self.plan.shape.loss_positions.len();
-        let loss: f64 = self.row_loss.part(0, rows).iter().sum();
-        let correct: usize = self.row_correct.part(0, rows).iter().map(|&c| usize::from(c)).sum();
-        StepOutcome { loss, acc_frac: correct as f64 / rows as f64, grad_norm: None, finite: loss.is_finite() }
-    }
-
-    /// Gradients pass through edits of parameters.
-    fn finish_grads(&self, unedited: &[T]) {
-        for edit in &self.plan.param_edits {
-            // SAFETY: all other work on this replica's gradients is done.
-            let g = unsafe { self.param_grads.part_mut(edit.range.start, edit.range.len()) };
-            for (i, (g, &w)) in g.iter_mut().zip(&unedited[edit.range.clone()]).enumerate() {
-                let factor = match &edit.change {
-                    Change::Mask(mask) => T::from_f64(mask[i]),
-                    Change::Clamp { min, max } if (*min..=*max).contains(&w.to_f64()) => T::ONE,
-                    _ => T::ZERO,
-                };
-                *g *= factor;
-            }
-        }
-    }
-}
-
-fn edit_params<T: Real>(plan: &Plan, params: &mut [T]) {
-    for edit in &plan.param_edits {
-        for (i, w) in params[edit.range.clone()].iter_mut().enumerate() {
-            *w = match &edit.change {
-                Change::Ablate => T::ZERO,
-                Change::Patch(with) => T::from_f64(with[i]),
-                Change::Clamp { min, max } => T::from_f64(w.to_f64().clamp(*min, *max)),
-                Change::Freeze => *w,
-                Change::Mask(mask) => *w * T::from_f64(mask[i]),
-            };
-        }
-    }
-}
-
 impl<T: Real> Runner<T> {
-    /// Steps that add to the same parameter or table form one group, so that the order of their sums is fixed; the owners
-    /// of a step alone in its group are independent.
-    fn group_sums(&self) -> Vec<Vec<(usize, Option<usize>)>> {
-        let plan = &self.plan;
-        let targets = |step: &Step| {
-            let tables = step
-                .op
-                .inputs()
-                .into_iter()
-                .filter(|&id| plan.values[id].space == super::op::Space::Pairs && !step.on_pairs);
-            let mut all: Vec<(bool, usize)> = tables.map(|id| (true, id)).collect();
-            all.extend(step.op.params().into_iter().map(|id| (false, id)));
-            all
-        };
-        let mut groups: Vec<(Vec<(bool, usize)>, Vec<usize>)> = vec![];
-        for (i, step) in plan.steps.iter().enumerate().rev().filter(|(_, step)| step.has_grad) {
-            let mut group = (targets(step), vec![i]);
-            if group.0.is_empty() {
-                continue;
-            }
-            let same_stage = |other: &[usize]| plan.steps[other[0]].on_pairs == step.on_pairs;
-            while let Some(at) =
-                groups.iter().position(|(t, steps)| same_stage(steps) && t.iter().any(|t| group.0.contains(t)))
-            {
-                let (targets, mut steps) = groups.remove(at);
-                group.0.extend(targets);
-                steps.append(&mut group.1);
-                group.1 = steps;
-            }
-            group.1.sort_unstable_by(|a, b| b.cmp(a));
-            groups.push(group);
-        }
-        let mut sums = vec![];
-        for (_, steps) in groups {
-            if let [step] = steps[..] {
-                let owners = self.owners(step);
-                sums.extend((0..owners).map(|owner| vec![(step, Some(owner))]));
-            } else {
-                sums.push(steps.into_iter().map(|step| (step, None)).collect());
-            }
-        }
-        // The batch's before the tables', as they are needed.
-        sums.sort_by_key(|parts: &Vec<(usize, Option<usize>)>| plan.steps[parts[0].0].on_pairs);
-        sums
-    }
-
-    /// Owners depend on the plan alone; they are asked for through an empty context.
-    fn owners(&self, step: usize) -> usize {
-        let step = &self.plan.steps[step];
-        let batch = BatchView::empty(self.plan.n_ctx);
-        let c = Ctx {
-            plan: &self.plan,
-            places: &self.plan.tile_slot.places,
-            site: &step.site,
-            params: &[],
-            param_grads: Raw::new(&mut []),
-            values: Raw::new(&mut []),
-            grads: Raw::new(&mut []),
-            scratch: Raw::new(&mut []),
-            batch: &batch,
-            origin: 0,
-        };
-        T::kernel(step.op.as_ref()).owners(&c)
-    }
-
-    fn sums_of(&self, on_pairs: bool) -> impl Iterator<Item = &Vec<(usize, Option<usize>)>> {
+    fn sums_of(&self, on_pairs: bool) -> impl Iterator<Item = &Parts> {
         self.sums.iter().filter(move |parts| self.plan.steps[parts[0].0].on_pairs == on_pairs)
     }
 
@@ -659,25 +383,6 @@ impl<T: Real> Runner<T> {
             self.workers.each(self.blocks.len(), block);
         } else {
             (0..self.blocks.len()).for_each(block);
-        }
-    }
-}
-
-/// Copies the rows of `tile` of every want, from a slot that starts at the tile (or at the batch, for a whole-batch slot).
-fn copy_wants<T: Real>(
-    plan: &Plan,
-    layout: &SlotLayout,
-    (values, grads): (&[T], &[T]),
-    tile: Tile,
-    wanted: &mut [Vec<T>],
-) {
-    for ((hook, id), wanted) in plan.wants.iter().zip(wanted) {
-        let place = &layout.places[*id];
-        let unit = place.per_example * place.width;
-        let from = if hook.gradient { place.grad_at.map(|at| &grads[at..]) } else { Some(&values[place.value_at..]) };
-        // A gradient that the loss does not reach is zero.
-        if let Some(from) = from {
-            wanted[tile.start * unit..tile.end * unit].copy_from_slice(&from[..tile.len() * unit]);
         }
     }
 }

@@ -1,5 +1,9 @@
 //! Matrix products over `gemm`: single-threaded, at most 512 terms a call, so that the bits depend on shapes alone.
 
+use std::sync::Mutex;
+use std::time::Instant;
+
+use crate::engine::Workers;
 use crate::engine::real::Real;
 
 /// Terms of one call: below this `gemm` makes one pass whatever the cache sizes.
@@ -85,6 +89,28 @@ pub(crate) unsafe fn matmul_into<T: Real>(
         }
         from += terms.max(1);
     }
+}
+
+/// Floating-point operations a second of matrix products of 512 × 512 on all workers at once: what this machine can do.
+pub fn peak_flops<T: Real>(workers: &Workers) -> f64 {
+    const SIDE: usize = 512;
+    const PRODUCTS: usize = 8;
+    let a = vec![T::from_f64(0.5); SIDE * SIDE];
+    let mut out: Vec<Mutex<Vec<T>>> = vec![];
+    out.resize_with(workers.count(), || Mutex::new(vec![T::ZERO; SIDE * SIDE]));
+    let work = |i: usize| {
+        let mut dst = out[i].lock().expect("invariant: nobody panics with the lock held");
+        for _ in 0..PRODUCTS {
+            matmul((SIDE, SIDE, SIDE), &mut dst, SIDE, Mat::rows(&a, SIDE), Mat::rows(&a, SIDE), false);
+        }
+    };
+    let once = || {
+        let started = Instant::now();
+        workers.each(workers.count(), work);
+        started.elapsed().as_secs_f64()
+    };
+    let best = (0..10).map(|_| once()).fold(f64::INFINITY, f64::min);
+    2.0 * (SIDE * SIDE * SIDE * PRODUCTS * workers.count()) as f64 / best
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Compiles `graph` for batches of `shape`, with all savings.
+    /// Compiles `graph` for batches of `shape`, with all savings. Wants are kept at all positions, `logits` at the loss's.
     ///
     /// # Errors
     /// [`Error::Unknown`] for a hook or parameter that the graph lacks, [`Error::Shape`] for numbers of an edit that do not
@@ -158,18 +158,22 @@ impl Plan {
         wants: &[Hook],
         edits: &[Edit],
     ) -> Result<Plan> {
-        if shape.loss_positions.iter().any(|&t| t >= graph.n_ctx) || shape.loss_positions.is_empty() {
+        let at = &shape.loss_positions;
+        if at.is_empty() || at.iter().any(|&t| t >= graph.n_ctx) || !at.is_sorted_by(|a, b| a < b) {
             return Err(Error::Value {
                 what: "loss positions".into(),
-                got: format!("{:?}", shape.loss_positions),
-                expected: format!("one or more of 0 to {}", graph.n_ctx - 1),
+                got: format!("{at:?}"),
+                expected: format!("one or more of 0 to {}, ascending", graph.n_ctx - 1),
             });
         }
         let param_edits = edits::insert(&mut graph, shape, edits)?;
         let wanted = wanted_values(&graph, wants)?;
-        let keep: Vec<ValueId> = wanted.iter().map(|&(_, id)| id).chain(edits::edited(&graph)).collect();
+        // The logits are wanted where the loss reads them.
+        let at_hooks = wanted.iter().map(|&(_, id)| id).filter(|&id| id != graph.logits);
+        let keep: Vec<ValueId> = at_hooks.chain(edits::edited(&graph)).collect();
 
         rewrite::needed_positions(&mut graph, &shape.loss_positions, &keep, savings.positions);
+        rewrite::loss_rows(&mut graph, &shape.loss_positions);
         let pairs = if savings.pairs { rewrite::pair_tables(&mut graph, shape, &keep) } else { vec![] };
         rewrite::select_rows(&mut graph);
         if savings.fusion {

@@ -40,14 +40,23 @@ pub(super) fn needed_positions(graph: &mut Graph, loss_positions: &[usize], keep
         if let Space::Batch(positions) = &mut value.space
             && (save || need.is_empty())
         {
-            // The loss reads its logits in the order of the task's positions, which is ascending.
             *positions = need.into_iter().collect();
         }
     }
-    if !save && let Space::Batch(positions) = &mut graph.values[graph.logits].space {
-        // Only the loss itself decides its rows.
-        *positions = loss_positions.to_vec();
+}
+
+/// Gives the loss its own rows where the logits are kept at more positions than it reads.
+pub(super) fn loss_rows(graph: &mut Graph, loss_positions: &[usize]) {
+    let logits = &graph.values[graph.logits];
+    let space = Space::Batch(loss_positions.to_vec());
+    if logits.space == space {
+        return;
     }
+    let value = Value { name: format!("{}.at_loss", logits.name), space, ..logits.clone() };
+    graph.values.push(value);
+    let id = graph.values.len() - 1;
+    graph.ops.push(Box::new(Select::new(graph.logits, id)));
+    graph.logits = id;
 }
 
 /// Turns values that depend on (token, position) alone into tables, when the task's pairs are fewer than the batch's rows.

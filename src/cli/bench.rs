@@ -1,0 +1,177 @@
+//! `phaselab bench`: the trainer's own step beside PyTorch's, alternating in one run, as medians and ratios.
+//!
+//! Ours is the canonical grokking set-up with default options through [`Session::advance`]; theirs are the scripts in `benches/peers/`.
+//! Every round runs each side once, so that a machine that slows down slows both; a ratio is the median of the rounds' ratios.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use phaselab::engine::{Workers, peak_flops};
+use phaselab::spec::{Seeds, Spec};
+use phaselab::task::Task;
+use phaselab::train::Session;
+
+/// Time the training step, and PyTorch's beside it
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  phaselab bench --python .venv/bin/python --compile")]
+pub struct Args {
+    /// A Python with PyTorch; without it only phaselab is timed
+    #[arg(long, value_name = "PROGRAM")]
+    python: Option<PathBuf>,
+    /// The folder of the peers' scripts
+    #[arg(long, value_name = "FOLDER", default_value = "benches/peers")]
+    peers: PathBuf,
+    /// Time the peers through torch.compile as well
+    #[arg(long)]
+    compile: bool,
+    /// Rounds; each runs every case once
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Steps a case and round
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    steps: u32,
+    /// Worker threads of both sides [default: all cores]
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+/// One thing that is timed.
+struct Case {
+    name: String,
+    kind: Kind,
+    /// Milliseconds a step, one a round.
+    ms: Vec<f64>,
+}
+
+enum Kind {
+    Ours { replicas: u64, flops_per_step: f64 },
+    Peer { step: &'static str, compile: bool },
+}
+
+const WARMUP: u32 = 3;
+
+/// Runs all cases and prints the table.
+///
+/// # Errors
+/// A Python without PyTorch, scripts that are not there.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let threads = match args.threads {
+        Some(threads) => threads,
+        None => std::thread::available_parallelism().map_or(1, Into::into),
+    };
+    let workers = Workers::new(threads)?;
+    let mut cases = cases(args, &workers)?;
+    let mut peaks = vec![];
+    for round in 1..=args.rounds {
+        eprintln!("round {round} of {}", args.rounds);
+        peaks.push(peak_flops::<f32>(&workers));
+        for case in &mut cases {
+            case.ms.push(match case.kind {
+                Kind::Ours { replicas, .. } => ours(replicas, args.steps, &workers)?,
+                Kind::Peer { step, compile } => peer(args, step, compile, threads)?,
+            });
+        }
+    }
+    print_table(&cases, median(&peaks), threads);
+    Ok(())
+}
+
+fn cases(args: &Args, workers: &Workers) -> anyhow::Result<Vec<Case>> {
+    let mut cases = vec![];
+    for replicas in [1, 8] {
+        let (spec, task) = canonical(replicas)?;
+        let flops_per_step = Session::<f32>::new(&spec, &task, workers.clone())?.plan().flops_per_step();
+        let name = format!("phaselab, {replicas} replica{}", if replicas == 1 { "" } else { "s" });
+        cases.push(Case { name, kind: Kind::Ours { replicas, flops_per_step }, ms: vec![] });
+    }
+    if args.python.is_some() {
+        for step in ["published", "lean"] {
+            for compile in [false, true] {
+                if compile && !args.compile {
+                    continue;
+                }
+                let how = if compile { "torch.compile" } else { "eager" };
+                let name = format!("PyTorch {how}, {step} step");
+                cases.push(Case { name, kind: Kind::Peer { step, compile }, ms: vec![] });
+            }
+        }
+    }
+    Ok(cases)
+}
+
+/// The canonical set-up, default options, never evaluated but at step 0.
+fn canonical(replicas: u64) -> anyhow::Result<(Spec, Task)> {
+    let mut spec = Spec::default();
+    spec.train.seeds = Seeds((0..replicas).collect());
+    spec.train.eval_every = u64::MAX;
+    spec.data.train_frac = Some(0.3);
+    let task = Task::load("mod_add_113")?;
+    Ok((spec, task))
+}
+
+fn ours(replicas: u64, steps: u32, workers: &Workers) -> anyhow::Result<f64> {
+    let (spec, task) = canonical(replicas)?;
+    let mut session = Session::<f32>::new(&spec, &task, workers.clone())?;
+    let mut times = vec![];
+    for i in 0..WARMUP + steps {
+        let started = Instant::now();
+        session.advance()?;
+        if i >= WARMUP {
+            times.push(1e3 * started.elapsed().as_secs_f64());
+        }
+    }
+    Ok(median(&times))
+}
+
+fn peer(args: &Args, step: &str, compile: bool, threads: usize) -> anyhow::Result<f64> {
+    let python = args.python.as_ref().context("invariant: peers are timed with a Python only")?;
+    let script = args.peers.join("grokking.py");
+    if !script.is_file() {
+        bail!("{} is not there; run from the repository, or name the folder with --peers", script.display());
+    }
+    let mut command = Command::new(python);
+    command.arg(&script).arg(step).args(["--threads", &threads.to_string(), "--steps", &args.steps.to_string()]);
+    if compile {
+        command.arg("--compile");
+    }
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()
+        .with_context(|| format!("cannot start {}", python.display()))?;
+    if !output.status.success() {
+        let told = String::from_utf8_lossy(&output.stderr);
+        bail!("{} failed: {}", script.display(), told.lines().last().unwrap_or("without a word"));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let number = text.split("\"median_ms\":").nth(1).and_then(|rest| rest.split([',', '}']).next());
+    number.and_then(|n| n.trim().parse().ok()).with_context(|| format!("{} printed no median_ms", script.display()))
+}
+
+fn print_table(cases: &[Case], peak: f64, threads: usize) {
+    println!("canonical grokking step (p = 113, full batch of 3,830, f32), {threads} threads, medians over rounds");
+    println!("f32 matrix peak measured in the same run: {:.0} GFLOP/s", peak * 1e-9);
+    let peers: Vec<&Case> = cases.iter().filter(|c| matches!(c.kind, Kind::Peer { .. })).collect();
+    for case in cases {
+        let ms = median(&case.ms);
+        print!("{:<34} {ms:8.2} ms a step", case.name);
+        if let Kind::Ours { replicas, flops_per_step } = case.kind {
+            let replicas = replicas as f64;
+            let share = flops_per_step * replicas / (ms * 1e-3) / peak;
+            print!(", {:5.2} GFLOP after savings, {:3.0} % of peak", flops_per_step * replicas * 1e-9, 100.0 * share);
+            for peer in &peers {
+                let ratios: Vec<f64> = peer.ms.iter().zip(&case.ms).map(|(peer, own)| replicas * peer / own).collect();
+                print!("\n    {:.1} times {}", median(&ratios), peer.name);
+            }
+        }
+        println!();
+    }
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,43 @@
+//! Threads that share out replicas and tiles.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+
+/// Threads that work on plans.
+#[derive(Debug, Clone)]
+pub struct Workers {
+    pool: Arc<rayon::ThreadPool>,
+    threads: usize,
+}
+
+impl Workers {
+    /// `threads` workers.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for none, or when the system gives no more threads.
+    pub fn new(threads: usize) -> Result<Workers> {
+        let fail = |cause: String| Error::Value { what: "threads".into(), got: cause, expected: "at least 1".into() };
+        if threads == 0 {
+            return Err(fail("0".into()));
+        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| fail(e.to_string()))?;
+        Ok(Workers { pool: Arc::new(pool), threads })
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.threads
+    }
+
+    /// Runs `work` for 0 to `n`, in any order.
+    pub fn each(&self, n: usize, work: impl Fn(usize) + Sync + Send) {
+        if self.threads == 1 || n <= 1 {
+            (0..n).for_each(work);
+        } else {
+            self.pool.install(|| (0..n).into_par_iter().with_max_len(1).for_each(work));
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Whole models against candle, in f64 on its CPU: logits, loss, every gradient, ten AdamW steps.
+//!
+//! The second implementation is written from the formulas with candle's basic tensor operations, `ops::softmax` and `erf`;
+//! the fused variants cut gradients and `gelu_erf` differentiates with six digits, so none of them is used.
+
+use std::collections::BTreeMap;
+
+use candle_core::{D, DType, Device, Result, Tensor, Var};
+use phaselab::engine::{Hook, Params, Runner, Savings, State, StepOutcome, Workers};
+use phaselab::optim::{Settings, build};
+use phaselab::spec::{Act, Family, Join, LossKind, Normalization, OptimSpec};
+
+use crate::configs::{self, Config, apart, norm};
+
+/// A network of candle's, its parameters under TransformerLens's names.
+pub struct Witness<'a> {
+    config: &'a Config,
+    pub vars: BTreeMap<String, Var>,
+}
+
+impl Witness<'_> {
+    /// With the numbers of replica 0.
+    pub fn new<'a>(config: &'a Config, params: &Params<f64>) -> Witness<'a> {
+        let var = |(id, info): (usize, &phaselab::engine::ParamInfo)| {
+            let numbers: Vec<f64> = params.get(0, id).collect();
+            let var = Var::from_vec(numbers, info.shape.as_slice(), &Device::Cpu).unwrap();
+            (info.name.clone(), var)
+        };
+        Witness { config, vars: params.layout.infos.iter().enumerate().map(var).collect() }
+    }
+
+    fn p(&self, name: &str) -> &Tensor {
+        self.vars[name].as_tensor()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.vars.contains_key(name)
+    }
+
+    /// `x W (+ b)` over the last axis.
+    fn linear(&self, x: &Tensor, w: &str, b: &str) -> Result<Tensor> {
+        let y = x.broadcast_matmul(self.p(w))?;
+        if self.has(b) { y.broadcast_add(self.p(b)) } else { Ok(y) }
+    }
+
+    fn act(&self, x: &Tensor) -> Result<Tensor> {
+        match self.config.model.act {
+            Act::Relu => x.relu(),
+            Act::Gelu => (x * 0.5)?.mul(&((x / 2f64.sqrt())?.erf()? + 1.0)?),
+        }
+    }
+
+    fn normalize(&self, x: &Tensor, name: &str) -> Result<Tensor> {
+        if self.config.model.normalization == Normalization::None {
+            return Ok(x.clone());
+        }
+        let x = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+        let scale = (x.sqr()?.mean_keepdim(D::Minus1)? + 1e-5)?.sqrt()?;
+        let x = x.broadcast_div(&scale)?;
+        x.broadcast_mul(self.p(&format!("{name}.w")))?.broadcast_add(self.p(&format!("{name}.b")))
+    }
+
+    /// `[B, T, d]`.
+    fn attention(&self, x: &Tensor, block: &str) -> Result<Tensor> {
+        let (x, n_ctx) = (x.unsqueeze(1)?, self.config.task.n_ctx);
+        let project = |letter: char| {
+            let y = x.broadcast_matmul(self.p(&format!("{block}.attn.W_{letter}")))?;
+            let b = format!("{block}.attn.b_{letter}");
+            if self.has(&b) { y.broadcast_add(&self.p(&b).unsqueeze(1)?) } else { Ok(y) }
+        };
+        let (q, k, v) = (project('Q')?, project('K')?, project('V')?);
+        let scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? / (q.dim(3)? as f64).sqrt())?;
+        let mask: Vec<f64> =
+            (0..n_ctx * n_ctx).map(|i| if i % n_ctx > i / n_ctx { -1e5 } else { 0.0 }).collect();
+        let scores = scores.broadcast_add(&Tensor::from_vec(mask, (n_ctx, n_ctx), &Device::Cpu)?)?;
+        let z = candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&v)?;
+        let out = z.broadcast_matmul(self.p(&format!("{block}.attn.W_O")))?.sum(1)?;
+        let b = format!("{block}.attn.b_O");
+        if self.has(&b) { out.broadcast_add(self.p(&b)) } else { Ok(out) }
+    }
+
+    fn embed(&self) -> Result<Tensor> {
+        let config = self.config;
+        let tokens = Tensor::from_slice(&config.tokens, config.tokens.len(), &Device::Cpu)?;
+        let x = self.p("embed.W_E").index_select(&tokens, 0)?;
+        x.reshape((config.examples(), config.task.n_ctx, config.model.d_model))
+    }
+
+    fn transformer(&self) -> Result<Tensor> {
+        let mut x = self.embed()?.broadcast_add(self.p("pos_embed.W_pos"))?;
+        for layer in 0..self.config.model.n_layers {
+            let block = format!("blocks.{layer}");
+            x = (&x + self.attention(&self.normalize(&x, &format!("{block}.ln1"))?, &block)?)?;
+            if self.config.model.d_mlp > 0 {
+                let normal = self.normalize(&x, &format!("{block}.ln2"))?;
+                x = (&x + self.layer(&normal, &block, true)?)?;
+            }
+        }
+        let x = self.normalize(&x, "ln_final")?;
+        let at: Vec<u32> = self.config.task.loss_positions.iter().map(|&t| t as u32).collect();
+        self.linear(&x.index_select(&Tensor::new(at, &Device::Cpu)?, 1)?, "unembed.W_U", "unembed.b_U")
+    }
+
+    /// A hidden layer, with or without the way back to the residual stream.
+    fn layer(&self, x: &Tensor, block: &str, back: bool) -> Result<Tensor> {
+        let hidden = self.act(&self.linear(x, &format!("{block}.mlp.W_in"), &format!("{block}.mlp.b_in"))?)?;
+        if back {
+            self.linear(&hidden, &format!("{block}.mlp.W_out"), &format!("{block}.mlp.b_out"))
+        } else {
+            Ok(hidden)
+        }
+    }
+
+    fn mlp(&self) -> Result<Tensor> {
+        let x = self.embed()?;
+        let parts: Vec<Tensor> =
+            self.config.task.varying_positions.iter().map(|&t| x.narrow(1, t, 1)).collect::<Result<_>>()?;
+        let mut x = match self.config.model.join {
+            Join::Sum => parts[1..].iter().try_fold(parts[0].clone(), |sum, part| sum + part)?,
+            Join::Concat => Tensor::cat(&parts, 2)?,
+        };
+        for layer in 0..self.config.model.n_layers {
+            x = self.layer(&x, &format!("blocks.{layer}"), false)?;
+        }
+        self.linear(&x, "unembed.W_U", "unembed.b_U")
+    }
+
+    /// Logits `[B, L, V]` and the loss.
+    pub fn logits_and_loss(&self) -> Result<(Tensor, Tensor)> {
+        let config = self.config;
+        let logits = match config.model.family {
+            Family::Transformer => self.transformer()?,
+            Family::Mlp => self.mlp()?,
+        };
+        let rows = logits.flatten_to(1)?;
+        let (n, classes) = rows.dims2()?;
+        let targets = Tensor::from_slice(&config.targets, (n, 1), &Device::Cpu)?;
+        let row_loss = match config.loss.kind {
+            LossKind::CrossEntropy => {
+                candle_nn::ops::log_softmax(&rows, D::Minus1)?.gather(&targets, 1)?.squeeze(1)?.neg()?
+            }
+            LossKind::Mse => {
+                let classes = Tensor::arange(0, classes as u32, &Device::Cpu)?.unsqueeze(0)?;
+                let onehot = targets.broadcast_eq(&classes)?.to_dtype(DType::F64)?;
+                (rows - onehot)?.sqr()?.mean(1)?
+            }
+        };
+        let weights = config.weights.clone().unwrap_or_else(|| vec![1.0; n]);
+        let total: f64 = weights.iter().sum();
+        let loss = ((row_loss * Tensor::from_vec(weights, n, &Device::Cpu)?)?.sum_all()? / total)?;
+        Ok((logits, loss))
+    }
+
+    /// Gradient of every parameter, row-major.
+    fn grads(&self, loss: &Tensor) -> Result<BTreeMap<String, Vec<f64>>> {
+        let grads = loss.backward()?;
+        (self.vars.iter())
+            .map(|(name, var)| Ok((name.clone(), numbers(grads.get(var.as_tensor()).unwrap())?)))
+            .collect()
+    }
+}
+
+fn numbers(x: &Tensor) -> Result<Vec<f64>> {
+    x.flatten_all()?.to_vec1()
+}
+
+#[test]
+fn logits_loss_and_gradients_are_candles() {
+    for config in configs::all() {
+        let plan = config.plan_with(Savings::default(), &[Hook::value("logits")], &[]).unwrap();
+        let batch = config.batch(&plan);
+        let mut params = configs::params::<f64>(plan.params(), &[1]);
+        let mut grads = Params::zeros(plan.params().clone(), 1);
+        let witness = Witness::new(&config, &params);
+        let (logits, loss) = witness.logits_and_loss().unwrap();
+
+        let mut runner = Runner::new(plan.into(), Workers::new(1).unwrap());
+        let (outcome, held) = runner.observe(&params, 0, &batch).unwrap();
+        let at_losses = at_positions(&held[0], &config);
+        let off = apart(&at_losses, &numbers(&logits).unwrap(), 0.0);
+        assert!(off < 1e-10, "{}: logits are off by {off:e}", config.name);
+        let loss_apart = (outcome.loss / loss.to_scalar::<f64>().unwrap() - 1.0).abs();
+        assert!(loss_apart < 1e-10, "{}: the loss is off by {loss_apart:e}", config.name);
+
+        let mut out = [StepOutcome::default()];
+        runner.loss_and_grads(&mut params, &mut grads, std::slice::from_ref(&batch), &mut out).unwrap();
+        assert_eq!(out[0].loss.to_bits(), outcome.loss.to_bits(), "{}: observing changes the loss", config.name);
+        let own = named(&grads);
+        let wanted = witness.grads(&loss).unwrap();
+        // The gradient of b_K is exactly zero (softmax does not see it), so sizes are taken against the whole as well.
+        let floor = 1e-6 * norm(&wanted.values().flatten().copied().collect::<Vec<_>>());
+        for (name, want) in wanted {
+            let off = apart(&own[&name], &want, floor);
+            assert!(off < 1e-10, "{}: gradient of {name} is off by {off:e}", config.name);
+        }
+    }
+}
+
+/// The rows of a tensor over all positions that enter the loss.
+fn at_positions(held: &phaselab::tensor::Tensor, config: &Config) -> Vec<f64> {
+    let all = held.to_f64();
+    if held.shape[1] == config.task.loss_positions.len() {
+        return all;
+    }
+    let width: usize = held.shape[2..].iter().product();
+    let row = |b: usize, t: usize| &all[(b * held.shape[1] + t) * width..][..width];
+    (0..held.shape[0])
+        .flat_map(|b| config.task.loss_positions.iter().flat_map(move |&t| row(b, t).to_vec()))
+        .collect()
+}
+
+fn named(params: &Params<f64>) -> BTreeMap<String, Vec<f64>> {
+    let infos = params.layout.infos.iter().enumerate();
+    infos.map(|(id, info)| (info.name.clone(), params.get(0, id).collect())).collect()
+}
+
+/// AdamW (arXiv 1711.05101, algorithm 2), one number at a time.
+struct Adamw<'a> {
+    spec: &'a OptimSpec,
+    moments: BTreeMap<String, Vec<[f64; 2]>>,
+}
+
+impl Adamw<'_> {
+    fn step(&mut self, step: u64, witness: &Witness<'_>, grads: &BTreeMap<String, Vec<f64>>) -> Result<()> {
+        let (s, t) = (self.spec, step as i32 + 1);
+        let lr = s.lr * f64::min(1.0, f64::from(t) / s.warmup_steps as f64);
+        for (name, var) in &witness.vars {
+            let mut w = numbers(var.as_tensor())?;
+            let moments = self.moments.entry(name.clone()).or_insert_with(|| vec![[0.0; 2]; w.len()]);
+            for ((w, g), [m, v]) in w.iter_mut().zip(&grads[name]).zip(moments) {
+                *m = s.betas[0] * *m + (1.0 - s.betas[0]) * g;
+                *v = s.betas[1] * *v + (1.0 - s.betas[1]) * g * g;
+                let (m_hat, v_hat) = (*m / (1.0 - s.betas[0].powi(t)), *v / (1.0 - s.betas[1].powi(t)));
+                *w -= lr * s.weight_decay * *w + lr * m_hat / (v_hat.sqrt() + s.eps);
+            }
+            var.set(&Tensor::from_vec(w, var.shape(), &Device::Cpu)?)?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn ten_adamw_steps_are_candles() {
+    // A large ε, so that the rounding errors that stand for b_K's gradient of zero are not blown up to full steps.
+    let spec = OptimSpec { lr: 1e-2, warmup_steps: 3, eps: 1e-5, ..OptimSpec::default() };
+    for config in configs::all() {
+        let plan = config.plan();
+        let batch = config.batch(&plan);
+        let mut params = configs::params::<f64>(plan.params(), &[2]);
+        let witness = Witness::new(&config, &params);
+        let mut adamw = Adamw { spec: &spec, moments: BTreeMap::new() };
+        let mut grads = Params::zeros(plan.params().clone(), 1);
+        let mut moments = [grads.clone(), grads.clone()];
+        let mut runner = Runner::new(plan, Workers::new(1).unwrap());
+        let update = build::<f64>(&spec, Settings::new(&spec, 1, 100));
+        for step in 0..10 {
+            let (_, loss) = witness.logits_and_loss().unwrap();
+            adamw.step(step, &witness, &witness.grads(&loss).unwrap()).unwrap();
+            let state = State { params: &mut params, grads: &mut grads, moments: &mut moments };
+            let mut out = [StepOutcome::default()];
+            runner.step(state, std::slice::from_ref(&batch), update.as_ref(), step, &mut out).unwrap();
+            let off = (out[0].loss / loss.to_scalar::<f64>().unwrap() - 1.0).abs();
+            assert!(off < 1e-8, "{}: the loss of step {step} is off by {off:e}", config.name);
+        }
+        for (name, own) in named(&params) {
+            let off = apart(&own, &numbers(witness.vars[&name].as_tensor()).unwrap(), 0.0);
+            assert!(off < 1e-8, "{}: {name} is off by {off:e} after ten steps", config.name);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The table of networks that the engine's tests share, each with its examples and its parameters.
+//!
+//! Modular examples: tokens `a b =` `[p², 3]`, target (a + b) mod p at position 2. Sequences: random tokens
+//! `[12, 5]`, the next token as target, loss at all positions, weighted. Parameters are normal numbers, biases and LayerNorm
+//! weights too, so that no term of a formula is silent.
+
+use std::sync::Arc;
+
+use phaselab::engine::{Batch, BatchShape, Edit, Hook, ParamLayout, Params, Plan, Real, Savings};
+use phaselab::loss::LossTerm;
+use phaselab::model::{self, TaskShape};
+use phaselab::rng::Rng;
+use phaselab::spec::{Act, Family, Join, LossKind, ModelSpec, Normalization};
+
+/// One network with its task.
+pub struct Config {
+    pub name: &'static str,
+    pub model: ModelSpec,
+    pub task: TaskShape,
+    pub loss: LossTerm,
+    /// What the plan may tabulate.
+    pub possible_tokens: Option<Vec<Vec<u32>>>,
+    /// `[B, n_ctx]`.
+    pub tokens: Vec<u32>,
+    /// `[B, L]`.
+    pub targets: Vec<u32>,
+    /// `[B, L]`.
+    pub weights: Option<Vec<f64>>,
+}
+
+/// No saving at all.
+pub const PLAIN: Savings = Savings { positions: false, pairs: false, fusion: false };
+
+fn small() -> ModelSpec {
+    ModelSpec { d_model: 16, n_heads: 4, d_mlp: 24, ..ModelSpec::default() }
+}
+
+fn mlp(join: Join, n_layers: usize) -> ModelSpec {
+    ModelSpec { family: Family::Mlp, join, n_layers, d_head: None, ..small() }
+}
+
+/// All pairs of `p` numbers.
+pub fn modular(name: &'static str, p: u32, model: ModelSpec, kind: LossKind) -> Config {
+    let pairs = || (0..p * p).map(|i| (i / p, i % p));
+    Config {
+        name,
+        task: TaskShape {
+            d_vocab: p as usize + 1,
+            d_vocab_out: p as usize,
+            n_ctx: 3,
+            loss_positions: vec![2],
+            varying_positions: vec![0, 1],
+        },
+        loss: LossTerm::new(kind, false),
+        possible_tokens: Some(vec![(0..p).collect(), (0..p).collect(), vec![p]]),
+        tokens: pairs().flat_map(|(a, b)| [a, b, p]).collect(),
+        targets: pairs().map(|(a, b)| (a + b) % p).collect(),
+        weights: None,
+        model,
+    }
+}
+
+/// Twelve sequences of five of nine tokens, as a stream gives them: what can stand where is not known.
+pub fn sequences(name: &'static str, model: ModelSpec) -> Config {
+    let mut rng = Rng::stream(5, "tests/sequences");
+    let tokens: Vec<u32> = (0..60).map(|_| rng.below(9)).collect();
+    let targets = (0..60).map(|i| tokens[(i + 1) % 60]).collect();
+    let weights = (0..60).map(|i| [1.0, 0.5, 2.0, 0.0][i % 4]).collect();
+    let all = vec![0, 1, 2, 3, 4];
+    Config {
+        name,
+        task: TaskShape {
+            d_vocab: 9,
+            d_vocab_out: 9,
+            n_ctx: 5,
+            loss_positions: all.clone(),
+            varying_positions: all,
+        },
+        loss: LossTerm::new(LossKind::CrossEntropy, false),
+        possible_tokens: None,
+        tokens,
+        targets,
+        weights: Some(weights),
+        model,
+    }
+}
+
+/// The grokking model, small.
+pub fn grokking() -> Config {
+    modular("1 layer, ReLU, no LayerNorm", 11, small(), LossKind::CrossEntropy)
+}
+
+/// Two layers with everything that can be switched on.
+pub fn everything() -> Config {
+    let model = ModelSpec {
+        n_layers: 2,
+        act: Act::Gelu,
+        normalization: Normalization::Ln,
+        attn_bias: true,
+        unembed_bias: true,
+        ..small()
+    };
+    modular("2 layers, GELU, LayerNorm, all biases", 11, model, LossKind::CrossEntropy)
+}
+
+/// Every network of the tests.
+pub fn all() -> Vec<Config> {
+    let (ce, mse) = (LossKind::CrossEntropy, LossKind::Mse);
+    let attention_only = ModelSpec { n_layers: 3, d_mlp: 0, ..small() };
+    let deep =
+        ModelSpec { n_layers: 4, d_head: Some(6), n_heads: 3, normalization: Normalization::Ln, ..small() };
+    let plain_biases = ModelSpec { n_layers: 2, mlp_bias: false, attn_bias: true, ..small() };
+    let concat_gelu = ModelSpec { act: Act::Gelu, unembed_bias: true, ..mlp(Join::Concat, 2) };
+    let mut wide = modular("attention-only, loss in f64", 11, attention_only.clone(), ce);
+    wide.loss.f64 = true;
+    let mut middle = modular("loss at the first two positions", 7, plain_biases, mse);
+    middle.task.loss_positions = vec![0, 1];
+    middle.targets = middle.targets.iter().flat_map(|&c| [c, (2 * c + 1) % 7]).collect();
+    vec![
+        grokking(),
+        everything(),
+        wide,
+        modular("4 layers, LayerNorm, d_head 6 of d_model 16", 11, deep.clone(), ce),
+        middle,
+        sequences("sequences, 3 layers attention-only", attention_only),
+        sequences("sequences, 4 layers", deep),
+        sequences("sequences, everything", everything().model),
+        modular("MLP, sum, 1 layer", 11, mlp(Join::Sum, 1), ce),
+        modular("MLP, sum, 3 layers, squared error", 11, mlp(Join::Sum, 3), mse),
+        modular("MLP, concat, 2 layers, GELU, biases", 11, concat_gelu, ce),
+        modular("MLP, concat, 3 layers", 11, mlp(Join::Concat, 3), ce),
+    ]
+}
+
+impl Config {
+    pub fn examples(&self) -> usize {
+        self.tokens.len() / self.task.n_ctx
+    }
+
+    pub fn shape(&self) -> BatchShape {
+        BatchShape {
+            examples: self.examples(),
+            d_vocab: self.task.d_vocab,
+            possible_tokens: self.possible_tokens.clone(),
+            loss_positions: self.task.loss_positions.clone(),
+        }
+    }
+
+    pub fn plan_with(&self, savings: Savings, wants: &[Hook], edits: &[Edit]) -> phaselab::error::Result<Plan> {
+        let graph = model::graph(&self.model, &self.task);
+        Plan::build_with(savings, graph, &self.shape(), std::slice::from_ref(&self.loss), wants, edits)
+    }
+
+    pub fn plan(&self) -> Arc<Plan> {
+        Arc::new(self.plan_with(Savings::default(), &[], &[]).unwrap())
+    }
+
+    /// The examples, ready for `plan`.
+    pub fn batch(&self, plan: &Plan) -> Batch {
+        let mut batch = Batch::classes(self.task.n_ctx, self.tokens.clone(), self.targets.clone()).unwrap();
+        batch.weights.clone_from(&self.weights);
+        plan.prepare(&mut batch).unwrap();
+        batch
+    }
+}
+
+/// A replica a seed, every parameter normal with deviation 0.4 (LayerNorm's w around 1).
+pub fn params<T: Real>(layout: &Arc<ParamLayout>, seeds: &[u64]) -> Params<T> {
+    let mut params = Params::zeros(Arc::clone(layout), seeds.len());
+    for (id, info) in layout.infos.iter().enumerate() {
+        let centre = if info.name.ends_with(".w") { 1.0 } else { 0.0 };
+        let mut numbers = vec![0.0; info.len()];
+        for (r, &seed) in seeds.iter().enumerate() {
+            Rng::stream(seed, &info.name).fill_normal(&mut numbers);
+            params.set(r, id, numbers.iter().map(|&x| T::from_f64(centre + 0.4 * x)));
+        }
+    }
+    params
+}
+
+/// ‖a − b‖ over the larger of ‖b‖ and `floor`.
+pub fn apart(a: &[f64], b: &[f64], floor: f64) -> f64 {
+    assert_eq!(a.len(), b.len(), "arrays of different lengths");
+    let difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+    norm(&difference) / norm(b).max(floor)
+}
+
+/// Euclidean norm; not a number when any of `x` is not.
+pub fn norm(x: &[f64]) -> f64 {
+    x.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
