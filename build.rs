@@ -1,26 +1,37 @@
-//! Puts the task cards into the binary: lists `tasks/*.toml` as `cards.rs`, a slice of (name, text) in order of name.
+//! Puts task cards and experiments into the binary: `cards.rs` and `experiments.rs`, slices of (name, text) in order of name.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let root = env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?;
-    let out = env::var("OUT_DIR").map_err(io::Error::other)?;
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?);
+    let out = PathBuf::from(env::var("OUT_DIR").map_err(io::Error::other)?);
     println!("cargo::rerun-if-changed=build.rs");
-    embed(&Path::new(&root).join("tasks"), &Path::new(&out).join("cards.rs"))
+    let cards = list(&root.join("tasks"))?.into_iter().filter(|path| path.extension().is_some_and(|e| e == "toml"));
+    embed(cards.map(|path| (stem(&path), path)), &out.join("cards.rs"))?;
+    let folders = list(&root.join("experiments"))?.into_iter().filter(|path| path.is_dir());
+    let specs = folders.map(|folder| (stem(&folder), folder.join("experiment.toml")));
+    embed(specs.filter(|(_, path)| path.is_file()), &out.join("experiments.rs"))
 }
 
-/// Writes `&[("stem", include_str!("path")), …]` of the TOML files in `folder` to `target`.
-fn embed(folder: &Path, target: &Path) -> io::Result<()> {
+/// What is in `folder`, in order of name.
+fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
     println!("cargo::rerun-if-changed={}", folder.display());
     let mut paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
-    paths.retain(|path| path.extension().is_some_and(|e| e == "toml"));
     paths.sort();
+    Ok(paths)
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Writes `&[("name", include_str!("path")), …]` to `target`.
+fn embed(files: impl Iterator<Item = (String, PathBuf)>, target: &Path) -> io::Result<()> {
     let mut code = String::from("&[\n");
-    for path in &paths {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        writeln!(code, "    ({stem:?}, include_str!({:?})),", path.display().to_string()).map_err(io::Error::other)?;
+    for (name, path) in files {
+        writeln!(code, "    ({name:?}, include_str!({:?})),", path.display().to_string()).map_err(io::Error::other)?;
     }
     code.push_str("]\n");
     fs::write(target, code)

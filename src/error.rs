@@ -199,7 +199,9 @@ impl Error {
                     "free some space, then go on with --resume: everything that was finished before is still there"
                         .into(),
                 ),
-                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+                std::io::ErrorKind::PermissionDenied
+                | std::io::ErrorKind::ReadOnlyFilesystem
+                | std::io::ErrorKind::NotADirectory => {
                     Some(format!("choose a folder that you may write to with --out (this one is {})", path.display()))
                 }
                 _ => None,

@@ -1,6 +1,7 @@
 #![doc = include_str!("README.md")]
 
 pub mod error;
+pub mod experiment;
 pub mod rng;
 pub mod spec;
 pub mod tensor;

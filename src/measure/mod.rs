@@ -6,6 +6,7 @@
 
 mod driver;
 mod excluded_loss;
+pub mod file;
 pub mod fourier;
 mod fourier_norm_w_e;
 mod gini;

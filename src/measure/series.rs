@@ -1,7 +1,7 @@
 //! What measuring gives: numbers over checkpoints and replicas, with a name and a unit.
 
 /// One column of a measure over a range of checkpoints.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Series {
     /// Registry name of the measure, e.g. `fourier_norm_w_e`.
     pub measure: String,

@@ -38,7 +38,9 @@ pub fn from_toml<T: DeserializeOwned>(source: Source<'_>, validate: impl Fn(&T) 
             faults.push(Fault { line: None, key: format!("--set {set}"), message });
         }
     }
-    let locate = |key: &str| line_of_key(source.text, key);
+    // What was set on the command line stands in no line of the file.
+    let is_set = |key: &str| source.sets.iter().any(|set| set.split('=').next().is_some_and(|k| k.trim() == key));
+    let locate = |key: &str| if is_set(key) { None } else { line_of_key(source.text, key) };
     let value = loop {
         match serde_path(&table) {
             Ok(value) => break Some(value),

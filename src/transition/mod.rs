@@ -24,7 +24,7 @@ pub fn explain() -> &'static str {
 }
 
 /// When one replica passed what; `None` means that it never did.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
 pub struct ReplicaPhases {
     /// The replica.
     pub seed: u64,

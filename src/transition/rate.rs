@@ -7,7 +7,7 @@
 const Z: f64 = 1.959_963_984_540_054;
 
 /// How many of n, with Wilson's 95 % interval.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Rate {
     /// Replicas that did.
     pub successes: usize,
@@ -41,7 +41,7 @@ impl Rate {
 }
 
 /// Median and quartiles of the replicas that have a value.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Spread {
     /// Replicas with a value.
     pub with_value: usize,

@@ -9,9 +9,10 @@ use crate::measure::Field;
 use crate::transition::{Curves, Rate, ReplicaPhases, Spread, phases};
 
 /// One replica, summed up.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
 pub struct SummaryRow {
     /// Its thresholds and phases.
+    #[serde(flatten)]
     pub phases: ReplicaPhases,
     /// Key frequencies by rule `w_l` at the last checkpoint, ascending; empty where the task has none.
     pub key_freqs: Vec<usize>,
@@ -40,7 +41,7 @@ impl SummaryRow {
 }
 
 /// Rates and medians over the replicas of a run.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Summary {
     /// Training accuracy at least 0.99 at three evaluations in a row.
     pub memorised: Rate,

@@ -1,0 +1,117 @@
+//! Arguments that several subcommands share: an experiment with changes, a run folder, threads.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use phaselab::checkpoint::SPEC;
+use phaselab::error::{Error, Result, nearest};
+use phaselab::experiment::{self, Experiment};
+use phaselab::spec::Spec;
+
+/// Folder of the runs.
+const RUNS: &str = "checkpoints";
+
+/// An experiment, and what to change in its spec.
+#[derive(Debug, clap::Args)]
+pub struct ExperimentArgs {
+    /// A number (`2`), a slug (`grokking_quick`), a folder, or a spec's path
+    pub experiment: String,
+    /// Change a key of the spec, as `optim.lr=1e-3`; may be repeated. `phaselab explain spec` lists the keys
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Replicas: `0..8` (8 not included), or seeds as `0,3,7`. Short for --set train.seeds=...
+    #[arg(long, value_name = "SEEDS")]
+    seeds: Option<String>,
+    /// Updates at most. Short for --set train.steps=N
+    #[arg(long, value_name = "N")]
+    steps: Option<u64>,
+}
+
+/// Where and how to train.
+#[derive(Debug, clap::Args)]
+pub struct TrainArgs {
+    #[command(flatten)]
+    pub experiment: ExperimentArgs,
+    #[command(flatten)]
+    pub threads: ThreadArgs,
+    /// Go on from the newest resume point of the run
+    #[arg(long)]
+    pub resume: bool,
+    /// Replace an older run of that name
+    #[arg(long, conflicts_with = "resume")]
+    pub force: bool,
+    /// The run's folder [default: checkpoints/SLUG]
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+}
+
+/// Worker threads.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct ThreadArgs {
+    /// Worker threads; results do not depend on them [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+}
+
+impl ExperimentArgs {
+    /// The experiment and its spec, changes laid over it; the task and the registries have been asked.
+    ///
+    /// # Errors
+    /// An unknown experiment, the faults of its spec, and what [`experiment::preflight`] finds.
+    pub fn load(&self) -> Result<(Experiment, Spec)> {
+        let found = Experiment::find(&self.experiment)?;
+        let mut sets = self.sets.clone();
+        sets.extend(self.seeds.as_deref().map(|seeds| match seeds.contains(',') {
+            true => format!("train.seeds=[{}]", seeds.trim_matches(['[', ']'])),
+            false => format!("train.seeds={seeds:?}"),
+        }));
+        sets.extend(self.steps.map(|steps| format!("train.steps={steps}")));
+        let spec = found.spec(&sets)?;
+        experiment::preflight(&spec)?;
+        Ok((found, spec))
+    }
+}
+
+impl TrainArgs {
+    /// The run's folder.
+    pub fn folder(&self, experiment: &Experiment) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| Path::new(RUNS).join(experiment.slug()))
+    }
+}
+
+impl ThreadArgs {
+    /// How many.
+    pub fn count(self) -> usize {
+        self.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+    }
+}
+
+/// The folder of a run: a path, a name under `checkpoints/`, or an experiment's number.
+///
+/// # Errors
+/// [`Error::Missing`], with the nearest run there is.
+pub fn find_run(name: &str) -> Result<PathBuf> {
+    let is_run = |path: &Path| path.join(SPEC).is_file();
+    let slug = || Some(Path::new(RUNS).join(Experiment::find(name).ok()?.slug()));
+    let places = [Some(PathBuf::from(name)), Some(Path::new(RUNS).join(name)), slug()];
+    if let Some(found) = places.into_iter().flatten().find(|path| is_run(path)) {
+        return Ok(found);
+    }
+    let known = runs();
+    let hint = match nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => "`phaselab run EXPERIMENT` makes a run folder under checkpoints/".into(),
+        None => format!("runs under checkpoints/: {}", known.join(", ")),
+    };
+    let path = if Path::new(name).exists() { PathBuf::from(name) } else { Path::new(RUNS).join(name) };
+    Err(Error::Missing { what: "the run".into(), path, hint })
+}
+
+/// Names of the runs under `checkpoints/`, ascending.
+pub fn runs() -> Vec<String> {
+    let entries = std::fs::read_dir(RUNS).into_iter().flatten().flatten();
+    let runs = entries.filter(|entry| entry.path().join(SPEC).is_file());
+    let mut names: Vec<String> = runs.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,148 @@
+//! `phaselab check`: cards replayed, specs validated, every file of a run read.
+
+use std::path::{Path, PathBuf};
+
+use phaselab::checkpoint::{self, Verdict};
+use phaselab::error::{Error, Result};
+use phaselab::experiment::{self, Experiment};
+use phaselab::task::{self, Card, Task};
+
+use super::args::{find_run, runs};
+use super::exit::{Answer, Failure};
+use super::output::Output;
+
+/// Checks task cards, specs and the files of runs
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+A card's facts and worked rows are replayed on its examples; a spec is checked against its task; each file of a run is
+read through, every checksum verified.
+
+Exit status: 0 all is well, 1 a card or a spec has faults, 3 a file is damaged.
+
+Example:
+  phaselab check grokking_quick")]
+pub struct Args {
+    /// An experiment, a run's folder, a task card, or `all` cards, specs and runs there are
+    #[arg(default_value = "all")]
+    what: String,
+}
+
+/// One thing that was checked.
+struct Line {
+    state: State,
+    what: String,
+    why: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    Ok,
+    Faults,
+    Damaged,
+}
+
+/// Prints one line a thing, with what is wrong below it.
+///
+/// # Errors
+/// [`Error::Unknown`] when there is no such thing; [`Error::Damaged`] after printing, when a file is;
+/// [`Failure::Stdout`].
+pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
+    let lines = if args.what == "all" { check_all()? } else { check_one(&args.what)? };
+    output.print(&lines.iter().map(|line| line.write(output)).collect::<String>())?;
+    match lines.iter().max_by_key(|line| line.state) {
+        Some(Line { state: State::Damaged, what, why }) => {
+            Err(Error::Damaged { path: PathBuf::from(what), cause: why.join("; ") }.into())
+        }
+        Some(Line { state: State::Faults, .. }) => Ok(Answer::No),
+        _ => Ok(Answer::Yes),
+    }
+}
+
+impl Line {
+    fn of(what: &str, checked: Result<()>) -> Result<Line> {
+        let (state, why) = match checked {
+            Ok(()) => (State::Ok, vec![]),
+            Err(e @ Error::Spec { .. }) => (State::Faults, e.cause()),
+            Err(e @ (Error::Unknown { .. } | Error::Value { .. })) => (State::Faults, vec![e.to_string()]),
+            Err(e) => return Err(e),
+        };
+        Ok(Line { state, what: what.to_owned(), why })
+    }
+
+    fn write(&self, output: &Output) -> String {
+        let word = match self.state {
+            State::Ok => output.good("ok     "),
+            State::Faults => output.bad("faults "),
+            State::Damaged => output.bad("damaged"),
+        };
+        let why = self.why.iter().map(|why| format!("           {why}\n")).collect::<String>();
+        format!("{word}  {}\n{why}", self.what)
+    }
+}
+
+fn check_all() -> Result<Vec<Line>> {
+    let cards = task::list().into_iter().map(|name| check_card(&name));
+    let specs = experiment::list().into_iter().map(|name| check_experiment(&Experiment::find(&name)?));
+    let mut lines = cards.chain(specs).collect::<Result<Vec<_>>>()?;
+    for name in runs() {
+        lines.extend(check_run(&find_run(&name)?)?);
+    }
+    Ok(lines)
+}
+
+/// Everything of that name: a card, or an experiment and its run.
+fn check_one(name: &str) -> Result<Vec<Line>> {
+    let run = find_run(name);
+    if let Ok(run) = &run
+        && Path::new(name).join(checkpoint::SPEC).is_file()
+    {
+        return check_run(run);
+    }
+    if task::list().iter().any(|card| card == name) {
+        return Ok(vec![check_card(name)?]);
+    }
+    let is_spec = name.ends_with("experiment.toml") || !name.ends_with(".toml");
+    if !is_spec {
+        return Ok(vec![check_card(name)?]);
+    }
+    match (Experiment::find(name), run) {
+        (Ok(experiment), run) => {
+            let mut lines = vec![check_experiment(&experiment)?];
+            if let Ok(run) = run {
+                lines.extend(check_run(&run)?);
+            }
+            Ok(lines)
+        }
+        (Err(_), Ok(run)) => check_run(&run),
+        (Err(Error::Unknown { name, known, .. }), Err(_)) => {
+            let known = [known, runs(), task::list()].concat();
+            Err(Error::Unknown { kind: "experiment, run or task", name, known })
+        }
+        (Err(e), Err(_)) => Err(e),
+    }
+}
+
+fn check_card(name: &str) -> Result<Line> {
+    let path = Card::load(name).map_or_else(|_| name.to_owned(), |card| card.path.display().to_string());
+    Line::of(&path, Task::load(name).map(drop))
+}
+
+fn check_experiment(experiment: &Experiment) -> Result<Line> {
+    let checked = experiment.spec(&[]).and_then(|spec| experiment::preflight(&spec).map(drop));
+    Line::of(&experiment.path.display().to_string(), checked)
+}
+
+fn check_run(run: &Path) -> Result<Vec<Line>> {
+    let line = |report: checkpoint::FileReport| {
+        let (state, why) = match report.verdict {
+            Verdict::Whole => (State::Ok, vec![]),
+            Verdict::Damaged(why) => (State::Damaged, vec![why]),
+            Verdict::NewerFormat(format) => {
+                let newest = checkpoint::FORMAT;
+                (State::Damaged, vec![format!("format {format} is newer than this phaselab reads ({newest})")])
+            }
+        };
+        Line { state, what: report.path.display().to_string(), why }
+    };
+    Ok(checkpoint::check(run)?.into_iter().map(line).collect())
+}

@@ -1,0 +1,169 @@
+//! `phaselab explain spec`: every key with its default, as a spec that could be used.
+//!
+//! Reads the doc comments of `src/spec/mod.rs`, which are the one description of the keys that there is, and the default
+//! [`Spec`], the one list of their values; writes TOML with comments.
+
+use phaselab::spec::{Spec, Stop, StopMetric};
+
+const SOURCE: &str = include_str!("../spec/mod.rs");
+
+/// A struct's public field, or an enum's variant.
+struct Item<'a> {
+    doc: String,
+    name: String,
+    ty: &'a str,
+}
+
+/// Every key with what it means, its values where they are few, and its default; unset ones are commented out.
+pub fn explain_spec() -> String {
+    // A rule that is unset has no keys to show, so the defaults are shown with one.
+    let mut spec = Spec::default();
+    let stop = Stop { metric: StopMetric::TestAccFrac, threshold: 0.99, evals: 3, extra_steps: 0 };
+    spec.train.stop = Some(stop);
+    let defaults: toml::Table = toml::from_str(&spec.to_toml()).expect("invariant: a spec writes valid TOML");
+    let mut text = String::from("# Every key of a spec, and its default; a key that is commented out is unset.\n\n");
+    section("Spec", "", &defaults, &mut text);
+    text
+}
+
+/// The keys of a struct, then its sections.
+fn section(name: &str, path: &str, defaults: &toml::Table, text: &mut String) {
+    let (sections, keys): (Vec<Item>, Vec<Item>) =
+        items(&format!("pub struct {name} {{")).into_iter().partition(|item| is_section(item.ty));
+    for item in keys {
+        *text += &format!("# {}{}\n", item.doc, choices(item.ty));
+        match defaults.get(&item.name) {
+            Some(_) if path == "train.stop" => *text += &format!("# {} = {}\n", item.name, defaults[&item.name]),
+            Some(value) => *text += &format!("{} = {value}\n", item.name),
+            None => *text += &format!("# {} =\n", item.name),
+        }
+    }
+    for item in sections {
+        let path = if path.is_empty() { item.name.clone() } else { format!("{path}.{}", item.name) };
+        let comment = if path == "train.stop" { "# " } else { "" };
+        *text += &format!("\n# {}\n{comment}[{path}]\n", item.doc);
+        if let Some(toml::Value::Table(inner)) = defaults.get(&item.name) {
+            section(inner_type(item.ty), &path, inner, text);
+        }
+    }
+}
+
+/// ` (one of: a, b)` for an enum, nothing for other types.
+fn choices(ty: &str) -> String {
+    let variants = items(&format!("pub enum {} {{", inner_type(ty)));
+    if variants.is_empty() || inner_type(ty).starts_with("Seeds") {
+        return String::new();
+    }
+    let names: Vec<String> = variants.into_iter().map(|variant| variant.name).collect();
+    format!(" One of: {}.", names.join(", "))
+}
+
+fn is_section(ty: &str) -> bool {
+    inner_type(ty) != "Seeds" && SOURCE.contains(&format!("pub struct {} {{", inner_type(ty)))
+}
+
+fn inner_type(ty: &str) -> &str {
+    ty.strip_prefix("Option<").and_then(|ty| ty.strip_suffix('>')).unwrap_or(ty)
+}
+
+/// Fields or variants of the type whose declaration starts with `head`, named as in TOML.
+fn items(head: &str) -> Vec<Item<'static>> {
+    let Some((before, body)) = SOURCE.split_once(head) else { return vec![] };
+    let attributes = before.rsplit("\n\n").next().unwrap_or_default();
+    let case = if attributes.contains("\"snake_case\"") { "_" } else { "" };
+    let (mut found, mut doc, mut renamed) = (vec![], vec![], None);
+    for line in body.lines().map(str::trim).take_while(|line| *line != "}") {
+        if let Some(words) = line.strip_prefix("///") {
+            doc.push(words.trim());
+        } else if let Some(rest) = line.strip_prefix("#[serde(rename = \"") {
+            renamed = rest.split('"').next().map(str::to_owned);
+        } else if let Some((name, ty)) = line.strip_prefix("pub ").and_then(|field| field.split_once(": ")) {
+            found.push(Item { doc: doc.join(" "), name: name.to_owned(), ty: ty.trim_end_matches(',') });
+            doc.clear();
+        } else if line.ends_with(',') && line.starts_with(char::is_uppercase) {
+            let name = renamed.take().unwrap_or_else(|| lower(line.trim_end_matches(','), case));
+            found.push(Item { doc: doc.join(" "), name, ty: "" });
+            doc.clear();
+        }
+    }
+    found
+}
+
+/// `CrossEntropy` as `cross_entropy`, with `between` words.
+fn lower(name: &str, between: &str) -> String {
+    let mut text = String::new();
+    for (i, letter) in name.char_indices() {
+        if letter.is_uppercase() && i > 0 {
+            text += between;
+        }
+        text.extend(letter.to_lowercase());
+    }
+    text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::Path;
+
+    use phaselab::spec::{Source, from_toml};
+
+    use super::*;
+
+    fn read(text: &str, set: &str) -> Result<Spec, Vec<String>> {
+        let sets: &[String] = &[set.to_owned()];
+        let sets = if set.is_empty() { &[] } else { sets };
+        from_toml(Source { path: Path::new("spec"), text, sets }, Spec::faults).map_err(|e| e.cause())
+    }
+
+    #[test]
+    fn what_is_explained_is_the_default_spec() {
+        assert_eq!(read(&explain_spec(), "").unwrap(), Spec::default());
+    }
+
+    /// Serde tells its keys when it meets an unknown one; each must be explained in its section.
+    #[test]
+    fn every_key_that_serde_knows_is_explained_in_its_section() {
+        let text = explain_spec();
+        let mut n_keys = 0;
+        for path in
+            ["", "data", "model", "loss", "optim", "train", "train.snapshots", "train.stop", "measure", "figure"]
+        {
+            let set = if path.is_empty() { "qqqqqq=1".to_owned() } else { format!("{path}.qqqqqq=1") };
+            let causes = read("[train.stop]\nmetric = \"test_acc_frac\"\nthreshold = 1.0\n", &set).unwrap_err();
+            let known = causes.iter().find_map(|cause| cause.split_once("known here: ")).unwrap().1;
+            let head = if path.is_empty() { text.as_str() } else { text.split_once(&format!("[{path}]\n")).unwrap().1 };
+            let body = head.split_once("\n\n# ").map_or(head, |(body, _)| body);
+            for key in known.split(", ") {
+                let whole = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+                let here = if path.is_empty() { &text } else { body };
+                let as_key = here.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} =")));
+                assert!(as_key || text.contains(&format!("[{whole}]\n")), "{whole} is not explained");
+                n_keys += 1;
+            }
+        }
+        assert!(n_keys > 45, "{n_keys}");
+    }
+
+    #[test]
+    fn every_value_that_is_offered_is_taken() {
+        let text = explain_spec();
+        let (mut section, mut offered, mut n_values) = (String::new(), None, 0);
+        for line in text.lines() {
+            if let Some((_, values)) = line.split_once("One of: ") {
+                offered = Some(values.trim_end_matches('.').to_owned());
+            } else if let Some(name) = line.trim_start_matches("# ").strip_prefix('[') {
+                section = name.trim_end_matches(']').to_owned() + ".";
+            } else if let Some(values) = offered.take() {
+                let key = line.trim_start_matches("# ").split(' ').next().unwrap();
+                for value in values.split(", ") {
+                    let base = "[train.stop]\nmetric = \"test_acc_frac\"\nthreshold = 1.0\n";
+                    let set = format!("{section}{key}={value}");
+                    assert!(read(base, &set).is_ok(), "{set}: {:?}", read(base, &set));
+                    n_values += 1;
+                }
+            }
+        }
+        assert_eq!(n_values, 25, "each enum of the spec is offered with all its values");
+    }
+}

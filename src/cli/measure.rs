@@ -1,0 +1,78 @@
+//! `phaselab measure RUN`: measures over a range of checkpoints.
+
+use std::path::{Path, PathBuf};
+
+use phaselab::checkpoint::RunFolder;
+use phaselab::error::{Error, Result};
+use phaselab::forward::RunSeries;
+use phaselab::measure::file;
+
+use super::args::{ThreadArgs, find_run};
+use super::exit::{Answer, Failure};
+use super::output::Output;
+use super::{interrupt, stages};
+
+/// Measures a run's checkpoints, all replicas
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Writes measures/NAME.h5 and measures/NAME.csv into the run's folder and prints their paths. A file there is replaced if
+the new one has all its checkpoints; otherwise with --force only.
+
+Example:
+  phaselab measure grokking_quick restricted_loss excluded_loss --from 200 --to 800")]
+pub struct Args {
+    /// A run's folder, or its name under checkpoints/
+    run: String,
+    /// Measures [default: all that fit the run; `phaselab list measures` shows them]
+    names: Vec<String>,
+    /// First step
+    #[arg(long, value_name = "STEP", default_value_t = 0)]
+    from: u64,
+    /// Last step [default: the run's last]
+    #[arg(long, value_name = "STEP")]
+    to: Option<u64>,
+    /// Replace files that have other checkpoints
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    threads: ThreadArgs,
+}
+
+/// Measures, and prints the files.
+///
+/// # Errors
+/// Those of the run, the names and the range; [`Failure::Stdout`].
+pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
+    let path = find_run(&args.run)?;
+    let interrupt = interrupt::flag()?;
+    let _lock = RunFolder::open(&path)?;
+    let series = RunSeries::open(&path, args.threads.count())?;
+    let range = args.from..=args.to.unwrap_or(u64::MAX);
+    if !args.force {
+        let kept: Vec<u64> = series.steps().iter().copied().filter(|step| range.contains(step)).collect();
+        refuse_loss(&path, &args.names, &kept)?;
+    }
+    let (_, files) = stages::measure((&series, &path), &args.names, range, &interrupt, output)?;
+    output.print(&lines(&files))?;
+    Ok(Answer::Yes)
+}
+
+/// One path a line.
+pub fn lines(files: &[PathBuf]) -> String {
+    files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join("\n")
+}
+
+/// An error when a file that is there has checkpoints that `steps` lacks.
+fn refuse_loss(run: &Path, names: &[String], steps: &[u64]) -> Result<()> {
+    let measured = file::measured(run).into_iter();
+    for name in measured.filter(|name| names.is_empty() || names.iter().any(|asked| asked == name)) {
+        // A damaged file is no loss.
+        let Ok(series) = file::load(run, name) else { continue };
+        let lost = series.iter().flat_map(|series| &series.steps).find(|step| steps.binary_search(step).is_err());
+        if let Some(step) = lost {
+            let hint = format!("it has step {step}, which is not asked for now; --force replaces it");
+            return Err(Error::Exists { path: file::path(run, name), hint });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! The command line: one file a subcommand.
+//!
+//! Reads arguments and, here alone, the environment (`NO_COLOR`, `TERM`); writes results to stdout and everything else to
+//! stderr.
+
+mod args;
+mod check;
+mod device;
+mod exit;
+mod explain;
+mod explain_spec;
+mod figure;
+mod interrupt;
+mod list;
+mod measure;
+mod output;
+mod progress;
+mod result;
+mod run;
+mod sample;
+mod show;
+mod stages;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use exit::{Answer, Failure};
+use output::{ColorWhen, Output};
+
+/// Trains toy models, many seeds at once, and shows how they learn.
+#[derive(Debug, Parser)]
+#[command(name = "phaselab", version, arg_required_else_help = true, after_long_help = AFTER_HELP)]
+#[command(about = "Trains toy models, many seeds at once, and shows how they learn: dense checkpoints, progress \
+                   measures, phases, figures.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// When to write in colour; `auto` does on a terminal, unless NO_COLOR is set or TERM is `dumb`
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
+    color: ColorWhen,
+    /// Write no progress and no notes
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+const AFTER_HELP: &str = "\
+Begin with:
+  phaselab run grokking_quick     trains five seeds, measures them, finds the phases, draws the figures
+  phaselab explain phases         how a phase is told from the next
+
+Exit status: 0 done, 1 done and the answer is no, 2 usage or spec, 3 missing or damaged data, 4 not-a-number met,
+130 interrupted.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    List(list::Args),
+    Explain(explain::Args),
+    Check(check::Args),
+    Sample(sample::Args),
+    Train(train::Args),
+    Measure(measure::Args),
+    Figure(figure::Args),
+    Run(run::Args),
+    Show(show::Args),
+}
+
+/// Parses the arguments, runs the subcommand and tells how it ended.
+pub fn main() -> ExitCode {
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let color = output::Color::decide(output::color_asked(&arguments));
+    let parsed = Cli::command().color(color.for_clap()).try_get_matches_from(arguments);
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(e) => return exit::of_usage(&e),
+    };
+    let output = Output::new(color, cli.quiet);
+    exit::of(dispatch(&cli.command, &output), &output)
+}
+
+fn dispatch(command: &Command, output: &Output) -> Result<Answer, Failure> {
+    match command {
+        Command::List(args) => list::run(args, output),
+        Command::Explain(args) => explain::run(args, output),
+        Command::Check(args) => check::run(args, output),
+        Command::Sample(args) => sample::run(args, output),
+        Command::Train(args) => train::run(args, output),
+        Command::Measure(args) => measure::run(args, output),
+        Command::Figure(args) => figure::run(args, output),
+        Command::Run(args) => run::run(args, output),
+        Command::Show(args) => show::run(args, output),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_fit_together_and_every_subcommand_shows_an_example() {
+        Cli::command().debug_assert();
+        for command in Cli::command().get_subcommands() {
+            let after = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            let example = format!("phaselab {}", command.get_name());
+            assert!(after.contains(&example), "the long help of {} has no example", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `phaselab run EXPERIMENT`: train, measure, phases, figures, `summary.csv`, and the short result.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use phaselab::checkpoint::{FIGURES, SUMMARY, atomic};
+use phaselab::error::{Error, Result};
+use phaselab::experiment::Experiment;
+use phaselab::forward::RunSeries;
+
+use super::args::TrainArgs;
+use super::exit::{Answer, Failure};
+use super::figure::fail_with_last;
+use super::output::{Format, Output};
+use super::result::{RunResult, Time, plural};
+use super::train::{open, train_in};
+use super::{interrupt, stages};
+
+/// A picture above this size does not go into a repository.
+const PUBLISHED_BYTES: u64 = 300_000;
+
+/// Does an experiment: trains, measures, finds the phases, draws, and prints a short result
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Everything is saved in the run's folder before it is printed. Exit status: 0 if a replica grokked, 1 if none did. Ctrl-C
+finishes the step, writes a resume point and exits with 130; --resume goes on from it.
+
+Example:
+  phaselab run grokking_quick --seeds 0..8 --format json")]
+pub struct Args {
+    #[command(flatten)]
+    train: TrainArgs,
+    /// How to print the result
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+    /// Copy summary.csv and the figures into the experiment's folder
+    #[arg(long)]
+    publish: bool,
+}
+
+/// Trains, measures, sums up, draws, publishes, then prints.
+///
+/// # Errors
+/// Those of every stage; what earlier stages made stays. Figures that cannot be drawn are told after the result.
+pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
+    let started = Instant::now();
+    let (experiment, spec) = args.train.experiment.load()?;
+    if args.publish {
+        expect_folder(&experiment)?;
+    }
+    let interrupt = interrupt::flag()?;
+    let path = args.train.folder(&experiment);
+    let folder = open(&args.train, &path, &spec)?;
+
+    let trained = train_in(&folder, &args.train, &interrupt, output)?;
+
+    let run = RunSeries::open(&path, args.train.threads.count())?;
+    output.note(&format!("measuring {}", plural(run.steps().len(), "checkpoint")));
+    let (mut series, _) = stages::measure((&run, &path), &spec.measure.names, 0..=u64::MAX, &interrupt, output)?;
+    series.extend(run.metrics()?);
+
+    let rows = stages::sum_up(&run, &series)?;
+    stages::save_summary(&path, &rows)?;
+
+    let (_, errors) = stages::draw(&spec, &[], (&series, &rows), &path);
+    if args.publish {
+        let published = publish(&path, experiment.folder())?;
+        output.note(&format!("published {} into {}", plural(published, "file"), experiment.folder().display()));
+    }
+
+    let result = RunResult::new(&path, &spec, &rows, Some(Time::new(&trained, started.elapsed())));
+    output.print(&result.write(args.format, output))?;
+    fail_with_last(errors, output)?;
+    Ok(if result.is_yes() { Answer::Yes } else { Answer::No })
+}
+
+/// An error when there is nowhere to publish to; better before training than after.
+fn expect_folder(experiment: &Experiment) -> Result<()> {
+    if experiment.path.is_file() {
+        return Ok(());
+    }
+    let hint = "--publish writes into the folder of an experiment.toml; run it where that folder is".into();
+    Err(Error::Missing { what: "the experiment's folder".into(), path: experiment.folder().into(), hint })
+}
+
+/// Copies `summary.csv`, and the pictures that are not too large; gives how many.
+fn publish(run: &Path, folder: &Path) -> Result<usize> {
+    let figures = folder.join(FIGURES);
+    std::fs::create_dir_all(&figures).map_err(Error::io("create the folder", &figures))?;
+    let is_picture = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "svg" || ending == "png");
+    let is_small = |path: &PathBuf| path.metadata().is_ok_and(|about| about.len() <= PUBLISHED_BYTES);
+    let pictures = atomic::list(&run.join(FIGURES))?.into_iter().filter(|path| is_picture(path) && is_small(path));
+    let mut copies = vec![(run.join(SUMMARY), folder.join(SUMMARY))];
+    copies.extend(pictures.map(|path| {
+        let target = figures.join(path.file_name().unwrap_or_default());
+        (path, target)
+    }));
+    for (from, to) in &copies {
+        atomic::write(to, true, |temporary| std::fs::copy(from, temporary).map(drop).map_err(Error::io("copy", from)))?;
+    }
+    Ok(copies.len())
+}
