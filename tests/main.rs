@@ -5,4 +5,5 @@
 mod candle_parity;
 mod configs;
 mod h5py;
+mod kill;
 mod plans;

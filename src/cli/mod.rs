@@ -4,6 +4,7 @@
 //! stderr.
 
 mod args;
+mod bench;
 mod check;
 mod device;
 mod exit;
@@ -64,6 +65,7 @@ enum Command {
     Figure(figure::Args),
     Run(run::Args),
     Show(show::Args),
+    Bench(bench::Args),
 }
 
 /// Parses the arguments, runs the subcommand and tells how it ended.
@@ -90,6 +92,7 @@ fn dispatch(command: &Command, output: &Output) -> Result<Answer, Failure> {
         Command::Figure(args) => figure::run(args, output),
         Command::Run(args) => run::run(args, output),
         Command::Show(args) => show::run(args, output),
+        Command::Bench(args) => bench::run(args, output),
     }
 }
 
