@@ -14,7 +14,7 @@ mod rewrite;
 
 use std::sync::Arc;
 
-use super::batch::Batch;
+use super::batch::{Batch, Targets};
 use super::edit::{Edit, Hook};
 use super::graph::Graph;
 use super::op::{Op, Space, Value, ValueId};
@@ -124,11 +124,7 @@ impl Plan {
     ) -> Result<Plan> {
         let mut plan = Plan::build(graph, shape, losses, wants, edits)?;
         if let Some(hook) = wants.iter().find(|hook| hook.gradient) {
-            return Err(Error::Value {
-                what: format!("want at {}", hook.name),
-                got: "a gradient".into(),
-                expected: "a value: this plan has no backward pass".into(),
-            });
+            return Err(no_gradient(hook, "this plan has no backward pass"));
         }
         plan.drop_gradients();
         Ok(plan)
@@ -167,6 +163,11 @@ impl Plan {
         }
         let param_edits = edits::insert(&mut graph, shape, edits)?;
         let wanted = wanted_values(&graph, wants)?;
+        if losses.is_empty()
+            && let Some(hook) = wants.iter().find(|hook| hook.gradient)
+        {
+            return Err(no_gradient(hook, "this plan has no loss"));
+        }
         let keep: Vec<ValueId> = wanted.iter().map(|&(_, id)| id).chain(edits::edited(&graph)).collect();
 
         rewrite::needed_positions(&mut graph, &shape.loss_positions, &keep, savings.positions);
@@ -239,7 +240,8 @@ impl Plan {
     /// Makes a batch ready for this plan: looks its tokens up in the pair table.
     ///
     /// # Errors
-    /// [`Error::Value`] for a token that the task cannot show at its position, or that the vocabulary lacks.
+    /// [`Error::Value`] for a token that the task cannot show at its position, or that the vocabulary lacks, and for a class
+    /// that the logits lack.
     pub fn prepare(&self, batch: &mut Batch) -> Result<()> {
         let possible = |i: usize, token: u32| {
             (token as usize) < self.shape.d_vocab
@@ -258,6 +260,16 @@ impl Plan {
                 what: format!("token at position {} of example {}", i % self.n_ctx, i / self.n_ctx),
                 got: token.to_string(),
                 expected: format!("one that the task can show there (vocabulary {})", self.shape.d_vocab),
+            });
+        }
+        let classes = self.values[self.logits].width;
+        if let Targets::Classes(targets) = &batch.targets
+            && let Some(bad) = targets.iter().find(|&&c| c as usize >= classes)
+        {
+            return Err(Error::Value {
+                what: "target class".into(),
+                got: bad.to_string(),
+                expected: format!("below {classes}"),
             });
         }
         if !self.row_of.is_empty() {
@@ -320,5 +332,20 @@ fn tile_examples(graph: &Graph, examples: usize) -> usize {
 }
 
 fn wanted_values(graph: &Graph, wants: &[Hook]) -> Result<Vec<(Hook, ValueId)>> {
-    wants.iter().map(|hook| Ok((hook.clone(), graph.find(&hook.name)?))).collect()
+    let wanted = |hook: &Hook| {
+        let id = graph.find(&hook.name)?;
+        if hook.gradient && graph.ops.iter().any(|op| op.outputs()[1..].contains(&id)) {
+            return Err(no_gradient(hook, "its op differentiates through without it"));
+        }
+        Ok((hook.clone(), id))
+    };
+    wants.iter().map(wanted).collect()
+}
+
+fn no_gradient(hook: &Hook, why: &str) -> Error {
+    Error::Value {
+        what: format!("want at {}", hook.name),
+        got: "a gradient".into(),
+        expected: format!("a value: {why}"),
+    }
 }
