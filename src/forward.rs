@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::checkpoint::{SnapshotReader, hdf5, open_snapshots, resume};
-use crate::engine::{Batch, Hook, Params, Plan, Runner, Workers};
+use crate::engine::{Batch, Hook, LOSS_LOGITS, Params, Plan, Runner, Workers};
 use crate::error::{Error, Result};
 use crate::measure::{self, Examples, Forward, Modular, Series, Setting, SnapshotSource};
 use crate::model;
@@ -153,7 +153,7 @@ impl RunSeries {
     fn all_logits(&self) -> Result<AllLogits> {
         let graph = model::graph(&self.spec().model, &task_shape(&self.task));
         let shape = batch_shape(&self.task, self.task.n_examples());
-        let plan = Plan::build_forward(graph, &shape, &[], &[Hook::value("logits")], &[])?;
+        let plan = Plan::build_forward(graph, &shape, &[], &[Hook::value(LOSS_LOGITS)], &[])?;
         let mut batch = Batch::classes(self.task.n_ctx, self.task.tokens_bt.clone(), self.task.targets_bl.clone())?;
         plan.prepare(&mut batch)?;
         Ok(AllLogits { plan: Arc::new(plan), batch, idle: Mutex::new(vec![]) })

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod allocations;
 mod candle_parity;
 mod configs;
+mod edits;
 mod h5py;
 mod kill;
 mod plans;
+mod same_bits;
+mod torch_parity;

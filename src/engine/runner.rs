@@ -183,7 +183,14 @@ impl<T: Real> Runner<T> {
 
     fn check(&self, params: &Params<T>, batches: &[Batch]) -> Result<()> {
         let (replicas, want) = (params.replicas(), self.plan.shape.examples);
-        let fits = |b: &Batch| b.examples() == want && b.n_ctx == self.plan.n_ctx;
+        let rows = want * self.plan.shape.loss_positions.len();
+        let fits = |b: &Batch| {
+            b.examples() == want
+                && b.n_ctx == self.plan.n_ctx
+                && (self.plan.losses.is_empty() || b.targets.rows() == rows)
+                && b.weights.as_ref().is_none_or(|w| w.len() == rows)
+                && (self.plan.pairs.is_empty() || b.pairs.len() == want * b.n_ctx)
+        };
         if (batches.len() == 1 || batches.len() == replicas)
             && batches.iter().all(fits)
             && params.layout == self.plan.params
@@ -192,8 +199,15 @@ impl<T: Real> Runner<T> {
         }
         Err(Error::Shape {
             op: "step".into(),
-            expected: format!("1 or {replicas} batches of {want} examples, and the plan's parameters"),
-            got: format!("{} batches of {:?} examples", batches.len(), batches.first().map(Batch::examples)),
+            expected: format!(
+                "1 or {replicas} prepared batches of {want} examples with {rows} targets, and the plan's parameters"
+            ),
+            got: format!(
+                "{} batches of {:?} examples with {:?} targets",
+                batches.len(),
+                batches.first().map(Batch::examples),
+                batches.first().map(|b| b.targets.rows())
+            ),
         })
     }
 
@@ -215,7 +229,8 @@ impl<T: Real> Runner<T> {
         let batch_of = |r: usize| batches[if batches.len() == 1 { 0 } else { r }].view();
         let out = Raw::new(outcomes);
         self.workers.each(alone, |r| {
-            let worker = rayon::current_thread_index().unwrap_or(0);
+            // A single worker runs in the caller's thread, which may be one of another pool.
+            let worker = rayon::current_thread_index().unwrap_or(0) % self.own.len();
             let mut slot = self.own[worker].lock().expect("invariant: a panic in a worker ends the run");
             let mut outcome = self.replica_alone(&mut slot, arrays, r, &batch_of(r), &mut |_, _| {});
             if let Some((update, step)) = update {

@@ -14,7 +14,7 @@ mod rewrite;
 
 use std::sync::Arc;
 
-use super::batch::Batch;
+use super::batch::{Batch, Targets};
 use super::edit::{Edit, Hook};
 use super::graph::Graph;
 use super::op::{Op, Space, Value, ValueId};
@@ -30,6 +30,9 @@ pub(crate) use place::{Place, Site, SlotLayout};
 pub const MAX_TILE_ROWS: usize = 512;
 /// Rows that a tile aims for: its activations fit a core's cache.
 const AIM_TILE_ROWS: usize = 256;
+
+/// The hook of the logits at the positions that the loss reads, `[B, L, d_vocab_out]`; `logits` are those at all positions.
+pub const LOSS_LOGITS: &str = "logits.at_loss";
 
 /// Sizes of a batch, and what the task can show.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +100,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Compiles `graph` for batches of `shape`, with all savings. Wants are kept at all positions, `logits` at the loss's.
+    /// Compiles `graph` for batches of `shape`, with all savings. Wants are kept at all positions,
+    /// [`LOSS_LOGITS`] at the loss's.
     ///
     /// # Errors
     /// [`Error::Unknown`] for a hook or parameter that the graph lacks, [`Error::Shape`] for numbers of an edit that do not
@@ -125,11 +129,7 @@ impl Plan {
     ) -> Result<Plan> {
         let mut plan = Plan::build(graph, shape, losses, wants, edits)?;
         if let Some(hook) = wants.iter().find(|hook| hook.gradient) {
-            return Err(Error::Value {
-                what: format!("want at {}", hook.name),
-                got: "a gradient".into(),
-                expected: "a value: this plan has no backward pass".into(),
-            });
+            return Err(no_gradient(hook, "this plan has no backward pass"));
         }
         plan.drop_gradients();
         Ok(plan)
@@ -167,13 +167,20 @@ impl Plan {
             });
         }
         let param_edits = edits::insert(&mut graph, shape, edits)?;
-        let wanted = wanted_values(&graph, wants)?;
-        // The logits are wanted where the loss reads them.
-        let at_hooks = wanted.iter().map(|&(_, id)| id).filter(|&id| id != graph.logits);
+        let mut wanted = wanted_values(&graph, wants)?;
+        if losses.is_empty()
+            && let Some(hook) = wants.iter().find(|hook| hook.gradient)
+        {
+            return Err(no_gradient(hook, "this plan has no loss"));
+        }
+        let at_hooks = wanted.iter().filter(|(hook, _)| hook.name != LOSS_LOGITS).map(|&(_, id)| id);
         let keep: Vec<ValueId> = at_hooks.chain(edits::edited(&graph)).collect();
 
         rewrite::needed_positions(&mut graph, &shape.loss_positions, &keep, savings.positions);
         rewrite::loss_rows(&mut graph, &shape.loss_positions);
+        for (_, id) in wanted.iter_mut().filter(|(hook, _)| hook.name == LOSS_LOGITS) {
+            *id = graph.logits;
+        }
         let pairs = if savings.pairs { rewrite::pair_tables(&mut graph, shape, &keep) } else { vec![] };
         rewrite::select_rows(&mut graph);
         if savings.fusion {
@@ -242,7 +249,8 @@ impl Plan {
     /// Makes a batch ready for this plan: looks its tokens up in the pair table.
     ///
     /// # Errors
-    /// [`Error::Value`] for a token that the task cannot show at its position, or that the vocabulary lacks.
+    /// [`Error::Value`] for a token that the task cannot show at its position, or that the vocabulary lacks, and for a class
+    /// that the logits lack.
     pub fn prepare(&self, batch: &mut Batch) -> Result<()> {
         // Positions that nobody tabulated have no rows and need none.
         let mut tabulated = vec![false; self.n_ctx];
@@ -259,6 +267,16 @@ impl Plan {
                 what: format!("token at position {} of example {}", i % self.n_ctx, i / self.n_ctx),
                 got: token.to_string(),
                 expected: format!("one that the task can show there (vocabulary {d_vocab})"),
+            });
+        }
+        let classes = self.values[self.logits].width;
+        if let Targets::Classes(targets) = &batch.targets
+            && let Some(bad) = targets.iter().find(|&&c| c as usize >= classes)
+        {
+            return Err(Error::Value {
+                what: "target class".into(),
+                got: bad.to_string(),
+                expected: format!("below {classes}"),
             });
         }
         if !self.row_of.is_empty() {
@@ -327,5 +345,20 @@ fn tile_examples(graph: &Graph, examples: usize) -> usize {
 }
 
 fn wanted_values(graph: &Graph, wants: &[Hook]) -> Result<Vec<(Hook, ValueId)>> {
-    wants.iter().map(|hook| Ok((hook.clone(), graph.find(&hook.name)?))).collect()
+    let wanted = |hook: &Hook| {
+        let id = graph.find(&hook.name)?;
+        if hook.gradient && graph.ops.iter().any(|op| op.outputs()[1..].contains(&id)) {
+            return Err(no_gradient(hook, "its op differentiates through without it"));
+        }
+        Ok((hook.clone(), id))
+    };
+    wants.iter().map(wanted).collect()
+}
+
+fn no_gradient(hook: &Hook, why: &str) -> Error {
+    Error::Value {
+        what: format!("want at {}", hook.name),
+        got: "a gradient".into(),
+        expected: format!("a value: {why}"),
+    }
 }
