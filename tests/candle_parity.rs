@@ -70,8 +70,7 @@ impl Witness<'_> {
         };
         let (q, k, v) = (project('Q')?, project('K')?, project('V')?);
         let scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? / (q.dim(3)? as f64).sqrt())?;
-        let mask: Vec<f64> =
-            (0..n_ctx * n_ctx).map(|i| if i % n_ctx > i / n_ctx { -1e5 } else { 0.0 }).collect();
+        let mask: Vec<f64> = (0..n_ctx * n_ctx).map(|i| if i % n_ctx > i / n_ctx { -1e5 } else { 0.0 }).collect();
         let scores = scores.broadcast_add(&Tensor::from_vec(mask, (n_ctx, n_ctx), &Device::Cpu)?)?;
         let z = candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&v)?;
         let out = z.broadcast_matmul(self.p(&format!("{block}.attn.W_O")))?.sum(1)?;
@@ -204,9 +203,7 @@ fn at_positions(held: &phaselab::tensor::Tensor, config: &Config) -> Vec<f64> {
     }
     let width: usize = held.shape[2..].iter().product();
     let row = |b: usize, t: usize| &all[(b * held.shape[1] + t) * width..][..width];
-    (0..held.shape[0])
-        .flat_map(|b| config.task.loss_positions.iter().flat_map(move |&t| row(b, t).to_vec()))
-        .collect()
+    (0..held.shape[0]).flat_map(|b| config.task.loss_positions.iter().flat_map(move |&t| row(b, t).to_vec())).collect()
 }
 
 fn named(params: &Params<f64>) -> BTreeMap<String, Vec<f64>> {

@@ -69,13 +69,7 @@ pub fn sequences(name: &'static str, model: ModelSpec) -> Config {
     let all = vec![0, 1, 2, 3, 4];
     Config {
         name,
-        task: TaskShape {
-            d_vocab: 9,
-            d_vocab_out: 9,
-            n_ctx: 5,
-            loss_positions: all.clone(),
-            varying_positions: all,
-        },
+        task: TaskShape { d_vocab: 9, d_vocab_out: 9, n_ctx: 5, loss_positions: all.clone(), varying_positions: all },
         loss: LossTerm::new(LossKind::CrossEntropy, false),
         possible_tokens: None,
         tokens,
@@ -107,8 +101,7 @@ pub fn everything() -> Config {
 pub fn all() -> Vec<Config> {
     let (ce, mse) = (LossKind::CrossEntropy, LossKind::Mse);
     let attention_only = ModelSpec { n_layers: 3, d_mlp: 0, ..small() };
-    let deep =
-        ModelSpec { n_layers: 4, d_head: Some(6), n_heads: 3, normalization: Normalization::Ln, ..small() };
+    let deep = ModelSpec { n_layers: 4, d_head: Some(6), n_heads: 3, normalization: Normalization::Ln, ..small() };
     let plain_biases = ModelSpec { n_layers: 2, mlp_bias: false, attn_bias: true, ..small() };
     let concat_gelu = ModelSpec { act: Act::Gelu, unembed_bias: true, ..mlp(Join::Concat, 2) };
     let mut wide = modular("attention-only, loss in f64", 11, attention_only.clone(), ce);

@@ -45,13 +45,7 @@ fn snapshot(step: u64) -> Snapshot {
             tensor(
                 "unembed.b_U",
                 &[2, 3],
-                Data::F64(
-                    [0x7ff8_0000_0000_0001, 1, 1 << 63]
-                        .repeat(2)
-                        .into_iter()
-                        .map(f64::from_bits)
-                        .collect(),
-                ),
+                Data::F64([0x7ff8_0000_0000_0001, 1, 1 << 63].repeat(2).into_iter().map(f64::from_bits).collect()),
             ),
         ],
         train_mask: tensor("train_mask", &[2, 4], Data::U8(vec![1, 0, 0, 1, 1, 1, 0, 0])),
@@ -61,11 +55,7 @@ fn snapshot(step: u64) -> Snapshot {
 fn metrics() -> Vec<Tensor> {
     vec![
         tensor("metrics/step", &[3], Data::U64(vec![0, 10, u64::MAX])),
-        tensor(
-            "metrics/train_acc_frac",
-            &[3, 2],
-            Data::F64(vec![0.0, 0.5, f64::NAN, 1.0, -0.0, 0.25]),
-        ),
+        tensor("metrics/train_acc_frac", &[3, 2], Data::F64(vec![0.0, 0.5, f64::NAN, 1.0, -0.0, 0.25])),
     ]
 }
 
@@ -95,10 +85,7 @@ struct Seen {
 
 impl Seen {
     fn has_tensor(&self, tensor: &Tensor) {
-        let seen = self
-            .datasets
-            .get(&tensor.name)
-            .unwrap_or_else(|| panic!("no dataset {}", tensor.name));
+        let seen = self.datasets.get(&tensor.name).unwrap_or_else(|| panic!("no dataset {}", tensor.name));
         let (dtype, shape, bytes) = as_numpy(tensor);
         assert_eq!((&seen[0], &seen[1]), (&dtype, &shape), "{}", tensor.name);
         assert!(seen[3] == bytes, "the bits of {} differ", tensor.name);
@@ -125,39 +112,19 @@ fn read_with_h5py(python: &str, files: &[PathBuf]) -> BTreeMap<PathBuf, Seen> {
         match kind.as_str() {
             "file" => at = name.into(),
             "attr" => drop(seen.entry(at.clone()).or_default().attrs.insert(name, fields.collect())),
-            _ => drop(
-                seen.entry(at.clone())
-                    .or_default()
-                    .datasets
-                    .insert(name, fields.collect()),
-            ),
+            _ => drop(seen.entry(at.clone()).or_default().datasets.insert(name, fields.collect())),
         }
     }
     seen
 }
 
 fn new_run(path: &Path) -> RunFolder {
-    let train = TrainSpec {
-        seeds: Seeds(vec![3, 5]),
-        ..TrainSpec::default()
-    };
-    RunFolder::create(
-        path,
-        &Spec {
-            title: "π in the title".into(),
-            train,
-            ..Spec::default()
-        },
-        false,
-    )
-    .unwrap()
+    let train = TrainSpec { seeds: Seeds(vec![3, 5]), ..TrainSpec::default() };
+    RunFolder::create(path, &Spec { title: "π in the title".into(), train, ..Spec::default() }, false).unwrap()
 }
 
 fn params_on_disk(snapshot: &Snapshot) -> impl Iterator<Item = Tensor> {
-    snapshot.params.iter().map(|param| Tensor {
-        name: format!("params/{}", param.name),
-        ..param.clone()
-    })
+    snapshot.params.iter().map(|param| Tensor { name: format!("params/{}", param.name), ..param.clone() })
 }
 
 #[test]
@@ -167,32 +134,15 @@ fn snapshots_resume_points_and_measures_open_in_h5py_with_equal_bits() {
     let folder = new_run(dir.path());
     snapshot(10).write(&folder).unwrap();
     let mut state = metrics();
-    state.push(tensor(
-        "moments/v/embed.W_E",
-        &[1, 2],
-        Data::F64(vec![1.5, f64::MIN_POSITIVE]),
-    ));
+    state.push(tensor("moments/v/embed.W_E", &[1, 2], Data::F64(vec![1.5, f64::MIN_POSITIVE])));
     state.push(tensor("generators/tokens", &[2], Data::U32(vec![u32::MAX, 7])));
     state.push(tensor("empty", &[0, 2], Data::F32(vec![])));
     state.push(tensor("scalar", &[], Data::F32(vec![0.1])));
-    ResumePoint {
-        step: 10,
-        plan_fingerprint: "abc".into(),
-        tensors: state.clone(),
-    }
-    .write(&folder)
-    .unwrap();
+    ResumePoint { step: 10, plan_fingerprint: "abc".into(), tensors: state.clone() }.write(&folder).unwrap();
     let series = tensor("weight_norm/value", &[1, 2, 1], Data::F64(vec![f64::NAN, 2.0]));
-    let attrs = vec![
-        ("half".to_owned(), Attr::F64(0.5)),
-        ("unit".to_owned(), Attr::Text(String::new())),
-    ];
+    let attrs = vec![("half".to_owned(), Attr::F64(0.5)), ("unit".to_owned(), Attr::Text(String::new()))];
     let measures = dir.path().join(MEASURES).join("weight_norm.h5");
-    let record = Record {
-        kind: Kind::Measures,
-        attrs,
-        tensors: vec![series],
-    };
+    let record = Record { kind: Kind::Measures, attrs, tensors: vec![series] };
     hdf5::write_atomic(&measures, &record).unwrap();
 
     let files = [loose_path(dir.path(), 10), point_path(dir.path(), 10), measures];
@@ -208,10 +158,7 @@ fn snapshots_resume_points_and_measures_open_in_h5py_with_equal_bits() {
     state.iter().for_each(|tensor| point.has_tensor(tensor));
     point.has_attr("plan_fingerprint", &Attr::Text("abc".into()));
     measured.has_tensor(&record.tensors[0]);
-    record
-        .attrs
-        .iter()
-        .for_each(|(name, value)| measured.has_attr(name, value));
+    record.attrs.iter().for_each(|(name, value)| measured.has_attr(name, value));
 }
 
 #[test]
@@ -223,34 +170,20 @@ fn a_packed_run_opens_in_h5py_with_equal_bits() {
     for &step in &steps {
         snapshot(step).write(&folder).unwrap();
     }
-    ResumePoint {
-        step: 39,
-        plan_fingerprint: "abc".into(),
-        tensors: metrics(),
-    }
-    .write(&folder)
-    .unwrap();
+    ResumePoint { step: 39, plan_fingerprint: "abc".into(), tensors: metrics() }.write(&folder).unwrap();
     pack(&folder).unwrap();
 
     let file = dir.path().join(PACKED);
     let seen = &read_with_h5py(&python, std::slice::from_ref(&file))[&file];
     for index in 0..2 {
-        let slices: Vec<Tensor> = steps
-            .iter()
-            .map(|&step| params_on_disk(&snapshot(step)).nth(index).unwrap())
-            .collect();
+        let slices: Vec<Tensor> =
+            steps.iter().map(|&step| params_on_disk(&snapshot(step)).nth(index).unwrap()).collect();
         let data = match index {
             0 => Data::F32(
-                slices
-                    .iter()
-                    .flat_map(|t| if let Data::F32(v) = &t.data { v.clone() } else { vec![] })
-                    .collect(),
+                slices.iter().flat_map(|t| if let Data::F32(v) = &t.data { v.clone() } else { vec![] }).collect(),
             ),
             _ => Data::F64(
-                slices
-                    .iter()
-                    .flat_map(|t| if let Data::F64(v) = &t.data { v.clone() } else { vec![] })
-                    .collect(),
+                slices.iter().flat_map(|t| if let Data::F64(v) = &t.data { v.clone() } else { vec![] }).collect(),
             ),
         };
         let shape = [&[steps.len()], &slices[0].shape[..]].concat();

@@ -3,6 +3,7 @@
 //! Ours is the canonical grokking set-up with default options through [`Session::advance`]; theirs are the scripts in `benches/peers/`.
 //! Every round runs each side once, so that a machine that slows down slows both; a ratio is the median of the rounds' ratios.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -12,6 +13,10 @@ use phaselab::engine::{Workers, peak_flops};
 use phaselab::spec::{Seeds, Spec};
 use phaselab::task::Task;
 use phaselab::train::Session;
+
+use super::exit::{Answer, Failure};
+use super::output::Output;
+use super::result::plural;
 
 /// Time the training step, and PyTorch's beside it
 #[derive(Debug, clap::Args)]
@@ -55,8 +60,14 @@ const WARMUP: u32 = 3;
 /// Runs all cases and prints the table.
 ///
 /// # Errors
-/// A Python without PyTorch, scripts that are not there.
-pub fn run(args: &Args) -> anyhow::Result<()> {
+/// A Python without PyTorch, scripts that are not there; [`Failure::Stdout`].
+pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
+    let table = time(args, output).map_err(Failure::Bench)?;
+    output.print(&table)?;
+    Ok(Answer::Yes)
+}
+
+fn time(args: &Args, output: &Output) -> anyhow::Result<String> {
     let threads = match args.threads {
         Some(threads) => threads,
         None => std::thread::available_parallelism().map_or(1, Into::into),
@@ -65,7 +76,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut cases = cases(args, &workers)?;
     let mut peaks = vec![];
     for round in 1..=args.rounds {
-        eprintln!("round {round} of {}", args.rounds);
+        output.note(&format!("round {round} of {}", args.rounds));
         peaks.push(peak_flops::<f32>(&workers));
         for case in &mut cases {
             case.ms.push(match case.kind {
@@ -74,8 +85,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             });
         }
     }
-    print_table(&cases, median(&peaks), threads);
-    Ok(())
+    Ok(table(&cases, median(&peaks), threads)?)
 }
 
 fn cases(args: &Args, workers: &Workers) -> anyhow::Result<Vec<Case>> {
@@ -83,7 +93,7 @@ fn cases(args: &Args, workers: &Workers) -> anyhow::Result<Vec<Case>> {
     for replicas in [1, 8] {
         let (spec, task) = canonical(replicas)?;
         let flops_per_step = Session::<f32>::new(&spec, &task, workers.clone())?.plan().flops_per_step();
-        let name = format!("phaselab, {replicas} replica{}", if replicas == 1 { "" } else { "s" });
+        let name = format!("phaselab, {}", plural(replicas as usize, "replica"));
         cases.push(Case { name, kind: Kind::Ours { replicas, flops_per_step }, ms: vec![] });
     }
     if args.python.is_some() {
@@ -150,24 +160,28 @@ fn peer(args: &Args, step: &str, compile: bool, threads: usize) -> anyhow::Resul
     number.and_then(|n| n.trim().parse().ok()).with_context(|| format!("{} printed no median_ms", script.display()))
 }
 
-fn print_table(cases: &[Case], peak: f64, threads: usize) {
-    println!("canonical grokking step (p = 113, full batch of 3,830, f32), {threads} threads, medians over rounds");
-    println!("f32 matrix peak measured in the same run: {:.0} GFLOP/s", peak * 1e-9);
+fn table(cases: &[Case], peak: f64, threads: usize) -> Result<String, std::fmt::Error> {
+    let mut text = format!(
+        "canonical grokking step (p = 113, full batch of 3,830, f32), {threads} threads, medians over rounds\n"
+    );
+    writeln!(text, "f32 matrix peak measured in the same run: {:.0} GFLOP/s", peak * 1e-9)?;
     let peers: Vec<&Case> = cases.iter().filter(|c| matches!(c.kind, Kind::Peer { .. })).collect();
     for case in cases {
         let ms = median(&case.ms);
-        print!("{:<34} {ms:8.2} ms a step", case.name);
+        write!(text, "{:<34} {ms:8.2} ms a step", case.name)?;
         if let Kind::Ours { replicas, flops_per_step } = case.kind {
             let replicas = replicas as f64;
             let share = flops_per_step * replicas / (ms * 1e-3) / peak;
-            print!(", {:5.2} GFLOP after savings, {:3.0} % of peak", flops_per_step * replicas * 1e-9, 100.0 * share);
+            let gflop = flops_per_step * replicas * 1e-9;
+            write!(text, ", {gflop:5.2} GFLOP after savings, {:3.0} % of peak", 100.0 * share)?;
             for peer in &peers {
                 let ratios: Vec<f64> = peer.ms.iter().zip(&case.ms).map(|(peer, own)| replicas * peer / own).collect();
-                print!("\n    {:.1} times {}", median(&ratios), peer.name);
+                write!(text, "\n    {:.1} times {}", median(&ratios), peer.name)?;
             }
         }
-        println!();
+        text.push('\n');
     }
+    Ok(text)
 }
 
 fn median(values: &[f64]) -> f64 {

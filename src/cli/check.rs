@@ -14,8 +14,8 @@ use super::output::Output;
 /// Checks task cards, specs and the files of runs
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-A card's facts and worked rows are replayed on its examples; a spec is checked against its task; each file of a run is
-read through, every checksum verified.
+A card's facts and worked rows are replayed on its examples; a spec is checked against its task; each file of a run \
+is read through, every checksum verified.
 
 Exit status: 0 all is well, 1 a card or a spec has faults, 3 a file is damaged.
 

@@ -4,6 +4,7 @@
 //! stderr.
 
 mod args;
+mod bench;
 mod check;
 mod device;
 mod exit;
@@ -31,7 +32,7 @@ use output::{ColorWhen, Output};
 
 /// Trains toy models, many seeds at once, and shows how they learn.
 #[derive(Debug, Parser)]
-#[command(name = "phaselab", version, arg_required_else_help = true, after_long_help = AFTER_HELP)]
+#[command(name = "phaselab", version, arg_required_else_help = true, max_term_width = 100, after_long_help = AFTER_HELP)]
 #[command(about = "Trains toy models, many seeds at once, and shows how they learn: dense checkpoints, progress \
                    measures, phases, figures.")]
 struct Cli {
@@ -50,8 +51,13 @@ Begin with:
   phaselab run grokking_quick     trains five seeds, measures them, finds the phases, draws the figures
   phaselab explain phases         how a phase is told from the next
 
-Exit status: 0 done, 1 done and the answer is no, 2 usage or spec, 3 missing or damaged data, 4 not-a-number met,
-130 interrupted.";
+Exit status:
+    0  done
+    1  done, and the answer is no: no replica grokked, a card has faults
+    2  wrong usage, or a spec with faults
+    3  missing or damaged data
+    4  every replica met a number that is not finite
+  130  interrupted; a resume point is written";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -64,6 +70,7 @@ enum Command {
     Figure(figure::Args),
     Run(run::Args),
     Show(show::Args),
+    Bench(bench::Args),
 }
 
 /// Parses the arguments, runs the subcommand and tells how it ended.
@@ -90,6 +97,7 @@ fn dispatch(command: &Command, output: &Output) -> Result<Answer, Failure> {
         Command::Figure(args) => figure::run(args, output),
         Command::Run(args) => run::run(args, output),
         Command::Show(args) => show::run(args, output),
+        Command::Bench(args) => bench::run(args, output),
     }
 }
 
