@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod candle_parity;
+mod cli;
 mod configs;
 mod h5py;
