@@ -18,7 +18,7 @@ use super::exit::{Answer, Failure};
 use super::output::Output;
 use super::result::plural;
 
-/// Time the training step, and PyTorch's beside it
+/// Times the training step, and PyTorch's beside it
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  phaselab bench --python .venv/bin/python --compile")]
 pub struct Args {

@@ -48,8 +48,8 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Begin with:
-  phaselab run grokking_quick     trains five seeds, measures them, finds the phases, draws the figures
-  phaselab explain phases         how a phase is told from the next
+  phaselab run grokking_quick   five seeds, from data to figures, in a minute
+  phaselab explain phases       how one phase is told from the next
 
 Exit status:
     0  done
