@@ -4,6 +4,7 @@
 
 mod allocations;
 mod candle_parity;
+mod cli;
 mod configs;
 mod edits;
 mod h5py;

@@ -14,8 +14,8 @@ use super::output::Output;
 /// Checks task cards, specs and the files of runs
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-A card's facts and worked rows are replayed on its examples; a spec is checked against its task; each file of a run is
-read through, every checksum verified.
+A card's facts and worked rows are replayed on its examples; a spec is checked against its task; each file of a run \
+is read through, every checksum verified.
 
 Exit status: 0 all is well, 1 a card or a spec has faults, 3 a file is damaged.
 
@@ -90,35 +90,30 @@ fn check_all() -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// Everything of that name: a card, or an experiment and its run.
+/// Everything of that name: a card, an experiment, its run.
 fn check_one(name: &str) -> Result<Vec<Line>> {
-    let run = find_run(name);
-    if let Ok(run) = &run
-        && Path::new(name).join(checkpoint::SPEC).is_file()
-    {
-        return check_run(run);
+    let is_card_file = name.ends_with(".toml") && !name.ends_with("experiment.toml");
+    if is_card_file {
+        return Ok(vec![check_card(name)?]);
     }
+    let mut lines = vec![];
     if task::list().iter().any(|card| card == name) {
-        return Ok(vec![check_card(name)?]);
+        lines.push(check_card(name)?);
     }
-    let is_spec = name.ends_with("experiment.toml") || !name.ends_with(".toml");
-    if !is_spec {
-        return Ok(vec![check_card(name)?]);
+    let found = Experiment::find(name);
+    if let Ok(experiment) = &found {
+        lines.push(check_experiment(experiment)?);
     }
-    match (Experiment::find(name), run) {
-        (Ok(experiment), run) => {
-            let mut lines = vec![check_experiment(&experiment)?];
-            if let Ok(run) = run {
-                lines.extend(check_run(&run)?);
-            }
-            Ok(lines)
-        }
-        (Err(_), Ok(run)) => check_run(&run),
-        (Err(Error::Unknown { name, known, .. }), Err(_)) => {
+    if let Ok(run) = find_run(name) {
+        lines.extend(check_run(&run)?);
+    }
+    match found {
+        Err(Error::Unknown { name, known, .. }) if lines.is_empty() => {
             let known = [known, runs(), task::list()].concat();
             Err(Error::Unknown { kind: "experiment, run or task", name, known })
         }
-        (Err(e), Err(_)) => Err(e),
+        Err(e) if lines.is_empty() => Err(e),
+        _ => Ok(lines),
     }
 }
 

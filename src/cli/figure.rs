@@ -13,8 +13,8 @@ use super::stages;
 /// Draws what was measured, as SVG, PNG and CSV
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-Writes figures/NAME.svg, .png and .csv (the points that are drawn) into the run's folder, over older ones, and prints
-their paths.
+Writes figures/NAME.svg, .png and .csv (the points that are drawn) into the run's folder, over older ones, and \
+prints their paths.
 
 Example:
   phaselab figure grokking_quick loss_curves")]

@@ -15,7 +15,7 @@ use super::{interrupt, stages};
 /// Measures a run's checkpoints, all replicas
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-Writes measures/NAME.h5 and measures/NAME.csv into the run's folder and prints their paths. A file there is replaced if
+Writes measures/NAME.h5 and measures/NAME.csv into the run's folder and prints their paths. A file there is replaced if \
 the new one has all its checkpoints; otherwise with --force only.
 
 Example:

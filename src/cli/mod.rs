@@ -32,7 +32,7 @@ use output::{ColorWhen, Output};
 
 /// Trains toy models, many seeds at once, and shows how they learn.
 #[derive(Debug, Parser)]
-#[command(name = "phaselab", version, arg_required_else_help = true, after_long_help = AFTER_HELP)]
+#[command(name = "phaselab", version, arg_required_else_help = true, max_term_width = 100, after_long_help = AFTER_HELP)]
 #[command(about = "Trains toy models, many seeds at once, and shows how they learn: dense checkpoints, progress \
                    measures, phases, figures.")]
 struct Cli {
@@ -48,11 +48,16 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Begin with:
-  phaselab run grokking_quick     trains five seeds, measures them, finds the phases, draws the figures
-  phaselab explain phases         how a phase is told from the next
+  phaselab run grokking_quick   five seeds, from data to figures, in a minute
+  phaselab explain phases       how one phase is told from the next
 
-Exit status: 0 done, 1 done and the answer is no, 2 usage or spec, 3 missing or damaged data, 4 not-a-number met,
-130 interrupted.";
+Exit status:
+    0  done
+    1  done, and the answer is no: no replica grokked, a card has faults
+    2  wrong usage, or a spec with faults
+    3  missing or damaged data
+    4  every replica met a number that is not finite
+  130  interrupted; a resume point is written";
 
 #[derive(Debug, Subcommand)]
 enum Command {

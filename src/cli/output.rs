@@ -60,15 +60,11 @@ pub fn color_asked(arguments: &[OsString]) -> ColorWhen {
 }
 
 impl Color {
-    /// `--color` first, then `NO_COLOR`, then `TERM=dumb`, then whether it is a terminal.
+    /// The decision for both streams, from `--color` and the environment.
     pub fn decide(asked: ColorWhen) -> Color {
-        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let plain = is_set("NO_COLOR") || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let on = |is_terminal: bool| match asked {
-            ColorWhen::Always => true,
-            ColorWhen::Never => false,
-            ColorWhen::Auto => is_terminal && !plain,
-        };
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let on = |is_terminal| is_on(asked, no_color || is_dumb, is_terminal);
         Color { stdout: on(io::stdout().is_terminal()), stderr: on(io::stderr().is_terminal()) }
     }
 
@@ -80,6 +76,15 @@ impl Color {
             // One of the two is a terminal: clap looks at the stream that it writes to.
             _ => clap::ColorChoice::Auto,
         }
+    }
+}
+
+/// `--color` first, then the environment, then whether it is a terminal.
+fn is_on(asked: ColorWhen, wants_plain: bool, is_terminal: bool) -> bool {
+    match asked {
+        ColorWhen::Always => true,
+        ColorWhen::Never => false,
+        ColorWhen::Auto => is_terminal && !wants_plain,
     }
 }
 
@@ -173,6 +178,15 @@ mod tests {
         assert_eq!(asked(&["phaselab", "list", "--color=never"]), ColorWhen::Never);
         assert_eq!(asked(&["phaselab", "list", "--color"]), ColorWhen::Auto);
         assert_eq!(asked(&["phaselab"]), ColorWhen::Auto);
+    }
+
+    #[test]
+    fn the_flag_is_asked_before_the_environment_and_that_before_the_terminal() {
+        let environments = [(false, false), (false, true), (true, false), (true, true)];
+        let of = |asked| environments.map(|(wants_plain, is_terminal)| is_on(asked, wants_plain, is_terminal));
+        assert_eq!(of(ColorWhen::Always), [true; 4]);
+        assert_eq!(of(ColorWhen::Never), [false; 4]);
+        assert_eq!(of(ColorWhen::Auto), [false, true, false, false]);
     }
 
     #[test]

@@ -22,8 +22,10 @@ const PUBLISHED_BYTES: u64 = 300_000;
 /// Does an experiment: trains, measures, finds the phases, draws, and prints a short result
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-Everything is saved in the run's folder before it is printed. Exit status: 0 if a replica grokked, 1 if none did. Ctrl-C
-finishes the step, writes a resume point and exits with 130; --resume goes on from it.
+Everything is saved in the run's folder before it is printed. Ctrl-C finishes the step, writes a resume point and exits \
+with 130; --resume goes on from it.
+
+Exit status: 0 if a replica grokked, 1 if none did.
 
 Example:
   phaselab run grokking_quick --seeds 0..8 --format json")]

@@ -52,7 +52,10 @@ fn describe(run: &RunSeries, path: &Path, output: &Output) -> Result<String> {
     let rows = [
         ("task", format!("{} ({})", spec.task, run.task().title)),
         ("model", model(spec)),
-        ("optimiser", format!("{:?}, lr {}, weight decay {}", spec.optim.kind, spec.optim.lr, spec.optim.weight_decay)),
+        (
+            "optimiser",
+            format!("{}, lr {}, weight decay {}", lower(spec.optim.kind), spec.optim.lr, spec.optim.weight_decay),
+        ),
         ("steps", format!("{last} of {} at most", spec.train.steps)),
         ("checkpoints", steps.len().to_string()),
         ("replicas", format!("{} (seeds {})", seeds.len(), seeds.join(" "))),
@@ -65,7 +68,7 @@ fn describe(run: &RunSeries, path: &Path, output: &Output) -> Result<String> {
 
 fn model(spec: &Spec) -> String {
     let m = &spec.model;
-    let dtype = format!("{:?}", spec.dtype).to_lowercase();
+    let dtype = lower(spec.dtype);
     match m.family {
         Family::Transformer => format!(
             "transformer of {}, d_model {}, {} of {}, d_mlp {}, {dtype}",
@@ -82,6 +85,11 @@ fn model(spec: &Spec) -> String {
             m.d_mlp
         ),
     }
+}
+
+/// A value of the spec as a spec writes it.
+fn lower(value: impl std::fmt::Debug) -> String {
+    format!("{value:?}").to_lowercase()
 }
 
 /// Of all files in the folder and its subfolders.

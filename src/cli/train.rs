@@ -18,8 +18,8 @@ use super::result::{plural, seconds};
 /// Trains the replicas of an experiment, with checkpoints
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-Ctrl-C finishes the step, writes a resume point and exits with 130; --resume goes on from it, to the same bits as without
-the interruption.
+Ctrl-C finishes the step, writes a resume point and exits with 130; --resume goes on from it, to the same bits as \
+without the interruption.
 
 Example:
   phaselab train grokking_quick --seeds 0..8 --set optim.lr=1e-3 --out checkpoints/slow")]

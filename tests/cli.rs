@@ -1,0 +1,396 @@
+//! The program as a user meets it: texts, exit statuses, files in place, and going on after an interruption.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use phaselab::checkpoint::{Record, hdf5};
+use tempfile::TempDir;
+
+const CARD: &str = r#"title = "x + y mod 13"
+family = "modular"
+
+[params]
+op = "x+y"
+p = 13
+
+[layout]
+tokens = "a b ="
+
+[split]
+train_frac = 0.9
+
+[[worked]]
+in = [5, 10]
+out = 2
+"#;
+
+/// Small enough for a debug build; seed 1 generalises near step 70.
+const SPEC: &str = r#"title = "Tiny"
+task = "thirteen"
+
+[model]
+d_model = 32
+n_heads = 2
+d_mlp = 64
+
+[optim]
+lr = 1e-2
+weight_decay = 2.0
+
+[train]
+steps = 120
+seeds = "0..2"
+eval_every = 5
+snapshots = { every = 20 }
+"#;
+
+/// A working folder with a task of its own and an experiment on it.
+fn lab() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("tasks")).unwrap();
+    fs::create_dir_all(dir.path().join("experiments/90_tiny")).unwrap();
+    fs::write(dir.path().join("tasks/thirteen.toml"), CARD).unwrap();
+    fs::write(dir.path().join("experiments/90_tiny/experiment.toml"), SPEC).unwrap();
+    dir
+}
+
+fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_phaselab"));
+    command.current_dir(dir).args(args).stdin(Stdio::null());
+    for name in ["NO_COLOR", "TERM", "COLUMNS", "CLICOLOR", "CLICOLOR_FORCE"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn phaselab(dir: &Path, args: &[&str]) -> Output {
+    command(dir, args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// stdout of a command that must exit with `status`.
+fn stdout(dir: &Path, args: &[&str], status: i32) -> String {
+    let output = phaselab(dir, args);
+    assert_eq!(output.status.code(), Some(status), "{args:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// A command must exit with `status`, print nothing on stdout, and these lines on stderr.
+#[track_caller]
+fn fails(dir: &Path, args: &[&str], status: i32, lines: &[&str]) {
+    let output = phaselab(dir, args);
+    let stderr = text(&output.stderr);
+    assert_eq!(stderr.trim_end().lines().collect::<Vec<_>>(), lines, "{args:?}");
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(status), ""), "{args:?}");
+}
+
+#[test]
+fn help_is_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    insta::assert_snapshot!("help", stdout(dir.path(), &["--help"], 0));
+    insta::assert_snapshot!("help_run", stdout(dir.path(), &["run", "--help"], 0));
+    insta::assert_snapshot!("explain_spec", stdout(dir.path(), &["explain", "spec"], 0));
+    let bare = phaselab(dir.path(), &[]);
+    assert_eq!(bare.status.code(), Some(2));
+    assert!(bare.stdout.is_empty() && text(&bare.stderr).contains("Usage: phaselab"));
+    assert_eq!(phaselab(dir.path(), &["frobnicate"]).status.code(), Some(2));
+}
+
+#[test]
+fn every_name_in_a_list_explains_itself_and_has_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = [("tasks", "tasks", "toml"), ("families", "src/task", "rs"), ("measures", "src/measure", "rs")];
+    for (kind, folder, ending) in folders.into_iter().chain([("figures", "src/figure", "rs")]) {
+        let list = stdout(dir.path(), &["list", kind], 0);
+        assert!(!list.trim().is_empty(), "{kind}");
+        for line in list.lines() {
+            let (name, summary) = line.split_once(' ').unwrap();
+            assert!(!summary.trim().is_empty(), "{name} has no summary");
+            assert!(root.join(folder).join(format!("{name}.{ending}")).is_file(), "{name} has no file of its name");
+            assert!(stdout(dir.path(), &["explain", name], 0).lines().count() > 4, "{name}");
+        }
+    }
+    let experiments = stdout(dir.path(), &["list", "experiments"], 0);
+    for line in experiments.lines() {
+        let name = line.split(' ').next().unwrap();
+        assert!(root.join("experiments").join(name).join("experiment.toml").is_file(), "{name}");
+    }
+    let all = stdout(dir.path(), &["list"], 0);
+    assert!(experiments.lines().all(|line| all.contains(line)));
+    assert_eq!(stdout(dir.path(), &["check"], 0).lines().count(), 13 + experiments.lines().count());
+}
+
+#[test]
+fn samples_are_worked_examples_and_the_seed_chooses_them() {
+    let dir = lab();
+    let lines = stdout(dir.path(), &["sample", "thirteen", "-n", "4", "--seed", "3"], 0);
+    assert_eq!(lines.lines().count(), 4);
+    for line in lines.lines() {
+        let numbers: Vec<u32> = line.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
+        assert_eq!((numbers[0] + numbers[1]) % 13, numbers[2], "{line}");
+    }
+    assert_eq!(lines, stdout(dir.path(), &["sample", "tasks/thirteen.toml", "-n", "4", "--seed", "3"], 0));
+    assert_ne!(lines, stdout(dir.path(), &["sample", "thirteen", "-n", "4"], 0));
+}
+
+#[test]
+fn wrong_names_and_specs_are_told_with_cause_and_hint() {
+    let dir = lab();
+    let spec = "error: experiments/90_tiny/experiment.toml has 1 fault";
+    let known = phaselab::experiment::list().into_iter().map(|name| name.split_once('_').unwrap().1.to_owned());
+    let known = known.chain(["tiny".to_owned()]).collect::<Vec<_>>().join(", ");
+    fails(
+        dir.path(),
+        &["run", "groking_quick"],
+        2,
+        &[
+            "error: there is no experiment named `groking_quick`",
+            &format!("cause: known: {known}"),
+            "hint:  did you mean `grokking_quick`?",
+        ],
+    );
+    let cause = "cause: optim.weigth_decay: unknown key; did you mean `weight_decay`?";
+    fails(dir.path(), &["run", "tiny", "--set", "optim.weigth_decay=1"], 2, &[spec, cause]);
+    let cause = "cause: model.n_heads: 5 heads do not divide d_model 32; set model.d_head, or another n_heads";
+    fails(dir.path(), &["train", "90", "--set", "model.n_heads=5"], 2, &[spec, cause]);
+    let cause = "cause: train.seeds: `0..x` is not a range of seeds like `0..8`";
+    fails(dir.path(), &["train", "tiny", "--seeds", "0..x"], 2, &[spec, cause]);
+    let empty = "error: train_frac is 0.001; it must be at least 1/169: the training split of 169 examples is empty";
+    fails(dir.path(), &["run", "tiny", "--set", "data.train_frac=0.001"], 2, &[empty]);
+    assert!(!dir.path().join("checkpoints").exists(), "nothing is written before the spec is known to be good");
+    let output = phaselab(dir.path(), &["explain", "exclude_loss"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).ends_with("hint:  did you mean `excluded_loss`?\n"));
+    let missing = [
+        "error: the run is missing: checkpoints/tiny",
+        "hint:  `phaselab run EXPERIMENT` makes a run folder under checkpoints/",
+    ];
+    fails(dir.path(), &["show", "tiny"], 3, &missing);
+}
+
+#[test]
+fn faults_of_a_card_are_an_answer_of_check_and_an_error_elsewhere() {
+    let dir = lab();
+    fs::write(dir.path().join("tasks/thirteen.toml"), CARD.replace("x+y", "x/y").replace("p = 13", "p = 15")).unwrap();
+    let fault =
+        "line 6: params.p: 15 = 3 · 5 is not a prime, so 1 / 3 does not exist; take a prime p, or another operation";
+    fails(
+        dir.path(),
+        &["sample", "thirteen"],
+        2,
+        &["error: tasks/thirteen.toml has 1 fault", &format!("cause: {fault}")],
+    );
+    let told = stdout(dir.path(), &["check", "tasks/thirteen.toml"], 1);
+    assert_eq!(told, format!("faults   tasks/thirteen.toml\n           {fault}\n"));
+    fs::write(dir.path().join("tasks/thirteen.toml"), CARD.replace("out = 2", "out = 3")).unwrap();
+    let told = stdout(dir.path(), &["check", "thirteen"], 1);
+    assert!(told.contains("the card says 3, its examples give 2 (5 + 10 = 2 (mod 13))"), "{told}");
+    fs::write(dir.path().join("tasks/thirteen.toml"), CARD).unwrap();
+    assert_eq!(stdout(dir.path(), &["check", "tiny"], 0), "ok       experiments/90_tiny/experiment.toml\n");
+}
+
+#[test]
+fn colour_follows_the_flag_and_a_pipe_has_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let escapes = |args: &[&str], no_color: &str| {
+        let output = command(dir.path(), args).env("NO_COLOR", no_color).output().unwrap();
+        [output.stdout, output.stderr].concat().contains(&0x1b)
+    };
+    let error = ["explain", "nothing"];
+    assert!(!escapes(&error, "") && !escapes(&error, "1"));
+    assert!(escapes(&["--color", "always", "explain", "nothing"], ""));
+    assert!(escapes(&["explain", "nothing", "--color=always"], "1"), "the flag is stronger than NO_COLOR");
+    assert!(!escapes(&["--color", "never", "explain", "nothing"], ""));
+    assert!(escapes(&["--color", "always", "list"], "") && escapes(&["--color", "always", "--help"], ""));
+    assert!(!escapes(&["list"], "") && !escapes(&["--help"], ""));
+}
+
+#[test]
+fn a_closed_pipe_is_enough_and_a_full_disk_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command(dir.path(), &["list"]).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+    if let Ok(full) = fs::File::options().write(true).open("/dev/full") {
+        let output = command(dir.path(), &["list"]).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        assert!(text(&output.stderr).starts_with("error: cannot write the result to stdout\ncause: "));
+    }
+}
+
+#[test]
+fn one_command_goes_from_data_to_figures_and_tells_the_same_numbers_in_every_format() {
+    let dir = lab();
+    let at = |name: &str| dir.path().join("checkpoints/tiny").join(name);
+    let output = phaselab(dir.path(), &["run", "tiny", "--threads", "2", "--publish"]);
+    let result = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}{result}", text(&output.stderr));
+    assert!(result.lines().next().unwrap().contains(" of 2 replicas grokked (rate "), "{result}");
+    for part in
+        ["steps to 99 % training accuracy", "key frequencies (rule w_l)", "in checkpoints/tiny: summary.csv, run.h5"]
+    {
+        assert!(result.contains(part), "{part} is not in\n{result}");
+    }
+    for name in [
+        "run.toml",
+        "run.h5",
+        "summary.csv",
+        "measures/loss.h5",
+        "measures/excluded_loss.csv",
+        "figures/loss_curves.svg",
+    ] {
+        assert!(at(name).is_file(), "{name}");
+    }
+    let summary = fs::read_to_string(at("summary.csv")).unwrap();
+    assert_eq!(fs::read_to_string(dir.path().join("experiments/90_tiny/summary.csv")).unwrap(), summary);
+    assert!(dir.path().join("experiments/90_tiny/figures/loss_curves.svg").is_file());
+    assert_eq!(stdout(dir.path(), &["show", "tiny", "--format", "csv"], 0), summary);
+    same_numbers(&summary, &stdout(dir.path(), &["show", "90", "--format", "json"], 0));
+    assert!(stdout(dir.path(), &["show", "checkpoints/tiny"], 0).contains("transformer of 1 layer, d_model 32"));
+
+    // Nothing is overwritten unasked, nor continued as something else.
+    let hint = "hint:  --resume continues it, --force replaces it, --out writes elsewhere";
+    fails(dir.path(), &["train", "tiny"], 2, &["error: checkpoints/tiny already exists", hint]);
+    fails(
+        dir.path(),
+        &["train", "tiny", "--resume", "--set", "optim.lr=1e-3"],
+        2,
+        &[
+            "error: checkpoints/tiny was made with another spec",
+            "cause: optim.lr: 0.01 -> 0.001",
+            "hint:  give the spec that the folder was made with, or start anew in another folder with --out",
+        ],
+    );
+    let cut = phaselab(dir.path(), &["measure", "tiny", "gini", "--from", "20", "--to", "60"]);
+    assert_eq!(cut.status.code(), Some(2), "fewer checkpoints would replace more");
+    let files = stdout(dir.path(), &["measure", "tiny", "gini", "--from", "20", "--to", "60", "--force"], 0);
+    assert_eq!(files, "checkpoints/tiny/measures/gini.h5\ncheckpoints/tiny/measures/gini.csv\n");
+    assert_eq!(hdf5::read(&at("measures/gini.h5")).unwrap().tensor("steps").unwrap().to_f64(), [20.0, 40.0, 60.0]);
+    assert!(stdout(dir.path(), &["figure", "tiny", "loss_curves"], 0).contains("figures/loss_curves.svg\n"));
+
+    assert!(!stdout(dir.path(), &["check", "tiny"], 0).contains("damaged"));
+    let mut bytes = fs::read(at("run.h5")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(at("run.h5"), bytes).unwrap();
+    assert!(stdout(dir.path(), &["check", "tiny"], 3).contains("damaged  checkpoints/tiny/run.h5\n"));
+}
+
+/// Every cell of the CSV is the value of its column in JSON.
+fn same_numbers(csv: &str, json: &str) {
+    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    let (head, rows) = csv.split_once('\n').unwrap();
+    let replicas = json["replicas"].as_array().unwrap();
+    assert_eq!(rows.lines().count(), replicas.len());
+    for (row, replica) in rows.lines().zip(replicas) {
+        assert_eq!(replica.as_object().unwrap().len(), head.split(',').count());
+        for (name, cell) in head.split(',').zip(row.split(',')) {
+            let value = &replica[name];
+            let equal = match value {
+                serde_json::Value::Null => cell.is_empty(),
+                serde_json::Value::Bool(flag) => cell == flag.to_string(),
+                serde_json::Value::Array(freqs) => cell.split_whitespace().eq(freqs.iter().map(|f| f.to_string())),
+                number => cell.parse::<f64>().ok() == number.as_f64(),
+            };
+            assert!(equal, "{name}: `{cell}` in CSV, {value} in JSON");
+        }
+    }
+}
+
+#[test]
+fn a_run_in_which_nobody_groks_answers_no_and_one_that_explodes_says_so() {
+    let dir = lab();
+    let json = stdout(dir.path(), &["run", "tiny", "--steps", "10", "--seeds", "5", "--quiet", "--format", "json"], 1);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["summary"]["grokked"]["n"], &json["replicas"][0]["seed"]), (&1.into(), &5.into()));
+    let args = ["train", "tiny", "--quiet", "--force", "--set", "optim.lr=1e30", "--steps", "20"];
+    let output = phaselab(dir.path(), &args);
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(4), ""));
+    let stderr = text(&output.stderr);
+    assert!(stderr.starts_with("error: all 2 replicas have met a non-finite loss or gradient"), "{stderr}");
+    assert!(stderr.ends_with("hint:  lower optim.lr, or set optim.clip_norm\n"), "{stderr}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_and_a_publication_to_nowhere_are_refused_at_once() {
+    let dir = lab();
+    fs::write(dir.path().join("file"), "mine").unwrap();
+    let output = phaselab(dir.path(), &["train", "tiny", "--quiet", "--out", "file/run"]);
+    assert_eq!(output.status.code(), Some(3));
+    let stderr = text(&output.stderr);
+    assert!(
+        stderr.contains("cause: Not a directory")
+            && stderr.contains("hint:  choose a folder that you may write to with --out"),
+        "{stderr}"
+    );
+    assert_eq!(fs::read_to_string(dir.path().join("file")).unwrap(), "mine");
+    let output = phaselab(dir.path(), &["run", "grokking_quick", "--publish"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(!dir.path().join("checkpoints").exists());
+}
+
+/// Arguments of a run that writes many resume points, so that it can be stopped between two of them.
+const LONG: [&str; 8] =
+    ["train", "tiny", "--quiet", "--steps", "400", "--set", "train.resume_every=4", "--set=train.snapshots.every=50"];
+
+fn arrays(dir: &Path, run: &str) -> Record {
+    Record { attrs: vec![], ..hdf5::read(&dir.join(run).join("run.h5")).unwrap() }
+}
+
+/// Starts [`LONG`], waits for a resume point, and gives the process.
+fn started(dir: &Path, run: &str) -> std::process::Child {
+    let child = command(dir, &[&LONG[..], &["--out", run]].concat()).stderr(Stdio::piped()).spawn().unwrap();
+    let resume = dir.join(run).join("resume");
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !fs::read_dir(&resume)
+        .is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("point_")))
+    {
+        assert!(Instant::now() < deadline, "no resume point was written");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child
+}
+
+#[cfg(unix)]
+#[test]
+fn stopping_and_killing_leave_no_trace_in_the_bits() {
+    let dir = lab();
+    stdout(dir.path(), &[&LONG[..], &["--out", "whole"]].concat(), 0);
+    let whole = arrays(dir.path(), "whole");
+    assert!(whole.tensors.iter().any(|tensor| tensor.name == "params/embed.W_E"));
+
+    let child = started(dir.path(), "stopped");
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.starts_with("error: stopped at step "), "{stderr}");
+    assert!(stderr.ends_with("hint:  a resume point is in stopped; go on with --resume\n"), "{stderr}");
+    assert!(!dir.path().join("stopped/run.h5").exists(), "it was stopped before its end");
+
+    let mut child = started(dir.path(), "killed");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!dir.path().join("killed/run.h5").exists(), "it was killed before its end");
+
+    for run in ["stopped", "killed"] {
+        stdout(dir.path(), &[&LONG[..], &["--out", run, "--resume"]].concat(), 0);
+        let resumed = arrays(dir.path(), run);
+        assert_eq!(resumed.tensors.len(), whole.tensors.len());
+        for (resumed, whole) in resumed.tensors.iter().zip(&whole.tensors) {
+            assert_eq!((&resumed.name, &resumed.shape), (&whole.name, &whole.shape));
+            assert!(bits(resumed) == bits(whole), "{} differs after --resume in `{run}`", whole.name);
+        }
+    }
+}
+
+fn bits(tensor: &phaselab::tensor::Tensor) -> Vec<u64> {
+    tensor.to_f64().iter().map(|x| x.to_bits()).collect()
+}
