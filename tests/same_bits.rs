@@ -175,7 +175,7 @@ fn fingerprints_tell_plans_apart() {
         base,
         config.plan_with(PLAIN, &[], &[]).unwrap().fingerprint(),
         config.plan_with(Savings { fusion: false, ..Savings::default() }, &[], &[]).unwrap().fingerprint(),
-        other(&|c| c.model.d_mlp = 64),
+        other(&|c| c.model.d_mlp = 48),
         other(&|c| c.model.attn_bias = true),
         other(&|c| c.model.act = phaselab::spec::Act::Gelu),
         other(&|c| c.loss.f64 = false),
