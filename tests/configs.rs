@@ -199,7 +199,7 @@ pub fn grads_apart(own: &Params<f64>, want: &Params<f64>) -> (f64, String) {
     for (id, info) in want.layout.infos.iter().enumerate() {
         let [a, b] = [own, want].map(|g| g.get(0, id).collect::<Vec<_>>());
         let off = apart(&a, &b, size_floor(&info.name, norm(&want.flat)));
-        if !(off <= worst.0) {
+        if off.is_nan() || off > worst.0 {
             worst = (off, info.name.clone());
         }
     }

@@ -277,7 +277,7 @@ fn batches_that_do_not_fit_are_refused() {
     let mut runner = Runner::new(plan.clone(), Workers::new(1).unwrap());
     let mut run =
         |batches: &[Batch]| runner.loss_and_grads(&mut params, &mut grads, batches, &mut [StepOutcome::default()]);
-    assert!(run(&[good.clone()]).is_ok());
+    assert!(run(std::slice::from_ref(&good)).is_ok());
     for bad in [unprepared, too_many_targets, few_weights] {
         assert!(matches!(run(&[bad]), Err(Error::Shape { .. })));
     }
