@@ -129,11 +129,12 @@ impl RunSeries {
         let replicas = self.seeds().len();
         let Some(latest) = resume::latest(&self.folder)? else { return Ok(vec![None; replicas]) };
         let record = hdf5::read_some(&resume::point_path(&self.folder, latest.point.step), "state/")?;
-        let marks = record.tensors.iter().find(|t| t.name == "state/non_finite_step");
-        Ok(match marks.map(|t| &t.data) {
+        let found = record.tensors.iter().find(|t| t.name == "state/non_finite_step");
+        let marks: Vec<Option<u64>> = match found.map(|t| &t.data) {
             Some(Data::U64(marks)) => marks.iter().map(|&mark| (mark < u64::MAX).then_some(mark)).collect(),
             _ => vec![None; replicas],
-        })
+        };
+        Ok(Metrics::from_tensors(&self.reader.metrics()?)?.with_last_row(&marks))
     }
 
     fn setting(&self) -> Result<Setting<'_>> {

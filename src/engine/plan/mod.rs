@@ -81,8 +81,6 @@ pub struct Plan {
     pub(crate) values: Vec<Value>,
     /// Of a slot that holds one tile.
     pub(crate) tile_slot: SlotLayout,
-    /// Of a slot that holds the whole batch.
-    pub(crate) whole_slot: SlotLayout,
     pub(crate) scratch_len: usize,
     pub(crate) steps: Vec<Step>,
     pub(crate) params: Arc<ParamLayout>,
@@ -140,7 +138,7 @@ impl Plan {
             step.has_grad = false;
             step.site.input_grads.fill(None);
         }
-        for place in self.tile_slot.places.iter_mut().chain(&mut self.whole_slot.places) {
+        for place in &mut self.tile_slot.places {
             place.grad_at = None;
         }
         self.backward = false;
@@ -205,8 +203,7 @@ impl Plan {
         }
         let tile_examples = tile_examples(&graph, shape.examples);
         let reach = place::loss_reaches(&graph, !losses.is_empty());
-        let tile_slot = place::place(&graph, &reach, tile_examples, pairs.len());
-        let whole_slot = place::place(&graph, &reach, shape.examples, pairs.len());
+        let tile_slot = place::place(&graph.values, &reach, tile_examples, pairs.len());
         let scratch_len = graph.ops.iter().map(|op| op.scratch_len().next_multiple_of(16)).sum();
         let sites = place::sites(&graph, &reach);
         let steps = (graph.ops.into_iter().zip(sites))
@@ -219,7 +216,6 @@ impl Plan {
         Plan {
             values: graph.values,
             tile_slot,
-            whole_slot,
             scratch_len,
             steps,
             params: Arc::new(graph.params),
@@ -279,15 +275,27 @@ impl Plan {
                 expected: format!("below {classes}"),
             });
         }
+        self.look_up(batch);
+        Ok(())
+    }
+
+    /// The part of [`Plan::prepare`] that changes the batch, for tokens that are known to be right.
+    pub(crate) fn look_up(&self, batch: &mut Batch) {
         if !self.row_of.is_empty() {
             batch.look_up(&self.row_of, self.shape.d_vocab);
         }
-        Ok(())
+    }
+
+    /// Layout of a slot that holds `tiles` tiles.
+    pub(crate) fn slot(&self, tiles: usize) -> SlotLayout {
+        let reach: Vec<bool> = self.tile_slot.places.iter().map(|place| place.grad_at.is_some()).collect();
+        let examples = (tiles * self.tile_examples).min(self.shape.examples);
+        place::place(&self.values, &reach, examples, self.n_pairs())
     }
 
     /// Room for every want, all zero.
     pub(crate) fn empty_wants<T: Real>(&self) -> Vec<Vec<T>> {
-        let rows = |id: ValueId| self.whole_slot.places[id].per_example * self.shape.examples;
+        let rows = |id: ValueId| self.tile_slot.places[id].per_example * self.shape.examples;
         self.wants.iter().map(|&(_, id)| vec![T::ZERO; rows(id) * self.values[id].width]).collect()
     }
 
