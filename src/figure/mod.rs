@@ -10,18 +10,25 @@
 //! To add a figure: a new file `figure/NAME.rs` with a unit struct that implements [`Figure`], and one line in [`ALL`].
 //! The tests below then check its name, its headings and that it can draw whatever runs give.
 
+mod context;
 mod csv;
 mod drawing;
 mod font;
+mod fourier_spectrum;
+mod heat;
 mod loss_curves;
 mod page;
 mod panel;
+mod progress;
 mod raster;
+mod replicas;
+mod restricted_excluded;
 mod save;
 mod scale;
 mod spread;
 mod style;
 mod svg;
+mod weight_norms;
 
 use std::path::{Path, PathBuf};
 
@@ -70,7 +77,14 @@ pub struct Sink {
 }
 
 /// Every figure, in the order of help and lists.
-pub const ALL: &[&dyn Figure] = &[&loss_curves::LossCurves];
+pub const ALL: &[&dyn Figure] = &[
+    &loss_curves::LossCurves,
+    &replicas::Replicas,
+    &restricted_excluded::RestrictedExcluded,
+    &fourier_spectrum::FourierSpectrum,
+    &weight_norms::WeightNorms,
+    &progress::Progress,
+];
 
 /// The figure of that name.
 ///

@@ -119,8 +119,9 @@ mod tests {
         assert_eq!(viridis(-1.0), viridis(0.0));
         assert_eq!(viridis(0.0).rgb, [68, 1, 84]);
         assert_eq!(viridis(2.0).rgb, [253, 231, 37]);
-        let rises: Vec<f64> =
-            (0..16).map(|i| lightness(viridis(f64::from(i + 1) / 16.0)) - lightness(viridis(f64::from(i) / 16.0))).collect();
+        let rises: Vec<f64> = (0..16)
+            .map(|i| lightness(viridis(f64::from(i + 1) / 16.0)) - lightness(viridis(f64::from(i) / 16.0)))
+            .collect();
         assert!(rises.iter().all(|&rise| (2.5..8.0).contains(&rise)), "{rises:?}");
     }
 }
