@@ -24,5 +24,5 @@ pub fn test_accuracy(sink: &mut Sink, frame: Frame, x: Scale, test_acc_frac: &Se
     let panel = Panel { frame, x, y: Scale::fraction() };
     panel.grid(&mut sink.drawing);
     median_and_band(sink, &panel, test_acc_frac, TEST);
-    panel.axes(&mut sink.drawing, Names { x: Some(STEP_LOG), y: Some("test accuracy"), panel: None });
+    panel.axes(&mut sink.drawing, Names { x: Some(STEP_LOG), y: Some("test acc. (fraction)"), panel: None });
 }

@@ -1,6 +1,6 @@
 //! `weight_norms`: the sum of squared weights and the norms of the largest parameters over training.
 //!
-//! Reads measures `weight_norm` and `loss`; draws Σw² above the Frobenius norms of the six largest parameters above test
+//! Reads measures `weight_norm` and `loss`; draws Σw² above the Frobenius norms of the five largest parameters above test
 //! accuracy, medians over the replicas, over logarithmic steps. Source: arXiv 2301.05217, section 5.
 
 use super::context::{median_and_band, test_accuracy};
@@ -28,7 +28,7 @@ impl Figure for WeightNorms {
     fn explain(&self) -> String {
         "\
 What it is
-  The sum of squares of all parameters (top) and the Frobenius norms of the six parameters whose median norm is ever
+  The sum of squares of all parameters (top) and the Frobenius norms of the five parameters whose median norm is ever
   largest (middle), with test accuracy (bottom). Medians over the replicas; bands from first to third quartile.
 Reads
   Measures weight_norm and loss. Steps are on a logarithmic axis, which has no place for step 0.
@@ -67,7 +67,7 @@ Source
             middle.curve(&mut sink.drawing, &norm.steps, &quartiles.median, (*ink, CURVE_WIDTH));
             sink.table.median(norm, quartiles);
         }
-        middle.axes(&mut sink.drawing, Names { y: Some("Frobenius norm"), ..Names::default() });
+        middle.axes(&mut sink.drawing, Names { y: Some("norm (no unit)"), ..Names::default() });
         test_accuracy(sink, frames[2], x, accuracy);
         Ok(())
     }
