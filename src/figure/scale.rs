@@ -118,12 +118,14 @@ impl Scale {
         let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|&s| s >= rough * 0.999);
         let step = step.unwrap_or(power * 10.0);
         let decimals = (-libm::floor(libm::log10(step) + 1e-9)).clamp(0.0, 12.0) as usize;
+        let plain = step >= 1e-4 && low.abs().max(high.abs()) < 1e9;
         let first = libm::ceil(low / step);
         let mut ticks = vec![];
         for i in 0..=(2.0 * room) as usize {
             let value = (first + i as f64) * step;
             if let Some(place) = self.place(value) {
-                ticks.push(Tick { place, label: Some(Label::plain(number(value, decimals))) });
+                let label = if plain { Label::plain(number(value, decimals)) } else { scientific(value) };
+                ticks.push(Tick { place, label: Some(label) });
             }
         }
         ticks
@@ -159,6 +161,17 @@ fn power(digit: i32, exponent: i32, plain: bool) -> Label {
     }
     let base = if digit == 1 { "10".into() } else { format!("{digit}×10") };
     Label { base, exponent: exponent.to_string().replace('-', "−") }
+}
+
+/// A very large or small number, to two digits.
+fn scientific(value: f64) -> Label {
+    let text = format!("{value:.1e}").replace('-', "−");
+    match text.split_once('e') {
+        Some((digits, exponent)) if value != 0.0 => {
+            Label { base: format!("{}×10", digits.trim_end_matches(".0")), exponent: exponent.into() }
+        }
+        _ => Label::plain("0".into()),
+    }
 }
 
 /// A number for an axis: `0.25`, `−3`, `750`, `2k`, `2.5k`, `1M`.
@@ -198,6 +211,7 @@ mod tests {
         assert_eq!(labels(Scale::fraction(), 6.0), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         assert_eq!(labels(Scale::Linear { low: 0.0, high: 25_000.0 }, 5.0), ["0", "5k", "10k", "15k", "20k", "25k"]);
         assert_eq!(labels(Scale::Linear { low: -1.0, high: 1.0 }, 4.0), ["−1.0", "−0.5", "0.0", "0.5", "1.0"]);
+        assert_eq!(labels(Scale::Linear { low: 0.0, high: 4e-9 }, 2.0), ["0", "2×10^−9", "4×10^−9"]);
         assert_eq!(labels(Scale::Log { low: 1e-7, high: 10.0 }, 4.0), ["10^−6", "10^−4", "10^−2", "10^0"]);
         assert_eq!(labels(Scale::Log { low: 20.0, high: 40_000.0 }, 6.0), ["100", "1k", "10k"]);
         assert_eq!(labels(Scale::Log { low: 20.0, high: 1000.0 }, 6.0), ["20", "50", "100", "200", "500", "1k"]);
