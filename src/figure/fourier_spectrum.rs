@@ -67,8 +67,8 @@ Source
         let x = page::log_steps(&[norm]);
         let y = Scale::Linear { low: 0.5, high: norm.width() as f64 + 0.5 };
         let highest = page::values(&[norm]).filter(|x| x.is_finite()).fold(0.0, f64::max);
-        for r in 0..shown {
-            let panel = Panel { frame: frames[r], x, y };
+        for (r, &frame) in frames.iter().enumerate().take(shown) {
+            let panel = Panel { frame, x, y };
             let drawn = Heat { series: norm, r, highest }.draw(&mut sink.drawing, &panel);
             sink.table.map(norm, r, drawn);
             let keys = mark_keys(sink, &panel, is_key, r);
