@@ -81,3 +81,39 @@ impl Table {
         format!("curve,unit,seed,step,{along}value\n{}", self.rows)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::Axis;
+
+    #[test]
+    fn rows_say_curve_unit_replica_and_step() {
+        let mut series = Series {
+            measure: "m".into(),
+            column: "loss_nats".into(),
+            unit: "nats".into(),
+            steps: vec![0, 5],
+            seeds: vec![3, 4],
+            axis: None,
+            values_srw: vec![0.5, 1.0, f64::NAN, 2.0],
+        };
+        let mut table = Table::default();
+        table.replica(&series, 0);
+        table.quartiles(&series, &Quartiles::of(&series));
+        table.event("memorisation_end_step", 4, Some(1400));
+        table.event("cleanup_end_step", 4, None);
+        let rows = "loss_nats,nats,3,0,0.5\nloss_nats,nats,3,5,\n\
+                    loss_nats,nats,first_quartile,0,0.625\nloss_nats,nats,first_quartile,5,2\n\
+                    loss_nats,nats,median,0,0.75\nloss_nats,nats,median,5,2\n\
+                    loss_nats,nats,third_quartile,0,0.875\nloss_nats,nats,third_quartile,5,2\n\
+                    memorisation_end_step,step,4,,1400\n";
+        assert_eq!(table.text(), format!("curve,unit,seed,step,value\n{rows}"));
+
+        (series.seeds, series.axis) = (vec![3], Some(Axis { name: "frequency".into(), ticks: vec![1.0, 2.0] }));
+        let mut table = Table::default();
+        table.map(&series, 0, [1]);
+        let rows = "loss_nats,nats,3,5,1,\nloss_nats,nats,3,5,2,2\n";
+        assert_eq!(table.text(), format!("curve,unit,seed,step,frequency,value\n{rows}"));
+    }
+}

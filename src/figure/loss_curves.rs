@@ -18,7 +18,7 @@ pub struct LossCurves;
 const MAX_REPLICAS: usize = 4;
 
 /// Distance between panels, points: across, down.
-const GAP: (f64, f64) = (12.0, 14.0);
+const GAP: (f64, f64) = (20.0, 14.0);
 
 impl Figure for LossCurves {
     fn name(&self) -> &'static str {
@@ -42,9 +42,8 @@ Value at a known point
   A model that knows nothing about x + y mod p has loss ln p (4.727 nats at p = 113) and accuracy 1/p. Grokking
   is the gap between the two accuracies: training reaches 1 long before test does.
 Source
-  Nanda et al. 2023, arXiv 2301.05217, figure 2; phases: section 5.
-"
-        .into()
+  Nanda et al. 2023, arXiv 2301.05217, figure 2; phases: section 5."
+            .into()
     }
 
     fn needs(&self) -> &'static [&'static str] {

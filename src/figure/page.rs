@@ -2,7 +2,7 @@
 //!
 //! Reads titles and keys; adds them to a [`Drawing`] above the panels, so that they cannot cover a curve.
 
-use super::drawing::{Anchor, Drawing};
+use super::drawing::{Anchor, Drawing, Point};
 use super::font;
 use super::panel::{Frame, Panel};
 use super::scale::Scale;
@@ -25,6 +25,8 @@ pub enum Mark {
     Area,
     /// An upright stroke.
     Upright,
+    /// A triangle that points to the left.
+    Triangle,
 }
 
 /// One entry of the legend.
@@ -48,33 +50,48 @@ impl Key {
     pub fn area(text: impl Into<String>, ink: Ink) -> Key {
         Key { text: text.into(), ink, mark: Mark::Area }
     }
+
+    /// A triangle beside a panel.
+    pub fn marker(text: impl Into<String>) -> Key {
+        Key { text: text.into(), ink: BLACK, mark: Mark::Triangle }
+    }
 }
 
 /// Title, what is shown, and the legend, wrapped; the rest of the page is left for panels, with `right` kept free.
 pub fn head(drawing: &mut Drawing, title: &str, shows: &str, keys: &[Key], right: f64) -> Frame {
     drawing.text((MARGIN, 22.0), title, TITLE_SIZE, BLACK, Anchor::Start);
     drawing.text((MARGIN, 38.0), shows, TICK_SIZE, GREY, Anchor::Start);
+    let width = |key: &Key| 28.0 + font::width(&key.text, LABEL_SIZE) + 16.0;
+    let room = f64::from(PAGE.0) - MARGIN;
+    let two_rows = keys.iter().map(width).sum::<f64>() - 16.0 > room - MARGIN;
     let (mut x, mut y) = (MARGIN, 57.0);
-    for key in keys {
-        let width = 28.0 + font::width(&key.text, LABEL_SIZE) + 16.0;
-        if x > MARGIN && x + width - 16.0 > f64::from(PAGE.0) - MARGIN {
+    for (i, key) in keys.iter().enumerate() {
+        // Shades go together on a row of their own where one row is too short.
+        let first_shade = i > 0 && key.mark == Mark::Area && keys[i - 1].mark != Mark::Area;
+        if x > MARGIN && (x + width(key) - 16.0 > room || two_rows && first_shade) {
             (x, y) = (MARGIN, y + 17.0);
         }
         draw_key(drawing, key, (x, y));
-        x += width;
+        x += width(key);
     }
     let (left, top) = (62.0, y + 24.0);
     Frame { left, top, width: f64::from(PAGE.0) - left - right, height: f64::from(PAGE.1) - top - 44.0 }
 }
 
-fn draw_key(drawing: &mut Drawing, key: &Key, (x, y): (f64, f64)) {
+fn draw_key(drawing: &mut Drawing, key: &Key, (x, y): Point) {
     let middle = y - 4.0;
     match key.mark {
         Mark::Line(width) => drawing.line(vec![(x, middle), (x + 22.0, middle)], key.ink, width),
         Mark::Area => drawing.rect((x, middle - 6.0), (x + 22.0, middle + 6.0), key.ink),
         Mark::Upright => drawing.line(vec![(x + 11.0, middle - 6.0), (x + 11.0, middle + 6.0)], key.ink, 1.6),
+        Mark::Triangle => triangle(drawing, (x + 8.0, middle)),
     }
     drawing.text((x + 28.0, y), &key.text, LABEL_SIZE, BLACK, Anchor::Start);
+}
+
+/// A small triangle whose left tip is at (`x`, `y`).
+pub fn triangle(drawing: &mut Drawing, (x, y): Point) {
+    drawing.fill(vec![(x, y), (x + 6.0, y - 3.2), (x + 6.0, y + 3.2)], BLACK);
 }
 
 /// A logarithmic axis over the steps of all `series`; step 0 has no place on it.

@@ -6,7 +6,7 @@
 use super::drawing::{Anchor, Drawing, Point};
 use super::font;
 use super::scale::{Label, Scale};
-use super::style::{BLACK, GREY, GRID, Ink, LABEL_SIZE, TICK_SIZE};
+use super::style::{BLACK, CURVE_WIDTH, GREY, GRID, Ink, LABEL_SIZE, TICK_SIZE};
 
 /// A rectangle of the page, in points.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,6 +45,9 @@ pub struct Names<'a> {
 
 /// Length of a numbered tick, points.
 const TICK: f64 = 4.0;
+
+/// Length of a stroke of a rug, points.
+const RUG: f64 = 11.0;
 
 impl Frame {
     /// `rows` times `columns` equal frames, row by row, with a gap to the right and below.
@@ -107,6 +110,14 @@ impl Panel {
         }
     }
 
+    /// Short upright strokes at the bottom: one an event.
+    pub fn rug(&self, drawing: &mut Drawing, steps: impl IntoIterator<Item = u64>, ink: Ink) {
+        let bottom = self.frame.top + self.frame.height;
+        for place in steps.into_iter().filter_map(|step| self.x.place(step as f64)) {
+            drawing.line(vec![(self.x_at(place), bottom), (self.x_at(place), bottom - RUG)], ink, CURVE_WIDTH);
+        }
+    }
+
     /// Grid lines at the numbered ticks; to be drawn before the curves.
     pub fn grid(&self, drawing: &mut Drawing) {
         let Frame { left, top, width, height } = self.frame;
@@ -154,12 +165,12 @@ impl Panel {
         }
     }
 
-    fn room_x(&self) -> usize {
-        (self.frame.width / 46.0) as usize
+    fn room_x(&self) -> f64 {
+        self.frame.width / 44.0
     }
 
-    fn room_y(&self) -> usize {
-        (self.frame.height / 28.0) as usize
+    fn room_y(&self) -> f64 {
+        self.frame.height / 28.0
     }
 }
 

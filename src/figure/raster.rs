@@ -129,9 +129,10 @@ fn cross(from: Point, to: Point, first: usize, crossings: &mut [Vec<(f64, i32)>]
     let (low, high, way) = if from.1 < to.1 { (from, to, 1) } else { (to, from, -1) };
     // Sampled line i is at y = first + (i + 1/2) / SAMPLES.
     let line = |y: f64| ((y - first as f64) * SAMPLES as f64 - 0.5).ceil().clamp(0.0, crossings.len() as f64) as usize;
-    for i in line(low.1)..line(high.1) {
+    let (start, end) = (line(low.1), line(high.1));
+    for (i, crossings) in crossings.iter_mut().enumerate().take(end).skip(start) {
         let y = first as f64 + (i as f64 + 0.5) / SAMPLES as f64;
-        crossings[i].push((low.0 + (high.0 - low.0) * (y - low.1) / (high.1 - low.1), way));
+        crossings.push((low.0 + (high.0 - low.0) * (y - low.1) / (high.1 - low.1), way));
     }
 }
 

@@ -49,6 +49,9 @@ impl Label {
 /// Decades below which a logarithmic axis has numbers at 2 and 5 as well.
 const FEW_DECADES: f64 = 2.5;
 
+/// Room for numbers that a decade needs for its 1, 2 and 5: three, but they are short.
+const ROOM_FOR_1_2_5: f64 = 1.9;
+
 impl Scale {
     /// A linear axis that holds all finite values, with a little room at both ends.
     pub fn linear(values: impl IntoIterator<Item = f64>) -> Scale {
@@ -102,41 +105,43 @@ impl Scale {
     }
 
     /// Ticks for an axis that has room for about `room` numbers.
-    pub fn ticks(&self, room: usize) -> Vec<Tick> {
+    pub fn ticks(&self, room: f64) -> Vec<Tick> {
         match *self {
-            Scale::Linear { low, high } => self.linear_ticks(low, high, room.max(2)),
-            Scale::Log { low, high } => self.log_ticks(libm::log10(low), libm::log10(high), room.max(2)),
+            Scale::Linear { low, high } => self.linear_ticks(low, high, room.max(2.0)),
+            Scale::Log { low, high } => self.log_ticks(libm::log10(low), libm::log10(high), room.max(2.0)),
         }
     }
 
-    fn linear_ticks(&self, low: f64, high: f64, room: usize) -> Vec<Tick> {
-        let rough = (high - low) / room as f64;
+    fn linear_ticks(&self, low: f64, high: f64, room: f64) -> Vec<Tick> {
+        let rough = (high - low) / room;
         let power = libm::pow(10.0, libm::floor(libm::log10(rough)));
         let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|&s| s >= rough * 0.999);
         let step = step.unwrap_or(power * 10.0);
         let decimals = (-libm::floor(libm::log10(step) + 1e-9)).clamp(0.0, 12.0) as usize;
+        let plain = step >= 1e-4 && low.abs().max(high.abs()) < 1e9;
         let first = libm::ceil(low / step);
         let mut ticks = vec![];
-        for i in 0..=(2 * room) {
+        for i in 0..=(2.0 * room) as usize {
             let value = (first + i as f64) * step;
             if let Some(place) = self.place(value) {
-                ticks.push(Tick { place, label: Some(Label::plain(number(value, decimals))) });
+                let label = if plain { Label::plain(number(value, decimals)) } else { scientific(value) };
+                ticks.push(Tick { place, label: Some(label) });
             }
         }
         ticks
     }
 
-    fn log_ticks(&self, low: f64, high: f64, room: usize) -> Vec<Tick> {
+    fn log_ticks(&self, low: f64, high: f64, room: f64) -> Vec<Tick> {
         let few = high - low < FEW_DECADES;
         let exponents = (libm::floor(low) as i32, libm::ceil(high) as i32);
-        let stride = libm::ceil((high - low) / room as f64).max(1.0) as i32;
+        let stride = libm::ceil((high - low) / room).max(1.0) as i32;
         let plain = low >= -3.0 && high <= 7.0 && (few || low >= -1e-9);
         let mut ticks = vec![];
         for exponent in exponents.0..=exponents.1 {
             for digit in 1..10 {
                 let Some(place) = self.place(f64::from(digit) * libm::pow(10.0, f64::from(exponent))) else { continue };
                 let numbered = digit == 1 && exponent.rem_euclid(stride) == 0;
-                let between = few && (digit == 2 || digit == 5) && room as f64 >= 3.0 * (high - low);
+                let between = few && (digit == 2 || digit == 5) && room >= ROOM_FOR_1_2_5 * (high - low);
                 if numbered || between {
                     ticks.push(Tick { place, label: Some(power(digit, exponent, plain)) });
                 } else if digit == 1 || stride == 1 {
@@ -156,6 +161,17 @@ fn power(digit: i32, exponent: i32, plain: bool) -> Label {
     }
     let base = if digit == 1 { "10".into() } else { format!("{digit}×10") };
     Label { base, exponent: exponent.to_string().replace('-', "−") }
+}
+
+/// A very large or small number, to two digits.
+fn scientific(value: f64) -> Label {
+    let text = format!("{value:.1e}").replace('-', "−");
+    match text.split_once('e') {
+        Some((digits, exponent)) if value != 0.0 => {
+            Label { base: format!("{}×10", digits.trim_end_matches(".0")), exponent: exponent.into() }
+        }
+        _ => Label::plain("0".into()),
+    }
 }
 
 /// A number for an axis: `0.25`, `−3`, `750`, `2k`, `2.5k`, `1M`.
@@ -182,7 +198,7 @@ fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
 mod tests {
     use super::*;
 
-    fn labels(scale: Scale, room: usize) -> Vec<String> {
+    fn labels(scale: Scale, room: f64) -> Vec<String> {
         let join = |label: Label| match label.exponent.as_str() {
             "" => label.base,
             exponent => format!("{}^{exponent}", label.base),
@@ -192,13 +208,14 @@ mod tests {
 
     #[test]
     fn numbers_are_short_and_round() {
-        assert_eq!(labels(Scale::fraction(), 6), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
-        assert_eq!(labels(Scale::Linear { low: 0.0, high: 25_000.0 }, 5), ["0", "5k", "10k", "15k", "20k", "25k"]);
-        assert_eq!(labels(Scale::Linear { low: -1.0, high: 1.0 }, 4), ["−1.0", "−0.5", "0.0", "0.5", "1.0"]);
-        assert_eq!(labels(Scale::Log { low: 1e-7, high: 10.0 }, 4), ["10^−6", "10^−4", "10^−2", "10^0"]);
-        assert_eq!(labels(Scale::Log { low: 20.0, high: 40_000.0 }, 6), ["100", "1k", "10k"]);
-        assert_eq!(labels(Scale::Log { low: 20.0, high: 1000.0 }, 6), ["20", "50", "100", "200", "500", "1k"]);
-        assert_eq!(labels(Scale::Log { low: 0.04, high: 1.1 }, 6), ["0.05", "0.1", "0.2", "0.5", "1"]);
+        assert_eq!(labels(Scale::fraction(), 6.0), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        assert_eq!(labels(Scale::Linear { low: 0.0, high: 25_000.0 }, 5.0), ["0", "5k", "10k", "15k", "20k", "25k"]);
+        assert_eq!(labels(Scale::Linear { low: -1.0, high: 1.0 }, 4.0), ["−1.0", "−0.5", "0.0", "0.5", "1.0"]);
+        assert_eq!(labels(Scale::Linear { low: 0.0, high: 4e-9 }, 2.0), ["0", "2×10^−9", "4×10^−9"]);
+        assert_eq!(labels(Scale::Log { low: 1e-7, high: 10.0 }, 4.0), ["10^−6", "10^−4", "10^−2", "10^0"]);
+        assert_eq!(labels(Scale::Log { low: 20.0, high: 40_000.0 }, 6.0), ["100", "1k", "10k"]);
+        assert_eq!(labels(Scale::Log { low: 20.0, high: 1000.0 }, 6.0), ["20", "50", "100", "200", "500", "1k"]);
+        assert_eq!(labels(Scale::Log { low: 0.04, high: 1.1 }, 6.0), ["0.05", "0.1", "0.2", "0.5", "1"]);
     }
 
     #[test]
@@ -214,7 +231,7 @@ mod tests {
 
     #[test]
     fn minor_ticks_lie_between_powers_of_ten() {
-        let ticks = Scale::Log { low: 1.0, high: 1000.0 }.ticks(4);
+        let ticks = Scale::Log { low: 1.0, high: 1000.0 }.ticks(4.0);
         assert_eq!(ticks.iter().filter(|tick| tick.label.is_none()).count(), 24);
         assert_eq!(ticks.iter().filter(|tick| tick.label.is_some()).count(), 4);
     }
@@ -224,10 +241,10 @@ mod tests {
         let empty = std::iter::empty::<f64>;
         for scale in [Scale::linear(empty()), Scale::log(empty()), Scale::log([0.0, -3.0]), Scale::log_tight([7.0])] {
             let (Scale::Linear { low, high } | Scale::Log { low, high }) = scale;
-            assert!(high > low && !scale.ticks(5).is_empty(), "{scale:?}");
+            assert!(high > low && !scale.ticks(5.0).is_empty(), "{scale:?}");
         }
         for extreme in [Scale::log([f64::MIN_POSITIVE, f64::MAX]), Scale::linear([0.0, 1e-300])] {
-            assert!(extreme.ticks(5).len() < 800, "{extreme:?}");
+            assert!(extreme.ticks(5.0).len() < 800, "{extreme:?}");
         }
     }
 }

@@ -73,8 +73,8 @@ pub const TRAIN: Ink = BLUE;
 /// What is measured on test pairs.
 pub const TEST: Ink = VERMILLION;
 
-/// Categories without a colour of their own, in order of use.
-pub const CATEGORIES: [Ink; 6] = [BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY];
+/// Categories beside test accuracy, in order of use.
+pub const CATEGORIES: [Ink; 5] = [BLUE, GREEN, ORANGE, PURPLE, SKY];
 
 /// Shades behind memorisation, circuit formation and cleanup: apart in lightness as well as in hue.
 pub const PHASES: [Ink; 3] = [Ink::solid(236, 236, 236), Ink::solid(255, 246, 204), Ink::solid(214, 234, 248)];

@@ -1,0 +1,100 @@
+//! Heat maps: a column with an axis over steps, as coloured cells, and their colour bar.
+//!
+//! Reads one replica of a [`Series`]; adds one rectangle a run of equal colours to a [`Drawing`]. A cell reaches half
+//! way to its neighbours on the axis of steps; a missing value is grey.
+
+use super::drawing::{Anchor, Drawing};
+use super::panel::{Frame, Panel, write_label};
+use super::scale::Scale;
+use super::style::{BLACK, GRID, Ink, LABEL_SIZE, TICK_SIZE, viridis};
+use crate::measure::Series;
+
+/// Colours told apart: 64 steps of viridis are finer than the eye, and equal neighbours become one rectangle.
+const LEVELS: f64 = 63.0;
+
+/// Checkpoints closer than this are not drawn, points.
+const MIN_CELL: f64 = 1.0;
+
+/// How far a cell reaches under the next one, so that no gap shows, points.
+const OVERLAP: f64 = 0.4;
+
+/// One replica of a column with an axis.
+pub struct Heat<'a> {
+    /// The column.
+    pub series: &'a Series,
+    /// The replica.
+    pub r: usize,
+    /// The value that has the last colour; 0 has the first.
+    pub highest: f64,
+}
+
+impl Heat<'_> {
+    /// Draws the map into `panel`, whose y axis counts as the series' axis; gives the checkpoints that were drawn.
+    pub fn draw(&self, drawing: &mut Drawing, panel: &Panel) -> Vec<usize> {
+        let Frame { left, top, width, height } = panel.frame;
+        let shown = self.checkpoints(panel);
+        let places: Vec<f64> = shown.iter().map(|&(_, place)| place).collect();
+        let edges = edges(&places);
+        let rows = self.series.axis.as_ref().map_or(0, |axis| axis.ticks.len());
+        let row_height = height / rows.max(1) as f64;
+        for row in (0..rows).rev() {
+            let y = top + (rows - 1 - row) as f64 * row_height;
+            let below = (y + row_height + OVERLAP).min(top + height);
+            let colors: Vec<Ink> = shown.iter().map(|&(s, _)| self.color(self.series.at(s, self.r)[row])).collect();
+            let mut from = 0;
+            for run in colors.chunk_by(|a, b| a == b) {
+                let to = from + run.len();
+                let right = (left + edges[to] * width + OVERLAP).min(left + width);
+                drawing.rect((left + edges[from] * width, y), (right, below), run[0]);
+                from = to;
+            }
+        }
+        shown.into_iter().map(|(s, _)| s).collect()
+    }
+
+    /// Checkpoints that the axis of steps can show and that are far enough apart, with their places.
+    fn checkpoints(&self, panel: &Panel) -> Vec<(usize, f64)> {
+        let mut shown: Vec<(usize, f64)> = vec![];
+        for (s, &step) in self.series.steps.iter().enumerate() {
+            let Some(place) = panel.x.place(step as f64) else { continue };
+            if shown.last().is_none_or(|&(_, last)| (place - last) * panel.frame.width >= MIN_CELL) {
+                shown.push((s, place));
+            }
+        }
+        shown
+    }
+
+    fn color(&self, value: f64) -> Ink {
+        if !value.is_finite() {
+            return GRID;
+        }
+        viridis(if self.highest > 0.0 { (value / self.highest * LEVELS).round() / LEVELS } else { 0.0 })
+    }
+}
+
+/// Borders of cells around `places`: half way between neighbours, and both ends of the axis.
+fn edges(places: &[f64]) -> Vec<f64> {
+    let between = places.windows(2).map(|pair| (pair[0] + pair[1]) / 2.0);
+    std::iter::once(0.0).chain(between).chain([1.0]).collect()
+}
+
+/// A bar with the colours from 0 to `highest`, to the right of `area`.
+pub fn color_bar(drawing: &mut Drawing, area: &Frame, highest: f64, name: &str) {
+    let (left, right) = (area.left + area.width + 22.0, area.left + area.width + 34.0);
+    let (bottom, step) = (area.top + area.height, area.height / (LEVELS + 1.0));
+    for level in (0..=LEVELS as u32).rev() {
+        let top = bottom - f64::from(level + 1) * step;
+        drawing.rect((left, top), (right, (top + step + OVERLAP).min(bottom)), viridis(f64::from(level) / LEVELS));
+    }
+    let corners = vec![(left, area.top), (right, area.top), (right, bottom), (left, bottom), (left, area.top)];
+    drawing.line(corners, BLACK, 0.8);
+    let high = if highest > 0.0 { highest } else { 1.0 };
+    for tick in (Scale::Linear { low: 0.0, high }).ticks(6.0) {
+        let y = bottom - tick.place * area.height;
+        drawing.line(vec![(right, y), (right + 4.0, y)], BLACK, 0.8);
+        if let Some(label) = tick.label {
+            write_label(drawing, (right + 7.0, y + TICK_SIZE * 0.36), &label, Anchor::Start);
+        }
+    }
+    drawing.text_upwards((right + 42.0, area.top + area.height / 2.0), name, LABEL_SIZE, BLACK);
+}
