@@ -10,7 +10,7 @@ use phaselab::engine::{Hook, Params, Runner, Savings, State, StepOutcome, Worker
 use phaselab::optim::{Settings, build};
 use phaselab::spec::{Act, Family, Join, LossKind, Normalization, OptimSpec};
 
-use crate::configs::{self, Config, apart, norm};
+use crate::configs::{self, Config, apart, norm, size_floor};
 
 /// A network of candle's, its parameters under TransformerLens's names.
 pub struct Witness<'a> {
@@ -186,10 +186,9 @@ fn logits_loss_and_gradients_are_candles() {
         assert_eq!(out[0].loss.to_bits(), outcome.loss.to_bits(), "{}: observing changes the loss", config.name);
         let own = named(&grads);
         let wanted = witness.grads(&loss).unwrap();
-        // The gradient of b_K is exactly zero (softmax does not see it), so sizes are taken against the whole as well.
-        let floor = 1e-6 * norm(&wanted.values().flatten().copied().collect::<Vec<_>>());
+        let whole = norm(&wanted.values().flatten().copied().collect::<Vec<_>>());
         for (name, want) in wanted {
-            let off = apart(&own[&name], &want, floor);
+            let off = apart(&own[&name], &want, size_floor(&name, whole));
             assert!(off < 1e-10, "{}: gradient of {name} is off by {off:e}", config.name);
         }
     }

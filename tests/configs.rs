@@ -6,11 +6,14 @@
 
 use std::sync::Arc;
 
-use phaselab::engine::{Batch, BatchShape, Edit, Hook, ParamLayout, Params, Plan, Real, Savings};
+use phaselab::engine::{
+    Batch, BatchShape, Edit, Hook, ParamLayout, Params, Plan, Real, Runner, Savings, StepOutcome, Workers,
+};
 use phaselab::loss::LossTerm;
 use phaselab::model::{self, TaskShape};
 use phaselab::rng::Rng;
 use phaselab::spec::{Act, Family, Join, LossKind, ModelSpec, Normalization};
+use phaselab::tensor::Tensor;
 
 /// One network with its task.
 pub struct Config {
@@ -169,6 +172,43 @@ pub fn params<T: Real>(layout: &Arc<ParamLayout>, seeds: &[u64]) -> Params<T> {
         }
     }
     params
+}
+
+/// Loss and gradients of replica 0 on the examples of `config`.
+pub fn loss_and_grads(config: &Config, plan: Plan, params: &Params<f64>) -> (f64, Params<f64>) {
+    let (mut params, mut grads) = (params.clone(), Params::zeros(plan.params().clone(), params.replicas()));
+    let batch = config.batch(&plan);
+    let mut out = vec![StepOutcome::default(); params.replicas()];
+    let mut runner = Runner::new(Arc::new(plan), Workers::new(1).unwrap());
+    runner.loss_and_grads(&mut params, &mut grads, &[batch], &mut out).unwrap();
+    (out[0].loss, grads)
+}
+
+/// The loss, and what the plan's wants hold.
+pub fn observe(config: &Config, plan: Plan, params: &Params<f64>) -> (f64, Vec<Tensor>) {
+    let batch = config.batch(&plan);
+    let (outcome, held) = Runner::new(Arc::new(plan), Workers::new(1).unwrap()).observe(params, 0, &batch).unwrap();
+    (outcome.loss, held)
+}
+
+/// The largest relative difference of a gradient, and of which parameter.
+///
+/// The gradient of b_K is exactly zero (softmax does not see it): what rounding leaves there is held against the whole.
+pub fn grads_apart(own: &Params<f64>, want: &Params<f64>) -> (f64, String) {
+    let mut worst = (0.0, String::new());
+    for (id, info) in want.layout.infos.iter().enumerate() {
+        let [a, b] = [own, want].map(|g| g.get(0, id).collect::<Vec<_>>());
+        let off = apart(&a, &b, size_floor(&info.name, norm(&want.flat)));
+        if !(off <= worst.0) {
+            worst = (off, info.name.clone());
+        }
+    }
+    worst
+}
+
+/// Size that a gradient's difference is held against at least, where that of all gradients is `whole`.
+pub fn size_floor(name: &str, whole: f64) -> f64 {
+    if name.ends_with("b_K") { whole } else { 0.0 }
 }
 
 /// ‖a − b‖ over the larger of ‖b‖ and `floor`.

@@ -6,3 +6,5 @@ mod candle_parity;
 mod cli;
 mod configs;
 mod h5py;
+mod kill;
+mod plans;

@@ -3,20 +3,18 @@
 //! Ours is the canonical grokking set-up with default options through [`Session::advance`]; theirs are the scripts in `benches/peers/`.
 //! Every round runs each side once, so that a machine that slows down slows both; a ratio is the median of the rounds' ratios.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, bail};
 use phaselab::engine::{Workers, peak_flops};
+use phaselab::error::{Error, Result};
 use phaselab::spec::{Seeds, Spec};
 use phaselab::task::Task;
 use phaselab::train::Session;
 
 use super::exit::{Answer, Failure};
 use super::output::Output;
-use super::result::plural;
 
 /// Times the training step, and PyTorch's beside it
 #[derive(Debug, clap::Args)]
@@ -60,14 +58,8 @@ const WARMUP: u32 = 3;
 /// Runs all cases and prints the table.
 ///
 /// # Errors
-/// A Python without PyTorch, scripts that are not there; [`Failure::Stdout`].
+/// A Python without PyTorch, scripts that are not there.
 pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
-    let table = time(args, output).map_err(Failure::Bench)?;
-    output.print(&table)?;
-    Ok(Answer::Yes)
-}
-
-fn time(args: &Args, output: &Output) -> anyhow::Result<String> {
     let threads = match args.threads {
         Some(threads) => threads,
         None => std::thread::available_parallelism().map_or(1, Into::into),
@@ -85,15 +77,16 @@ fn time(args: &Args, output: &Output) -> anyhow::Result<String> {
             });
         }
     }
-    Ok(table(&cases, median(&peaks), threads)?)
+    output.print(&table(&cases, median(&peaks), threads))?;
+    Ok(Answer::Yes)
 }
 
-fn cases(args: &Args, workers: &Workers) -> anyhow::Result<Vec<Case>> {
+fn cases(args: &Args, workers: &Workers) -> Result<Vec<Case>> {
     let mut cases = vec![];
     for replicas in [1, 8] {
         let (spec, task) = canonical(replicas)?;
         let flops_per_step = Session::<f32>::new(&spec, &task, workers.clone())?.plan().flops_per_step();
-        let name = format!("phaselab, {}", plural(replicas as usize, "replica"));
+        let name = format!("phaselab, {replicas} replica{}", if replicas == 1 { "" } else { "s" });
         cases.push(Case { name, kind: Kind::Ours { replicas, flops_per_step }, ms: vec![] });
     }
     if args.python.is_some() {
@@ -112,7 +105,7 @@ fn cases(args: &Args, workers: &Workers) -> anyhow::Result<Vec<Case>> {
 }
 
 /// The canonical set-up, default options, never evaluated but at step 0.
-fn canonical(replicas: u64) -> anyhow::Result<(Spec, Task)> {
+fn canonical(replicas: u64) -> Result<(Spec, Task)> {
     let mut spec = Spec::default();
     spec.train.seeds = Seeds((0..replicas).collect());
     spec.train.eval_every = u64::MAX;
@@ -121,7 +114,7 @@ fn canonical(replicas: u64) -> anyhow::Result<(Spec, Task)> {
     Ok((spec, task))
 }
 
-fn ours(replicas: u64, steps: u32, workers: &Workers) -> anyhow::Result<f64> {
+fn ours(replicas: u64, steps: u32, workers: &Workers) -> Result<f64> {
     let (spec, task) = canonical(replicas)?;
     let mut session = Session::<f32>::new(&spec, &task, workers.clone())?;
     let mut times = vec![];
@@ -135,53 +128,57 @@ fn ours(replicas: u64, steps: u32, workers: &Workers) -> anyhow::Result<f64> {
     Ok(median(&times))
 }
 
-fn peer(args: &Args, step: &str, compile: bool, threads: usize) -> anyhow::Result<f64> {
-    let python = args.python.as_ref().context("invariant: peers are timed with a Python only")?;
+fn peer(args: &Args, step: &str, compile: bool, threads: usize) -> Result<f64> {
+    let python = args.python.as_ref().expect("invariant: peers are timed with a Python only");
     let script = args.peers.join("grokking.py");
     if !script.is_file() {
-        bail!("{} is not there; run from the repository, or name the folder with --peers", script.display());
+        let hint = "run from the repository, or name the folder with --peers".into();
+        return Err(Error::Missing { what: "the peers' script".into(), path: script, hint });
     }
     let mut command = Command::new(python);
     command.arg(&script).arg(step).args(["--threads", &threads.to_string(), "--steps", &args.steps.to_string()]);
     if compile {
         command.arg("--compile");
     }
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .output()
-        .with_context(|| format!("cannot start {}", python.display()))?;
-    if !output.status.success() {
-        let told = String::from_utf8_lossy(&output.stderr);
-        bail!("{} failed: {}", script.display(), told.lines().last().unwrap_or("without a word"));
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
+    let ended = command.stdin(Stdio::null()).output().map_err(Error::io("start", python))?;
+    let text = String::from_utf8_lossy(&ended.stdout);
     let number = text.split("\"median_ms\":").nth(1).and_then(|rest| rest.split([',', '}']).next());
-    number.and_then(|n| n.trim().parse().ok()).with_context(|| format!("{} printed no median_ms", script.display()))
+    number.and_then(|n| n.trim().parse().ok()).ok_or_else(|| {
+        let told = String::from_utf8_lossy(&ended.stderr);
+        Error::Value {
+            what: format!("what {} {} printed", python.display(), script.display()),
+            got: told.lines().last().unwrap_or("nothing").to_owned(),
+            expected: "its median_ms; the Python needs PyTorch".into(),
+        }
+    })
 }
 
-fn table(cases: &[Case], peak: f64, threads: usize) -> Result<String, std::fmt::Error> {
+fn table(cases: &[Case], peak: f64, threads: usize) -> String {
     let mut text = format!(
-        "canonical grokking step (p = 113, full batch of 3,830, f32), {threads} threads, medians over rounds\n"
+        "canonical grokking step (p = 113, full batch of 3,830, f32), {threads} threads, medians over rounds\n\
+         f32 matrix peak measured in the same run: {:.0} GFLOP/s\n",
+        peak * 1e-9
     );
-    writeln!(text, "f32 matrix peak measured in the same run: {:.0} GFLOP/s", peak * 1e-9)?;
     let peers: Vec<&Case> = cases.iter().filter(|c| matches!(c.kind, Kind::Peer { .. })).collect();
     for case in cases {
         let ms = median(&case.ms);
-        write!(text, "{:<34} {ms:8.2} ms a step", case.name)?;
+        text += &format!("{:<34} {ms:8.2} ms a step", case.name);
         if let Kind::Ours { replicas, flops_per_step } = case.kind {
             let replicas = replicas as f64;
             let share = flops_per_step * replicas / (ms * 1e-3) / peak;
-            let gflop = flops_per_step * replicas * 1e-9;
-            write!(text, ", {gflop:5.2} GFLOP after savings, {:3.0} % of peak", 100.0 * share)?;
+            text += &format!(
+                ", {:.2} GFLOP after savings, {:.0} % of peak",
+                flops_per_step * replicas * 1e-9,
+                100.0 * share
+            );
             for peer in &peers {
                 let ratios: Vec<f64> = peer.ms.iter().zip(&case.ms).map(|(peer, own)| replicas * peer / own).collect();
-                write!(text, "\n    {:.1} times {}", median(&ratios), peer.name)?;
+                text += &format!("\n    {:.1} times the throughput of {}", median(&ratios), peer.name);
             }
         }
         text.push('\n');
     }
-    Ok(text)
+    text
 }
 
 fn median(values: &[f64]) -> f64 {

@@ -24,8 +24,6 @@ pub enum Answer {
 pub enum Failure {
     /// The library says why.
     Library(Error),
-    /// The benchmark says why.
-    Bench(anyhow::Error),
     /// The result could not be written to stdout.
     Stdout(io::Error),
 }
@@ -45,11 +43,6 @@ pub fn of(ended: Result<Answer, Failure>, output: &Output) -> ExitCode {
         Err(Failure::Stdout(e)) => {
             output.error("cannot write the result to stdout", &[e.to_string()], None);
             ExitCode::from(3)
-        }
-        Err(Failure::Bench(e)) => {
-            let causes: Vec<String> = e.chain().skip(1).map(ToString::to_string).collect();
-            output.error(&e.to_string(), &causes, None);
-            ExitCode::from(e.downcast_ref().map_or(2, Error::exit_code))
         }
         Err(Failure::Library(e)) => {
             tell(&e, output);

@@ -60,6 +60,10 @@ pub trait Op: Debug + Send + Sync {
     fn row_wise(&self) -> bool {
         true
     }
+    /// Whether input number `input`, where it is not a table, must have rows for exactly the output's positions.
+    fn same_rows(&self, _input: usize) -> bool {
+        self.row_wise()
+    }
     /// Whether an output row is a function of (token, position) if the same rows of all inputs are.
     fn keeps_pairs(&self) -> bool {
         self.row_wise()

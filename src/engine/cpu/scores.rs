@@ -68,6 +68,9 @@ impl Op for Scores {
     fn row_wise(&self) -> bool {
         false
     }
+    fn same_rows(&self, input: usize) -> bool {
+        input == 0
+    }
     fn reads_positions(&self, input: usize, out: &[usize]) -> Vec<usize> {
         if input == 0 { out.to_vec() } else { Heads::causal_keys(out) }
     }

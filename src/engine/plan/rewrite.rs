@@ -92,17 +92,16 @@ pub(super) fn pair_tables(graph: &mut Graph, shape: &BatchShape, keep: &[ValueId
     pairs
 }
 
-/// Puts a [`Select`] wherever a row-wise op reads a value that has other rows than its output: a table, or more positions.
+/// Puts a [`Select`] wherever an op reads a value that has other rows than it needs: more positions, or, for a row-wise
+/// op, a table.
 pub(super) fn select_rows(graph: &mut Graph) {
     let mut made: Vec<(ValueId, Space, ValueId)> = vec![];
     let ops = std::mem::take(&mut graph.ops);
     for mut op in ops {
-        if op.row_wise() {
-            let space = graph.values[op.outputs()[0]].space.clone();
-            for input in op.inputs() {
-                if graph.values[input].space == space {
-                    continue;
-                }
+        let space = graph.values[op.outputs()[0]].space.clone();
+        for (i, input) in op.inputs().into_iter().enumerate() {
+            let from = &graph.values[input].space;
+            if *from != space && op.same_rows(i) && (op.row_wise() || *from != Space::Pairs) {
                 let known = made.iter().find(|(from, to, _)| *from == input && *to == space);
                 let selected = match known {
                     Some(&(_, _, id)) => id,

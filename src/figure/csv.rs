@@ -1,0 +1,83 @@
+//! The points of a figure as a table.
+//!
+//! Reads what a figure draws; writes `curve,unit,seed,step,value`, one row a point, with a column for the axis (as
+//! `frequency`) before `value` where there is one. `curve` is the column's name; `seed` is a seed, or `median`,
+//! `first_quartile`, `third_quartile` over the replicas. Phase ends and first crossings are rows without a step, whose
+//! value is the step. A missing value is an empty field; a value that a logarithmic axis cannot show is in the table.
+
+use std::fmt::Write;
+
+use super::spread::Quartiles;
+use crate::measure::{Field, Series};
+use crate::transition::ReplicaPhases;
+
+/// The rows so far.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Table {
+    axis: Option<String>,
+    rows: String,
+}
+
+impl Table {
+    /// One replica of a scalar column.
+    pub fn replica(&mut self, series: &Series, r: usize) {
+        self.curve(series, &series.seeds[r].to_string(), &series.curve(r));
+    }
+
+    /// Median and quartiles of a scalar column.
+    pub fn quartiles(&mut self, series: &Series, quartiles: &Quartiles) {
+        self.curve(series, "first_quartile", &quartiles.low);
+        self.curve(series, "median", &quartiles.median);
+        self.curve(series, "third_quartile", &quartiles.high);
+    }
+
+    /// The median of a scalar column.
+    pub fn median(&mut self, series: &Series, quartiles: &Quartiles) {
+        self.curve(series, "median", &quartiles.median);
+    }
+
+    fn curve(&mut self, series: &Series, seed: &str, values: &[f64]) {
+        for (&step, &value) in series.steps.iter().zip(values) {
+            self.row(series, [seed, &step.to_string()], None, value);
+        }
+    }
+
+    /// One replica of a column with an axis, at the checkpoints `at`.
+    pub fn map(&mut self, series: &Series, r: usize, at: impl IntoIterator<Item = usize>) {
+        let Some(axis) = &series.axis else { return };
+        self.axis = Some(axis.name.clone());
+        for s in at {
+            let (seed, step) = (series.seeds[r].to_string(), series.steps[s].to_string());
+            for (&tick, &value) in axis.ticks.iter().zip(series.at(s, r)) {
+                self.row(series, [&seed, &step], Some(tick), value);
+            }
+        }
+    }
+
+    /// Ends of the phases of one replica.
+    pub fn phases(&mut self, phases: &ReplicaPhases) {
+        self.event("memorisation_end_step", phases.seed, phases.memorisation_end_step);
+        self.event("circuit_end_step", phases.seed, phases.circuit_end_step);
+        self.event("cleanup_end_step", phases.seed, phases.cleanup_end_step);
+    }
+
+    /// A step at which something happened to one replica; no row where it never did.
+    pub fn event(&mut self, name: &str, seed: u64, step: Option<u64>) {
+        if let Some(step) = step {
+            let along = if self.axis.is_some() { "," } else { "" };
+            let _infallible = writeln!(self.rows, "{name},step,{seed},,{along}{step}");
+        }
+    }
+
+    fn row(&mut self, series: &Series, [seed, step]: [&str; 2], along: Option<f64>, value: f64) {
+        let Series { column, unit, .. } = series;
+        let along = along.map_or(String::new(), |tick| format!("{},", Field(tick)));
+        let _infallible = writeln!(self.rows, "{column},{unit},{seed},{step},{along}{}", Field(value));
+    }
+
+    /// The whole file.
+    pub fn text(&self) -> String {
+        let along = self.axis.as_ref().map_or(String::new(), |axis| format!("{axis},"));
+        format!("curve,unit,seed,step,{along}value\n{}", self.rows)
+    }
+}
