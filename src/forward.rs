@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::checkpoint::{SnapshotReader, hdf5, open_snapshots, resume};
-use crate::engine::{Batch, Hook, Params, Plan, Runner, Workers};
+use crate::engine::{Batch, Hook, LOSS_LOGITS, Params, Plan, Runner, Workers};
 use crate::error::{Error, Result};
 use crate::measure::{self, Examples, Forward, Modular, Series, Setting, SnapshotSource};
 use crate::model;
@@ -129,11 +129,12 @@ impl RunSeries {
         let replicas = self.seeds().len();
         let Some(latest) = resume::latest(&self.folder)? else { return Ok(vec![None; replicas]) };
         let record = hdf5::read_some(&resume::point_path(&self.folder, latest.point.step), "state/")?;
-        let marks = record.tensors.iter().find(|t| t.name == "state/non_finite_step");
-        Ok(match marks.map(|t| &t.data) {
+        let found = record.tensors.iter().find(|t| t.name == "state/non_finite_step");
+        let marks: Vec<Option<u64>> = match found.map(|t| &t.data) {
             Some(Data::U64(marks)) => marks.iter().map(|&mark| (mark < u64::MAX).then_some(mark)).collect(),
             _ => vec![None; replicas],
-        })
+        };
+        Ok(Metrics::from_tensors(&self.reader.metrics()?)?.with_last_row(&marks))
     }
 
     fn setting(&self) -> Result<Setting<'_>> {
@@ -153,7 +154,7 @@ impl RunSeries {
     fn all_logits(&self) -> Result<AllLogits> {
         let graph = model::graph(&self.spec().model, &task_shape(&self.task));
         let shape = batch_shape(&self.task, self.task.n_examples());
-        let plan = Plan::build_forward(graph, &shape, &[], &[Hook::value("logits")], &[])?;
+        let plan = Plan::build_forward(graph, &shape, &[], &[Hook::value(LOSS_LOGITS)], &[])?;
         let mut batch = Batch::classes(self.task.n_ctx, self.task.tokens_bt.clone(), self.task.targets_bl.clone())?;
         plan.prepare(&mut batch)?;
         Ok(AllLogits { plan: Arc::new(plan), batch, idle: Mutex::new(vec![]) })

@@ -86,7 +86,6 @@ fn fifty_kills_lose_nothing_and_change_no_bit() {
     let (mut kills, mut while_writing, mut while_packing) = (0, 0, 0);
     while kills < KILLS {
         let run = folders.last().unwrap().clone();
-        let before = listed(&run);
         let mut child = start(&spec, &run);
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let patience = Duration::from_millis(30 + (random >> 33) % 250);
@@ -100,6 +99,7 @@ fn fifty_kills_lose_nothing_and_change_no_bit() {
             if started.elapsed() >= patience && moment(&run) {
                 break false;
             }
+            std::thread::sleep(Duration::from_micros(100));
         };
         if ended {
             let output = child.wait_with_output().unwrap();
@@ -107,6 +107,7 @@ fn fifty_kills_lose_nothing_and_change_no_bit() {
             folders.push(home.path().join(format!("run {}", folders.len())));
             continue;
         }
+        let before = listed(&run);
         child.kill().unwrap();
         child.wait().unwrap();
         kills += 1;

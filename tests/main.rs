@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod allocations;
 mod candle_parity;
 mod cli;
 mod configs;
+mod edits;
 mod h5py;
 mod kill;
 mod plans;
+mod same_bits;
+mod torch_parity;

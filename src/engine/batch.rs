@@ -32,6 +32,16 @@ pub enum Targets {
     },
 }
 
+impl Targets {
+    /// Number of (example, loss position) rows.
+    pub fn rows(&self) -> usize {
+        match self {
+            Targets::Classes(classes) => classes.len(),
+            Targets::Reals { y_bln, width } => y_bln.len() / width,
+        }
+    }
+}
+
 /// Examples for one step of one replica; replicas may share one batch or have one each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
@@ -132,11 +142,7 @@ impl Batch {
     }
 
     pub(crate) fn view(&self) -> BatchView<'_> {
-        let weight_sum = match (&self.weights, &self.targets) {
-            (Some(w), _) => w.iter().sum(),
-            (None, Targets::Classes(t)) => t.len() as f64,
-            (None, Targets::Reals { y_bln, width }) => (y_bln.len() / width) as f64,
-        };
+        let weight_sum = self.weights.as_ref().map_or(self.targets.rows() as f64, |w| w.iter().sum());
         BatchView {
             n_ctx: self.n_ctx,
             examples: self.examples(),

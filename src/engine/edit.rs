@@ -22,6 +22,8 @@ impl Hook {
 }
 
 /// A change of one activation or parameter, in training and in analysis alike.
+///
+/// Attention stays causal whatever an edit of its pattern says: keys after the query are never read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Edit {
     /// A hook's or a parameter's name.

@@ -27,7 +27,7 @@ pub use ctx::Ctx;
 pub use edit::{Change, Edit, Hook};
 pub use graph::Graph;
 pub use params::{Layout, ParamInfo, ParamLayout, Params};
-pub use plan::{BatchShape, Plan, Savings};
+pub use plan::{BatchShape, LOSS_LOGITS, Plan, Savings};
 pub use real::Real;
 pub use runner::{Runner, State, StepOutcome};
 pub use workers::Workers;

@@ -68,6 +68,10 @@ pub trait Op: Debug + Send + Sync {
     fn keeps_pairs(&self) -> bool {
         self.row_wise()
     }
+    /// Whether it is an [`Edit`](super::edit::Edit).
+    fn is_edit(&self) -> bool {
+        false
+    }
     /// Takes on what rewrites decided about the spaces of its values.
     fn settle(&mut self, _values: &[Value]) {}
     /// This op with a value added to its output, if it can do that without another pass.

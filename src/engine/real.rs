@@ -166,13 +166,7 @@ impl Real for f64 {
     #[inline(always)]
     fn exp(self) -> f64 {
         const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5 · 2^52
-        let x = if self > 709.0 {
-            709.0
-        } else if self < -708.0 {
-            -708.0
-        } else {
-            self
-        };
+        let x = self.clamp(-708.0, 709.0);
         let shifted = x.mul_add(std::f64::consts::LOG2_E, ROUND);
         let n = shifted - ROUND;
         let r = n.mul_add(-6.931_471_803_691_238e-1, x);

@@ -12,7 +12,7 @@ use super::ctx::Raw;
 use super::edit::Change;
 use super::op::Tile;
 use super::params::Params;
-use super::plan::Plan;
+use super::plan::{Plan, SlotLayout};
 use super::real::Real;
 use super::simd::{dot, vectorized};
 use super::sums::{Parts, gradient_sums};
@@ -24,6 +24,8 @@ use crate::tensor::Tensor;
 
 /// Rows of a pair table that are worked on together.
 const PAIR_TILE: usize = 64;
+/// Tiles a worker, of those that all workers take together.
+const WAVE_TILES: usize = 2;
 /// Numbers that one piece of an update has at most.
 const UPDATE_BLOCK: usize = 16_384;
 
@@ -40,14 +42,21 @@ pub struct StepOutcome {
     pub finite: bool,
 }
 
+impl StepOutcome {
+    /// Of a replica that is passed over.
+    pub const NOTHING: StepOutcome = StepOutcome { loss: f64::NAN, acc_frac: f64::NAN, grad_norm: None, finite: false };
+}
+
 /// A plan with its buffers and workers.
 pub struct Runner<T: Real> {
     plan: Arc<Plan>,
     workers: Workers,
     /// One a worker, each for one tile; made when first needed.
     own: Vec<Mutex<Slot<T>>>,
-    /// For all workers together, for the whole batch; made when first needed.
-    shared: Option<Slot<T>>,
+    /// For all workers together, for some tiles; made when first needed.
+    shared: Option<(Slot<T>, SlotLayout)>,
+    /// Replicas that steps pass over.
+    skipped: Vec<bool>,
     /// Pieces of the flat parameter array that an update works on; frozen parameters are in none.
     blocks: Vec<std::ops::Range<usize>>,
     /// Gradient sums that may be worked on at the same time, the batch's first.
@@ -75,12 +84,20 @@ impl<T: Real> Runner<T> {
             })
             .collect();
         let sums = gradient_sums::<T>(&plan);
-        Runner { plan, workers, own: vec![], shared: None, blocks, sums }
+        Runner { plan, workers, own: vec![], shared: None, skipped: vec![], blocks, sums }
     }
 
     /// The plan.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
+    }
+
+    /// Passes over a replica from now on: its outcome is NaN and not finite, its numbers stay.
+    pub fn skip(&mut self, replica: usize) {
+        if self.skipped.len() <= replica {
+            self.skipped.resize(replica + 1, false);
+        }
+        self.skipped[replica] = true;
     }
 
     /// One step of every replica: loss, gradients, update. Overwrites `grads`. `batches` has one batch a replica, or one for all.
@@ -98,6 +115,7 @@ impl<T: Real> Runner<T> {
         outcomes: &mut [StepOutcome],
     ) -> Result<()> {
         self.check(state.params, batches)?;
+        self.check_state(&state, update.moments(), outcomes.len())?;
         let replicas = state.params.replicas();
         self.run(arrays(state), replicas, batches, Some((update, step)), outcomes);
         Ok(())
@@ -115,6 +133,7 @@ impl<T: Real> Runner<T> {
         outcomes: &mut [StepOutcome],
     ) -> Result<()> {
         self.check(params, batches)?;
+        self.check_state(&State { params, grads, moments: &mut [] }, 0, outcomes.len())?;
         let replicas = params.replicas();
         self.run(arrays(State { params, grads, moments: &mut [] }), replicas, batches, None, outcomes);
         Ok(())
@@ -125,7 +144,13 @@ impl<T: Real> Runner<T> {
     /// # Errors
     /// As [`Runner::step`].
     pub fn evaluate(&mut self, params: &Params<T>, batches: &[Batch], outcomes: &mut [StepOutcome]) -> Result<()> {
-        assert!(!self.plan.backward, "evaluation runs plans without gradients");
+        if self.plan.backward || outcomes.len() != params.replicas() {
+            return Err(Error::Shape {
+                op: "evaluate".into(),
+                expected: format!("a plan without gradients and {} outcomes", params.replicas()),
+                got: format!("{} outcomes", outcomes.len()),
+            });
+        }
         self.check(params, batches)?;
         let none = Raw::new(&mut []);
         let arrays = Arrays {
@@ -151,29 +176,16 @@ impl<T: Real> Runner<T> {
         let params = Raw::read_only(params.replica(r));
         let arrays = Arrays { params, grads: Raw::new(&mut grads), moments: [None; 2], stride };
         let mut wanted = self.plan.empty_wants();
-        let outcome = if self.plan.backward {
-            self.make_shared();
-            let outcome = self.replica_together(arrays, 0, &batch.view());
-            let slot = self.shared.as_ref().expect("invariant: made above");
-            copy_wants(
-                &self.plan,
-                &self.plan.whole_slot,
-                (&slot.values, &slot.grads),
-                0..batch.examples(),
-                &mut wanted,
-            );
-            outcome
-        } else {
-            self.make_own();
-            let mut slot = self.own[0].lock().expect("invariant: a panic in a worker ends the run");
-            self.replica_alone(&mut slot, arrays, 0, &batch.view(), &mut |work, tile| {
-                let values = work.values.part(0, work.layout.len);
-                copy_wants(work.plan, work.layout, (values, &[]), tile.clone(), &mut wanted);
-            })
-        };
+        self.make_own();
+        let mut slot = self.own[0].lock().expect("invariant: a panic in a worker ends the run");
+        let outcome = self.replica_alone(&mut slot, arrays, 0, &batch.view(), &mut |work, tile| {
+            let grads = work.grads.part(0, if work.plan.backward { work.layout.len } else { 0 });
+            copy_wants(work.plan, work.layout, (work.values.part(0, work.layout.len), grads), tile, &mut wanted);
+        });
+        drop(slot);
         let tensors = (self.plan.wants.iter().zip(wanted))
             .map(|((hook, id), numbers)| {
-                let mut shape = vec![batch.examples(), self.plan.whole_slot.places[*id].per_example];
+                let mut shape = vec![batch.examples(), self.plan.tile_slot.places[*id].per_example];
                 shape.extend(&self.plan.values[*id].axes);
                 Tensor { name: hook.name.clone(), shape, data: T::to_data(numbers) }
             })
@@ -183,7 +195,14 @@ impl<T: Real> Runner<T> {
 
     fn check(&self, params: &Params<T>, batches: &[Batch]) -> Result<()> {
         let (replicas, want) = (params.replicas(), self.plan.shape.examples);
-        let fits = |b: &Batch| b.examples() == want && b.n_ctx == self.plan.n_ctx;
+        let rows = want * self.plan.shape.loss_positions.len();
+        let fits = |b: &Batch| {
+            b.examples() == want
+                && b.n_ctx == self.plan.n_ctx
+                && (self.plan.losses.is_empty() || b.targets.rows() == rows)
+                && b.weights.as_ref().is_none_or(|w| w.len() == rows)
+                && (self.plan.pairs.is_empty() || b.pairs.len() == want * b.n_ctx)
+        };
         if (batches.len() == 1 || batches.len() == replicas)
             && batches.iter().all(fits)
             && params.layout == self.plan.params
@@ -192,8 +211,30 @@ impl<T: Real> Runner<T> {
         }
         Err(Error::Shape {
             op: "step".into(),
-            expected: format!("1 or {replicas} batches of {want} examples, and the plan's parameters"),
-            got: format!("{} batches of {:?} examples", batches.len(), batches.first().map(Batch::examples)),
+            expected: format!(
+                "1 or {replicas} prepared batches of {want} examples with {rows} targets, and the plan's parameters"
+            ),
+            got: format!(
+                "{} batches of {:?} examples with {:?} targets",
+                batches.len(),
+                batches.first().map(Batch::examples),
+                batches.first().map(|b| b.targets.rows())
+            ),
+        })
+    }
+
+    fn check_state(&self, state: &State<'_, T>, moments: usize, outcomes: usize) -> Result<()> {
+        let len = state.params.flat.len();
+        let fits = |p: &Params<T>| p.flat.len() == len;
+        let replicas = state.params.replicas();
+        if state.moments.len() == moments && outcomes == replicas && fits(state.grads) && state.moments.iter().all(fits)
+        {
+            return Ok(());
+        }
+        Err(Error::Shape {
+            op: "step".into(),
+            expected: format!("{moments} moments, gradients and outcomes for {replicas} replicas"),
+            got: format!("{} moments, {outcomes} outcomes", state.moments.len()),
         })
     }
 
@@ -214,8 +255,15 @@ impl<T: Real> Runner<T> {
         }
         let batch_of = |r: usize| batches[if batches.len() == 1 { 0 } else { r }].view();
         let out = Raw::new(outcomes);
+        let skipped = |r: usize| self.skipped.get(r).copied().unwrap_or(false);
         self.workers.each(alone, |r| {
-            let worker = rayon::current_thread_index().unwrap_or(0);
+            if skipped(r) {
+                // SAFETY: each replica's outcome is written by its own worker.
+                unsafe { out.part_mut(r, 1)[0] = StepOutcome::NOTHING };
+                return;
+            }
+            // A single worker runs in the caller's thread, which may be one of another pool.
+            let worker = rayon::current_thread_index().unwrap_or(0) % self.own.len();
             let mut slot = self.own[worker].lock().expect("invariant: a panic in a worker ends the run");
             let mut outcome = self.replica_alone(&mut slot, arrays, r, &batch_of(r), &mut |_, _| {});
             if let Some((update, step)) = update {
@@ -225,6 +273,11 @@ impl<T: Real> Runner<T> {
             unsafe { out.part_mut(r, 1)[0] = outcome };
         });
         for r in alone..replicas {
+            if self.skipped.get(r).copied().unwrap_or(false) {
+                // SAFETY: only this thread is at work here.
+                unsafe { out.part_mut(r, 1)[0] = StepOutcome::NOTHING };
+                continue;
+            }
             let mut outcome = self.replica_together(arrays, r, &batch_of(r));
             if let Some((update, step)) = update {
                 self.update(arrays, r, (update, step), &mut outcome, true);
@@ -243,8 +296,14 @@ impl<T: Real> Runner<T> {
 
     fn make_shared(&mut self) {
         if self.shared.is_none() {
-            self.shared = Some(Slot::new(&self.plan, &self.plan.whole_slot));
+            let layout = self.plan.slot(self.wave());
+            self.shared = Some((Slot::new(&self.plan, &layout), layout));
         }
+    }
+
+    /// Tiles that all workers together take at a time: few enough to stay in the cache that they share.
+    fn wave(&self) -> usize {
+        (WAVE_TILES * self.workers.count()).min(self.plan.tiles())
     }
 }
 
@@ -308,26 +367,30 @@ impl<T: Real> Runner<T> {
 
     /// One replica by all workers.
     fn replica_together(&mut self, a: Arrays<'_, T>, r: usize, batch: &BatchView<'_>) -> StepOutcome {
-        let mut slot = self.shared.take().expect("invariant: made before use");
+        let (mut slot, layout) = self.shared.take().expect("invariant: made before use");
         let plan = &*self.plan;
         let (params, grads) = (a.params.part(r * a.stride, a.stride), self.grads_of(a, r));
-        let work = Work::new(plan, &plan.whole_slot, &mut slot, (params, grads), batch);
-        let pair_tiles = plan.n_pairs().div_ceil(PAIR_TILE);
-        let pair_tile = |i: usize| i * PAIR_TILE..((i + 1) * PAIR_TILE).min(plan.n_pairs());
-        self.workers.each(pair_tiles, |i| work.forward(true, &pair_tile(i), 0));
-        self.workers.each(plan.tiles(), |i| {
-            let tile = plan.tile(i);
-            work.forward(false, &tile, 0);
-            work.loss(&tile, 0);
-            work.backward(false, &tile, 0);
-        });
-        self.add_up(&work, false, plan.tiles(), |i| plan.tile(i));
-        self.workers.each(pair_tiles, |i| work.backward(true, &pair_tile(i), 0));
-        self.add_up(&work, true, pair_tiles, pair_tile);
-        work.finish_grads(params);
-        let outcome = work.outcome();
-        drop(work);
-        self.shared = Some(slot);
+        let outcome = {
+            let work = Work::new(plan, &layout, &mut slot, (params, grads), batch);
+            let pair_tiles = plan.n_pairs().div_ceil(PAIR_TILE);
+            let pair_tile = |i: usize| i * PAIR_TILE..((i + 1) * PAIR_TILE).min(plan.n_pairs());
+            self.workers.each(pair_tiles, |i| work.forward(true, &pair_tile(i), 0));
+            for first in (0..plan.tiles()).step_by(self.wave()) {
+                let (count, origin) = (self.wave().min(plan.tiles() - first), plan.tile(first).start);
+                self.workers.each(count, |i| {
+                    let tile = plan.tile(first + i);
+                    work.forward(false, &tile, origin);
+                    work.loss(&tile, origin);
+                    work.backward(false, &tile, origin);
+                });
+                self.add_up(&work, false, (count, origin), |i| plan.tile(first + i));
+            }
+            self.workers.each(pair_tiles, |i| work.backward(true, &pair_tile(i), 0));
+            self.add_up(&work, true, (pair_tiles, 0), pair_tile);
+            work.finish_grads(params);
+            work.outcome()
+        };
+        self.shared = Some((slot, layout));
         outcome
     }
 
@@ -336,13 +399,20 @@ impl<T: Real> Runner<T> {
         if self.plan.backward { a.grads.sub(r * a.stride, a.stride) } else { a.grads }
     }
 
-    fn add_up(&self, work: &Work<'_, T>, on_pairs: bool, tiles: usize, tile: impl Fn(usize) -> Tile + Sync) {
+    /// Every owner adds the tiles in order.
+    fn add_up(
+        &self,
+        work: &Work<'_, T>,
+        on_pairs: bool,
+        (tiles, origin): (usize, usize),
+        tile: impl Fn(usize) -> Tile + Sync,
+    ) {
         let of_stage = |i: &usize| self.plan.steps[self.sums[*i][0].0].on_pairs == on_pairs;
         let first = (0..self.sums.len()).find(of_stage).unwrap_or(0);
         let count = (0..self.sums.len()).filter(of_stage).count();
         self.workers.each(count, |i| {
             for t in 0..tiles {
-                work.reduce(&self.sums[first + i], &tile(t), 0);
+                work.reduce(&self.sums[first + i], &tile(t), origin);
             }
         });
     }

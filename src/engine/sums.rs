@@ -9,6 +9,9 @@ use super::real::Real;
 /// One piece of work: an owner of a step of the plan, or all owners (`None`) of several steps that add to the same numbers.
 pub(super) type Parts = Vec<(usize, Option<usize>)>;
 
+/// What steps add to, as (is a table, index), and the steps.
+type Group = (Vec<(bool, usize)>, Vec<usize>);
+
 /// Steps that add to the same parameter or table form one group, so that the order of their sums is fixed; the owners
 /// of a step alone in its group are independent.
 pub(super) fn gradient_sums<T: Real>(plan: &Plan) -> Vec<Parts> {
@@ -18,7 +21,7 @@ pub(super) fn gradient_sums<T: Real>(plan: &Plan) -> Vec<Parts> {
         all.extend(step.op.params().into_iter().map(|id| (false, id)));
         all
     };
-    let mut groups: Vec<(Vec<(bool, usize)>, Vec<usize>)> = vec![];
+    let mut groups: Vec<Group> = vec![];
     for (i, step) in plan.steps.iter().enumerate().rev().filter(|(_, step)| step.has_grad) {
         let mut group = (targets(step), vec![i]);
         if group.0.is_empty() {

@@ -42,7 +42,7 @@ pub(super) struct Work<'a, T: Real> {
     params: &'a [T],
     param_grads: Raw<'a, T>,
     pub(super) values: Raw<'a, T>,
-    grads: Raw<'a, T>,
+    pub(super) grads: Raw<'a, T>,
     scratch: Raw<'a, T>,
     row_loss: Raw<'a, f64>,
     row_correct: Raw<'a, u8>,
@@ -155,6 +155,9 @@ impl<'a, T: Real> Work<'a, T> {
 
     /// Gradients pass through edits of parameters.
     pub(super) fn finish_grads(&self, unedited: &[T]) {
+        if !self.plan.backward {
+            return;
+        }
         for edit in &self.plan.param_edits {
             // SAFETY: all other work on this replica's gradients is done.
             let g = unsafe { self.param_grads.part_mut(edit.range.start, edit.range.len()) };
@@ -184,12 +187,12 @@ fn edit_params<T: Real>(plan: &Plan, params: &mut [T]) {
     }
 }
 
-/// Copies the rows of `tile` of every want, from a slot that starts at the tile (or at the batch, for a whole-batch slot).
+/// Copies the rows of `tile` of every want, from a slot that starts at the tile.
 pub(super) fn copy_wants<T: Real>(
     plan: &Plan,
     layout: &SlotLayout,
     (values, grads): (&[T], &[T]),
-    tile: Tile,
+    tile: &Tile,
     wanted: &mut [Vec<T>],
 ) {
     for ((hook, id), wanted) in plan.wants.iter().zip(wanted) {

@@ -151,10 +151,19 @@ impl Rng {
     pub fn permutation(&mut self, n: usize) -> Vec<u32> {
         let n = u32::try_from(n).expect("a permutation is of fewer than 2^32 numbers");
         let mut order: Vec<u32> = (0..n).collect();
-        for last in (1..n).rev() {
-            order.swap(last as usize, self.below(last + 1) as usize);
-        }
+        self.shuffle(&mut order);
         order
+    }
+
+    /// Puts `items` into a random order, as [`Rng::permutation`] does; 2(n − 1) words.
+    ///
+    /// # Panics
+    /// If their number does not fit 32 bits.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        let n = u32::try_from(items.len()).expect("a permutation is of fewer than 2^32 numbers");
+        for last in (1..n).rev() {
+            items.swap(last as usize, self.below(last + 1) as usize);
+        }
     }
 }
 

@@ -234,6 +234,9 @@ pub struct TrainSpec {
 #[serde(try_from = "SeedsText", into = "SeedsText")]
 pub struct Seeds(pub Vec<u64>);
 
+/// Replicas of one run at most.
+const MAX_SEEDS: u64 = 65_536;
+
 /// The two ways of writing [`Seeds`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -403,7 +406,13 @@ impl TryFrom<SeedsText> for Seeds {
                     s.trim().parse::<u64>().map_err(|_| format!("`{text}` is not a range of seeds like `0..8`"))
                 };
                 match text.split_once("..") {
-                    Some((from, to)) => (number(from)?..number(to)?).collect(),
+                    Some((from, to)) => {
+                        let (from, to) = (number(from)?, number(to)?);
+                        if to.saturating_sub(from) > MAX_SEEDS {
+                            return Err(format!("`{text}` has more than {MAX_SEEDS} seeds"));
+                        }
+                        (from..to).collect()
+                    }
                     None => vec![number(&text)?],
                 }
             }
@@ -413,6 +422,9 @@ impl TryFrom<SeedsText> for Seeds {
         sorted.dedup();
         if sorted.len() != seeds.len() {
             return Err("a seed stands twice in the list".into());
+        }
+        if let Some(large) = seeds.iter().find(|&&seed| seed > i64::MAX as u64) {
+            return Err(format!("seed {large} is above {}, the largest that TOML can write", i64::MAX));
         }
         if seeds.is_empty() {
             return Err("there are no seeds; give at least one, like `0..8`".into());

@@ -15,6 +15,9 @@ impl Spec {
     }
 }
 
+/// Beyond this a model is no toy, and sizes could overflow.
+const MAX_WIDTH: usize = 65_536;
+
 struct Found(Vec<Fault>);
 
 impl Found {
@@ -38,7 +41,8 @@ fn model(m: &ModelSpec, found: &mut Found) {
     found.check(layers.contains(&m.n_layers), "model.n_layers", || {
         format!("{} layers; this family has {} to {}", m.n_layers, layers.start(), layers.end())
     });
-    found.check(m.d_model > 0, "model.d_model", || "must be at least 1".into());
+    found.check((1..=MAX_WIDTH).contains(&m.d_model), "model.d_model", || format!("must be 1 to {MAX_WIDTH}"));
+    found.check(m.d_mlp <= MAX_WIDTH, "model.d_mlp", || format!("must be at most {MAX_WIDTH}"));
     found.check(m.init_scale.is_finite() && m.init_scale >= 0.0, "model.init_scale", || {
         format!("{} is not a finite number of at least 0", m.init_scale)
     });
@@ -54,8 +58,9 @@ fn model(m: &ModelSpec, found: &mut Found) {
                     )
                 }),
             }
-            found.check(m.n_heads * m.d_head() <= 1 << 16, "model.d_head", || {
-                format!("{} heads of {} are wider than 65536", m.n_heads, m.d_head())
+            let wide = m.n_heads.saturating_mul(m.d_head());
+            found.check(wide <= MAX_WIDTH, "model.d_head", || {
+                format!("{} heads of {} are wider than {MAX_WIDTH}", m.n_heads, m.d_head())
             });
         }
         Family::Mlp => {

@@ -97,31 +97,25 @@ impl<'a> Data<'a> {
         }
     }
 
-    /// Fills mini-batches for the update after `step` others.
-    ///
-    /// # Errors
-    /// As [`Data::train_batches`].
-    pub fn fill(&mut self, step: u64, plan: &Plan, batches: &mut [Batch]) -> Result<()> {
-        let Some(size) = self.batch_size else { return Ok(()) };
+    /// Fills mini-batches for the update after `step` others; the batches are those of [`Data::step_batches`].
+    pub fn fill(&mut self, step: u64, plan: &Plan, batches: &mut [Batch]) {
+        let Some(size) = self.batch_size else { return };
         let n = self.n_train();
         let per_epoch = (n / size) as u64;
         let (epoch, at) = (step / per_epoch, (step % per_epoch) as usize * size);
         if self.epoch != Some(epoch) {
-            let order = |&seed: &u64| Rng::stream(seed, "batch").substream(epoch).permutation(n);
-            self.orders = self.seeds.iter().map(order).collect();
-            for (r, order) in self.orders.iter_mut().enumerate() {
+            self.orders.resize_with(self.seeds.len(), || vec![0; n]);
+            for (r, (order, &seed)) in self.orders.iter_mut().zip(&self.seeds).enumerate() {
                 let split = &self.splits[if self.splits.len() == 1 { 0 } else { r }];
-                for i in order {
-                    *i = split.train[*i as usize];
-                }
+                order.copy_from_slice(&split.train);
+                Rng::stream(seed, "batch").substream(epoch).shuffle(order);
             }
             self.epoch = Some(epoch);
         }
         for (batch, order) in batches.iter_mut().zip(&self.orders) {
             batch.gather(&self.task.tokens_bt, &self.task.targets_bl, &order[at..at + size]);
-            plan.prepare(batch)?;
+            plan.look_up(batch);
         }
-        Ok(())
     }
 
     fn batch(&self, indices: &[u32], plan: &Plan) -> Result<Batch> {

@@ -70,6 +70,14 @@ impl Metrics {
         steps
     }
 
+    /// Marks of replicas, and the last evaluation's step for those whose training loss was not finite there.
+    pub(crate) fn with_last_row(&self, marks: &[Option<u64>]) -> Vec<Option<u64>> {
+        let losses = &self.columns[0];
+        let last = &losses[losses.len().saturating_sub(marks.len())..];
+        let at_last = |r: usize| last.get(r).filter(|loss| !loss.is_finite()).and(self.steps.last().copied());
+        marks.iter().enumerate().map(|(r, mark)| mark.or_else(|| at_last(r))).collect()
+    }
+
     /// The metric's medians over replicas at the last evaluation.
     pub fn last_median(&self, column: usize, replicas: usize) -> f64 {
         let values = &self.columns[column];

@@ -125,15 +125,16 @@ fn train_as<T: Real>(
         }
     }
     pack(folder)?;
-    if session.non_finite().iter().all(Option::is_some) {
-        let step = session.non_finite().iter().flatten().copied().max().unwrap_or_default();
-        return Err(Error::NonFinite { replicas: session.non_finite().len(), step });
+    let non_finite = session.non_finite_at_end();
+    if non_finite.iter().all(Option::is_some) {
+        let step = non_finite.iter().flatten().copied().max().unwrap_or_default();
+        return Err(Error::NonFinite { replicas: non_finite.len(), step });
     }
     Ok(Trained {
         step: session.step(),
         steps_done: session.step() - first,
         stopped_early: session.step() < spec.train.steps,
-        non_finite: session.non_finite().to_vec(),
+        non_finite,
         wall_s: started.elapsed().as_secs_f64(),
     })
 }
@@ -149,7 +150,7 @@ fn restore<T: Real>(session: &mut Session<T>, folder: &RunFolder, watch: &mut dy
     if latest.point.plan_fingerprint != session.fingerprint() {
         return Err(Error::ResumeMismatch {
             path: folder.path().to_path_buf(),
-            what: "plan",
+            what: "plan, examples or splits",
             differs: vec![
                 format!("resume point: {}", latest.point.plan_fingerprint),
                 format!("this program: {}", session.fingerprint()),

@@ -33,6 +33,9 @@ pub struct Session<'a, T: Real> {
     outcomes: Vec<StepOutcome>,
     non_finite: Vec<Option<u64>>,
     metrics: Metrics,
+    end: u64,
+    /// Of the examples and the splits: going on with others would be another run.
+    data_crc32: u32,
 }
 
 /// A plan without gradients over one split.
@@ -47,6 +50,17 @@ impl<T: Real> Evaluator<T> {
         self.runner.evaluate(params, &self.batches, &mut self.outcomes)?;
         Ok(&self.outcomes)
     }
+}
+
+fn data_crc32(task: &Task, mask: &Tensor) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    for number in task.tokens_bt.iter().chain(&task.targets_bl) {
+        crc.update(&number.to_le_bytes());
+    }
+    if let Numbers::U8(mask) = &mask.data {
+        crc.update(mask);
+    }
+    crc.finalize()
 }
 
 /// What the engine must know of a batch of a task.
@@ -97,6 +111,7 @@ impl<'a, T: Real> Session<'a, T> {
         };
         let batches = data.step_batches(&plan)?;
         let params = model::initialize(plan.params(), &spec.model, seeds);
+        let mask = data.train_mask();
         let zeros = || Params::zeros(Arc::clone(plan.params()), seeds.len());
         let update = optim::build::<T>(&spec.optim, Settings::new(&spec.optim, seeds.len(), spec.train.steps));
         Ok(Session {
@@ -114,6 +129,8 @@ impl<'a, T: Real> Session<'a, T> {
             outcomes: vec![StepOutcome::default(); seeds.len()],
             non_finite: vec![None; seeds.len()],
             metrics: Metrics::default(),
+            end: spec.train.steps,
+            data_crc32: data_crc32(task, &mask),
         })
     }
 
@@ -127,6 +144,11 @@ impl<'a, T: Real> Session<'a, T> {
         &self.non_finite
     }
 
+    /// The same at the end of a run, where the last evaluation may be the first to meet one.
+    pub fn non_finite_at_end(&self) -> Vec<Option<u64>> {
+        self.metrics.with_last_row(&self.non_finite)
+    }
+
     /// The parameters of all replicas.
     pub fn params(&self) -> &Params<T> {
         &self.params
@@ -137,9 +159,9 @@ impl<'a, T: Real> Session<'a, T> {
         &self.metrics
     }
 
-    /// The training plan's fingerprint.
+    /// Of the training plan, the examples and the splits.
     pub fn fingerprint(&self) -> String {
-        self.train.plan().fingerprint()
+        format!("{}-{:08x}", self.train.plan().fingerprint(), self.data_crc32)
     }
 
     /// The training plan.
@@ -149,10 +171,17 @@ impl<'a, T: Real> Session<'a, T> {
 
     /// The last step, as far as is known: the stop rule may bring it forward, and it is now when no replica is left.
     pub fn end(&self) -> u64 {
-        if self.non_finite.iter().all(Option::is_some) {
-            return self.step;
+        self.end
+    }
+
+    /// Looks at the stop rule again, where something may have changed.
+    fn settle(&mut self, changed: bool) {
+        if changed {
+            self.end = match self.non_finite.iter().all(Option::is_some) {
+                true => self.step,
+                false => self.metrics.end(self.spec.train.stop.as_ref(), self.spec.train.steps, &self.non_finite),
+            };
         }
-        self.metrics.end(self.spec.train.stop.as_ref(), self.spec.train.steps, &self.non_finite)
     }
 
     /// One update of every replica, with the evaluation that is due before it.
@@ -169,18 +198,22 @@ impl<'a, T: Real> Session<'a, T> {
                 train.run(&self.params)?;
             }
         }
-        self.data.fill(self.step, self.train.plan(), &mut self.batches)?;
+        self.data.fill(self.step, self.train.plan(), &mut self.batches);
         let state = State { params: &mut self.params, grads: &mut self.grads, moments: &mut self.moments };
         self.train.step(state, &self.batches, &*self.update, self.step, &mut self.outcomes)?;
         if due {
             self.record();
         }
-        for (mark, outcome) in self.non_finite.iter_mut().zip(&self.outcomes) {
+        let mut due = due;
+        for (r, (mark, outcome)) in self.non_finite.iter_mut().zip(&self.outcomes).enumerate() {
+            due |= !outcome.finite && mark.is_none();
             if !outcome.finite && mark.is_none() {
                 *mark = Some(self.step);
+                self.train.skip(r);
             }
         }
         self.step += 1;
+        self.settle(due);
         Ok(())
     }
 
@@ -265,8 +298,12 @@ impl<'a, T: Real> Session<'a, T> {
         {
             self.non_finite = marks.iter().map(|&mark| (mark < u64::MAX).then_some(mark)).collect();
         }
+        for r in (0..self.non_finite.len()).filter(|&r| self.non_finite[r].is_some()) {
+            self.train.skip(r);
+        }
         self.step = point.step;
-        if self.step < self.end() {
+        self.settle(true);
+        if self.step < self.end {
             self.metrics.keep_scheduled(self.step, self.spec.train.eval_every, self.non_finite.len());
         }
         Ok(())

@@ -48,6 +48,9 @@ impl Op for ChangeOp {
     fn keeps_pairs(&self) -> bool {
         false
     }
+    fn is_edit(&self) -> bool {
+        true
+    }
 }
 
 /// (y, dy/dx) of column `col` in batch row `row`.

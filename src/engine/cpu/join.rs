@@ -37,15 +37,18 @@ impl Join {
         if self.how == spec::Join::Sum { 0 } else { j * d }
     }
 
-    /// Calls `each` with (example within the tile, start within its output row, row of x).
+    /// Calls `each` with (output row within the tile, start within that row, row of x); all loss positions read the same.
     #[inline(always)]
     fn parts<T: Real>(&self, c: &Ctx<'_, T>, tile: &Tile, mut each: impl FnMut(usize, usize, usize)) {
         let (x, d) = (Operand::new(c, self.x, tile), c.width(self.x));
-        let held = c.positions(self.x);
+        let (held, outputs) = (c.positions(self.x), c.positions(self.y).len());
         for example in tile.clone() {
             for (j, &position) in self.positions.iter().enumerate() {
                 let i = held.iter().position(|&p| p == position).unwrap_or(0);
-                each(example - tile.start, self.shift(j, d), x.row(example, i, position));
+                for output in 0..outputs {
+                    let row = (example - tile.start) * outputs + output;
+                    each(row, self.shift(j, d), x.row(example, i, position));
+                }
             }
         }
     }
@@ -125,7 +128,7 @@ mod tests {
             let mut check = OpCheck::new(3, 4);
             let x = check.input(&[5]);
             let width = if how == spec::Join::Sum { 5 } else { 10 };
-            let y = check.value_at(&[width], vec![3]);
+            let y = check.value_at(&[width], vec![1, 3]);
             check.assert_gradients(Join { x, y, positions: vec![0, 2], how }, y);
         }
     }

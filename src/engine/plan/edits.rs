@@ -20,7 +20,19 @@ pub(crate) struct ParamEdit {
 pub(super) fn insert(graph: &mut Graph, shape: &BatchShape, edits: &[Edit]) -> Result<Vec<ParamEdit>> {
     let mut of_params = vec![];
     for edit in edits {
+        if let Change::Clamp { min, max } = edit.change
+            && min.partial_cmp(&max).is_none_or(std::cmp::Ordering::is_gt)
+        {
+            return Err(value(edit, &format!("a clamp from {min} to {max}"), "min ≤ max, both numbers"));
+        }
         if let Some(param) = graph.params.find(&edit.at) {
+            if edits.iter().filter(|other| other.at == edit.at).count() > 1 {
+                return Err(value(
+                    edit,
+                    "more than one edit of one parameter",
+                    "one: join them into one mask or patch",
+                ));
+            }
             of_params.push(param_edit(graph, param, edit)?);
         } else {
             insert_op(graph, shape, edit)?;
@@ -29,14 +41,22 @@ pub(super) fn insert(graph: &mut Graph, shape: &BatchShape, edits: &[Edit]) -> R
     Ok(of_params)
 }
 
-/// Values that edits read or write; they keep all their positions.
+/// Values that edits write; they keep all their positions.
 pub(super) fn edited(graph: &Graph) -> Vec<ValueId> {
-    let changes = graph.ops.iter().filter(|op| !op.keeps_pairs() && op.row_wise());
-    changes.flat_map(|op| op.outputs()).collect()
+    graph.ops.iter().filter(|op| op.is_edit()).flat_map(|op| op.outputs()).collect()
 }
 
 fn insert_op(graph: &mut Graph, shape: &BatchShape, edit: &Edit) -> Result<()> {
     let id = graph.find(&edit.at)?;
+    // Attention reads keys up to the query only: numbers that an edit puts beyond would be shown and not used.
+    let writes = matches!(edit.change, Change::Patch(_) | Change::Clamp { .. } | Change::Ablate);
+    if writes && edit.at.ends_with("attn.hook_attn_scores") {
+        return Err(value(
+            edit,
+            "a change of masked scores",
+            "an edit of hook_pattern, or a mask or freeze of the scores",
+        ));
+    }
     let Some(maker) = graph.ops.iter().position(|op| op.outputs().first() == Some(&id)) else {
         return Err(value(edit, "a place that can only be read", "a hook that an op's result passes through"));
     };

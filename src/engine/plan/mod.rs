@@ -14,7 +14,7 @@ mod rewrite;
 
 use std::sync::Arc;
 
-use super::batch::Batch;
+use super::batch::{Batch, Targets};
 use super::edit::{Edit, Hook};
 use super::graph::Graph;
 use super::op::{Op, Space, Value, ValueId};
@@ -30,6 +30,9 @@ pub(crate) use place::{Place, Site, SlotLayout};
 pub const MAX_TILE_ROWS: usize = 512;
 /// Rows that a tile aims for: its activations fit a core's cache.
 const AIM_TILE_ROWS: usize = 256;
+
+/// The hook of the logits at the positions that the loss reads, `[B, L, d_vocab_out]`; `logits` are those at all positions.
+pub const LOSS_LOGITS: &str = "logits.at_loss";
 
 /// Sizes of a batch, and what the task can show.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,8 +81,6 @@ pub struct Plan {
     pub(crate) values: Vec<Value>,
     /// Of a slot that holds one tile.
     pub(crate) tile_slot: SlotLayout,
-    /// Of a slot that holds the whole batch.
-    pub(crate) whole_slot: SlotLayout,
     pub(crate) scratch_len: usize,
     pub(crate) steps: Vec<Step>,
     pub(crate) params: Arc<ParamLayout>,
@@ -97,7 +98,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Compiles `graph` for batches of `shape`, with all savings. Wants are kept at all positions, `logits` at the loss's.
+    /// Compiles `graph` for batches of `shape`, with all savings. Wants are kept at all positions,
+    /// [`LOSS_LOGITS`] at the loss's.
     ///
     /// # Errors
     /// [`Error::Unknown`] for a hook or parameter that the graph lacks, [`Error::Shape`] for numbers of an edit that do not
@@ -125,11 +127,7 @@ impl Plan {
     ) -> Result<Plan> {
         let mut plan = Plan::build(graph, shape, losses, wants, edits)?;
         if let Some(hook) = wants.iter().find(|hook| hook.gradient) {
-            return Err(Error::Value {
-                what: format!("want at {}", hook.name),
-                got: "a gradient".into(),
-                expected: "a value: this plan has no backward pass".into(),
-            });
+            return Err(no_gradient(hook, "this plan has no backward pass"));
         }
         plan.drop_gradients();
         Ok(plan)
@@ -140,7 +138,7 @@ impl Plan {
             step.has_grad = false;
             step.site.input_grads.fill(None);
         }
-        for place in self.tile_slot.places.iter_mut().chain(&mut self.whole_slot.places) {
+        for place in &mut self.tile_slot.places {
             place.grad_at = None;
         }
         self.backward = false;
@@ -167,13 +165,20 @@ impl Plan {
             });
         }
         let param_edits = edits::insert(&mut graph, shape, edits)?;
-        let wanted = wanted_values(&graph, wants)?;
-        // The logits are wanted where the loss reads them.
-        let at_hooks = wanted.iter().map(|&(_, id)| id).filter(|&id| id != graph.logits);
+        let mut wanted = wanted_values(&graph, wants)?;
+        if losses.is_empty()
+            && let Some(hook) = wants.iter().find(|hook| hook.gradient)
+        {
+            return Err(no_gradient(hook, "this plan has no loss"));
+        }
+        let at_hooks = wanted.iter().filter(|(hook, _)| hook.name != LOSS_LOGITS).map(|&(_, id)| id);
         let keep: Vec<ValueId> = at_hooks.chain(edits::edited(&graph)).collect();
 
         rewrite::needed_positions(&mut graph, &shape.loss_positions, &keep, savings.positions);
         rewrite::loss_rows(&mut graph, &shape.loss_positions);
+        for (_, id) in wanted.iter_mut().filter(|(hook, _)| hook.name == LOSS_LOGITS) {
+            *id = graph.logits;
+        }
         let pairs = if savings.pairs { rewrite::pair_tables(&mut graph, shape, &keep) } else { vec![] };
         rewrite::select_rows(&mut graph);
         if savings.fusion {
@@ -198,8 +203,7 @@ impl Plan {
         }
         let tile_examples = tile_examples(&graph, shape.examples);
         let reach = place::loss_reaches(&graph, !losses.is_empty());
-        let tile_slot = place::place(&graph, &reach, tile_examples, pairs.len());
-        let whole_slot = place::place(&graph, &reach, shape.examples, pairs.len());
+        let tile_slot = place::place(&graph.values, &reach, tile_examples, pairs.len());
         let scratch_len = graph.ops.iter().map(|op| op.scratch_len().next_multiple_of(16)).sum();
         let sites = place::sites(&graph, &reach);
         let steps = (graph.ops.into_iter().zip(sites))
@@ -212,7 +216,6 @@ impl Plan {
         Plan {
             values: graph.values,
             tile_slot,
-            whole_slot,
             scratch_len,
             steps,
             params: Arc::new(graph.params),
@@ -242,7 +245,8 @@ impl Plan {
     /// Makes a batch ready for this plan: looks its tokens up in the pair table.
     ///
     /// # Errors
-    /// [`Error::Value`] for a token that the task cannot show at its position, or that the vocabulary lacks.
+    /// [`Error::Value`] for a token that the task cannot show at its position, or that the vocabulary lacks, and for a class
+    /// that the logits lack.
     pub fn prepare(&self, batch: &mut Batch) -> Result<()> {
         // Positions that nobody tabulated have no rows and need none.
         let mut tabulated = vec![false; self.n_ctx];
@@ -261,15 +265,37 @@ impl Plan {
                 expected: format!("one that the task can show there (vocabulary {d_vocab})"),
             });
         }
+        let classes = self.values[self.logits].width;
+        if let Targets::Classes(targets) = &batch.targets
+            && let Some(bad) = targets.iter().find(|&&c| c as usize >= classes)
+        {
+            return Err(Error::Value {
+                what: "target class".into(),
+                got: bad.to_string(),
+                expected: format!("below {classes}"),
+            });
+        }
+        self.look_up(batch);
+        Ok(())
+    }
+
+    /// The part of [`Plan::prepare`] that changes the batch, for tokens that are known to be right.
+    pub(crate) fn look_up(&self, batch: &mut Batch) {
         if !self.row_of.is_empty() {
             batch.look_up(&self.row_of, self.shape.d_vocab);
         }
-        Ok(())
+    }
+
+    /// Layout of a slot that holds `tiles` tiles.
+    pub(crate) fn slot(&self, tiles: usize) -> SlotLayout {
+        let reach: Vec<bool> = self.tile_slot.places.iter().map(|place| place.grad_at.is_some()).collect();
+        let examples = (tiles * self.tile_examples).min(self.shape.examples);
+        place::place(&self.values, &reach, examples, self.n_pairs())
     }
 
     /// Room for every want, all zero.
     pub(crate) fn empty_wants<T: Real>(&self) -> Vec<Vec<T>> {
-        let rows = |id: ValueId| self.whole_slot.places[id].per_example * self.shape.examples;
+        let rows = |id: ValueId| self.tile_slot.places[id].per_example * self.shape.examples;
         self.wants.iter().map(|&(_, id)| vec![T::ZERO; rows(id) * self.values[id].width]).collect()
     }
 
@@ -327,5 +353,20 @@ fn tile_examples(graph: &Graph, examples: usize) -> usize {
 }
 
 fn wanted_values(graph: &Graph, wants: &[Hook]) -> Result<Vec<(Hook, ValueId)>> {
-    wants.iter().map(|hook| Ok((hook.clone(), graph.find(&hook.name)?))).collect()
+    let wanted = |hook: &Hook| {
+        let id = graph.find(&hook.name)?;
+        if hook.gradient && graph.ops.iter().any(|op| op.outputs()[1..].contains(&id)) {
+            return Err(no_gradient(hook, "its op differentiates through without it"));
+        }
+        Ok((hook.clone(), id))
+    };
+    wants.iter().map(wanted).collect()
+}
+
+fn no_gradient(hook: &Hook, why: &str) -> Error {
+    Error::Value {
+        what: format!("want at {}", hook.name),
+        got: "a gradient".into(),
+        expected: format!("a value: {why}"),
+    }
 }

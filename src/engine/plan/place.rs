@@ -57,17 +57,17 @@ pub(super) fn loss_reaches(graph: &Graph, has_loss: bool) -> Vec<bool> {
     from_param.into_iter().zip(to_loss).map(|(a, b)| a && b).collect()
 }
 
-/// Lays out a slot for `examples` examples and `n_pairs` table rows.
-pub(super) fn place(graph: &Graph, reach: &[bool], examples: usize, n_pairs: usize) -> SlotLayout {
+/// Lays out a slot for `examples` examples and `n_pairs` table rows; `reach` says which values have a gradient.
+pub(super) fn place(values: &[Value], reach: &[bool], examples: usize, n_pairs: usize) -> SlotLayout {
     let rows = |value: &Value| match &value.space {
         Space::Batch(positions) => positions.len() * examples,
         Space::Pairs => n_pairs,
     };
     let mut at = 0;
     let mut tables_len = 0;
-    let mut starts = vec![0; graph.values.len()];
+    let mut starts = vec![0; values.len()];
     for tables in [true, false] {
-        for (start, value) in starts.iter_mut().zip(&graph.values) {
+        for (start, value) in starts.iter_mut().zip(values) {
             if (value.space == Space::Pairs) == tables {
                 *start = at;
                 at += (rows(value) * value.width).next_multiple_of(16);
@@ -77,7 +77,7 @@ pub(super) fn place(graph: &Graph, reach: &[bool], examples: usize, n_pairs: usi
             tables_len = at;
         }
     }
-    let places = (graph.values.iter().zip(starts).zip(reach))
+    let places = (values.iter().zip(starts).zip(reach))
         .map(|((value, start), &reach)| Place {
             value_at: start,
             grad_at: reach.then_some(start),
