@@ -48,7 +48,8 @@ impl<'a> Meter<'a> {
         let per_s = (done - from) as f64 / (now - started).as_secs_f64();
         let left = Duration::try_from_secs_f64((all - done.min(all)) as f64 / per_s).ok();
         let left = left.map_or(String::new(), |left| format!("{} left", duration(left)));
-        let words: Vec<String> = [format!("{per_s:.1} {}/s", self.unit), words(), left]
+        // The time first: on a narrow terminal the end is cut off.
+        let words: Vec<String> = [format!("{per_s:.1} {}/s", self.unit), left, words()]
             .into_iter()
             .filter(|part| !part.is_empty())
             .collect();

@@ -354,7 +354,8 @@ fn tile_examples(graph: &Graph, examples: usize) -> usize {
 
 fn wanted_values(graph: &Graph, wants: &[Hook]) -> Result<Vec<(Hook, ValueId)>> {
     let wanted = |hook: &Hook| {
-        let id = graph.find(&hook.name)?;
+        // It has no value of its own yet: rows at the loss's positions are taken out of `logits` later.
+        let id = if hook.name == LOSS_LOGITS { graph.logits } else { graph.find(&hook.name)? };
         if hook.gradient && graph.ops.iter().any(|op| op.outputs()[1..].contains(&id)) {
             return Err(no_gradient(hook, "its op differentiates through without it"));
         }
