@@ -215,7 +215,11 @@ pub fn size_floor(name: &str, whole: f64) -> f64 {
 pub fn apart(a: &[f64], b: &[f64], floor: f64) -> f64 {
     assert_eq!(a.len(), b.len(), "arrays of different lengths");
     let difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
-    norm(&difference) / norm(b).max(floor)
+    match norm(&difference) {
+        // Equal, and perhaps all zero.
+        0.0 => 0.0,
+        off => off / norm(b).max(floor),
+    }
 }
 
 /// Euclidean norm; not a number when any of `x` is not.

@@ -227,13 +227,13 @@ impl<T: Real> Runner<T> {
         let len = state.params.flat.len();
         let fits = |p: &Params<T>| p.flat.len() == len;
         let replicas = state.params.replicas();
-        if state.moments.len() == moments && outcomes == replicas && fits(state.grads) && state.moments.iter().all(fits)
+        if state.moments.len() >= moments && outcomes == replicas && fits(state.grads) && state.moments.iter().all(fits)
         {
             return Ok(());
         }
         Err(Error::Shape {
             op: "step".into(),
-            expected: format!("{moments} moments, gradients and outcomes for {replicas} replicas"),
+            expected: format!("at least {moments} moments, gradients and outcomes for {replicas} replicas"),
             got: format!("{} moments, {outcomes} outcomes", state.moments.len()),
         })
     }

@@ -92,6 +92,8 @@ pub struct Plan {
     pub(crate) n_ctx: usize,
     pub(crate) pairs: Vec<(u32, usize)>,
     pub(crate) row_of: Vec<u32>,
+    /// Positions that the table has; the others have no rows and need none.
+    tabulated: Vec<bool>,
     pub(crate) tile_examples: usize,
     /// Whether there is a backward pass.
     pub(crate) backward: bool,
@@ -197,6 +199,7 @@ impl Plan {
         wants: Vec<(Hook, ValueId)>,
         (pairs, param_edits): (Vec<(u32, usize)>, Vec<ParamEdit>),
     ) -> Plan {
+        let tabulated = (0..graph.n_ctx).map(|position| pairs.iter().any(|pair| pair.1 == position)).collect();
         let mut row_of = vec![u32::MAX; if pairs.is_empty() { 0 } else { shape.d_vocab * graph.n_ctx }];
         for (row, &(token, position)) in pairs.iter().enumerate() {
             row_of[position * shape.d_vocab + token as usize] = row as u32;
@@ -227,6 +230,7 @@ impl Plan {
             n_ctx: graph.n_ctx,
             pairs,
             row_of,
+            tabulated,
             tile_examples,
             backward: !losses.is_empty(),
         }
@@ -248,14 +252,9 @@ impl Plan {
     /// [`Error::Value`] for a token that the task cannot show at its position, or that the vocabulary lacks, and for a class
     /// that the logits lack.
     pub fn prepare(&self, batch: &mut Batch) -> Result<()> {
-        // Positions that nobody tabulated have no rows and need none.
-        let mut tabulated = vec![false; self.n_ctx];
-        for &(_, position) in &self.pairs {
-            tabulated[position] = true;
-        }
         let d_vocab = self.shape.d_vocab;
         let known = |position: usize, token: usize| {
-            token < d_vocab && (!tabulated[position] || self.row_of[position * d_vocab + token] < u32::MAX)
+            token < d_vocab && (!self.tabulated[position] || self.row_of[position * d_vocab + token] < u32::MAX)
         };
         let bad = batch.tokens().iter().enumerate().find(|&(i, &token)| !known(i % self.n_ctx, token as usize));
         if let Some((i, token)) = bad {
