@@ -101,11 +101,14 @@ fn cross_entropy<T: Real, A: Real>(logits: &[T], class: usize, weight: f64, d: O
     let total = sum(&lanes);
     if let Some((d, adding)) = d {
         let factor = A::from_f64(weight) / total;
+        let before = if adding { d[class] } else { T::ZERO };
         for (d, &x) in d.iter_mut().zip(logits) {
             let g = T::from_f64(((wide(x) - top).exp() * factor).to_f64());
             *d = if adding { *d + g } else { g };
         }
-        d[class] -= T::from_f64(weight);
+        // In `A`, before rounding: near the end of training the probability is so close to 1 that in f32 nothing is left.
+        let own = (wide(logits[class]) - top).exp() * factor - A::from_f64(weight);
+        d[class] = before + T::from_f64(own.to_f64());
     }
     weight * (libm::log(total.to_f64()) - (wide(logits[class]) - top).to_f64())
 }
@@ -146,6 +149,19 @@ mod tests {
         assert!((loss - 113f64.ln()).abs() < 1e-14);
         assert!((d[3] - (1.0 / 113.0 - 1.0)).abs() < 1e-15 && (d[0] - 1.0 / 113.0).abs() < 1e-15);
         assert_eq!(correct, 0, "the first of equal logits is the answer");
+    }
+
+    /// The gradient of a nearly certain answer survives f32 when the loss is computed in f64.
+    #[test]
+    fn a_small_gradient_is_not_rounded_away() {
+        let batch = Batch::classes(1, vec![0], vec![0]).expect("one example");
+        let (mut loss, mut correct, mut d) = ([0.0], [0], [0f32; 2]);
+        let rows = Rows { logits: &[20.0f32, 0.0], width: 2, per_example: 1, tile: 0..1 };
+        let out = Results { dlogits: Some((&mut d, false)), loss: &mut loss, correct: &mut correct };
+        term(&LossTerm::new(LossKind::CrossEntropy, true), &batch.view(), &rows, out);
+        let want = 1.0 / (1.0 + libm::exp(20.0));
+        assert!((f64::from(d[0]) / -want - 1.0).abs() < 1e-6, "{} against {}", d[0], -want);
+        assert!((f64::from(d[1]) / want - 1.0).abs() < 1e-6, "{} against {want}", d[1]);
     }
 
     #[test]
