@@ -17,7 +17,7 @@ use super::train::{open, train_in};
 use super::{interrupt, stages};
 
 /// A picture above this size does not go into a repository.
-const PUBLISHED_BYTES: u64 = 300_000;
+const PUBLISHED_BYTES: u64 = 1_000_000;
 
 /// Does an experiment: trains, measures, finds the phases, draws, and prints a short result
 #[derive(Debug, clap::Args)]

@@ -309,3 +309,105 @@ impl<'a, T: Real> Session<'a, T> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::spec::{ModelSpec, Seeds, Stop, StopMetric};
+
+    /// Small, with mini-batches, two seeds and a stop rule.
+    fn spec() -> Spec {
+        let mut spec = Spec { task: "mod_add_53".into(), ..Spec::default() };
+        spec.model = ModelSpec { d_model: 16, n_heads: 2, d_mlp: 32, ..ModelSpec::default() };
+        spec.train.seeds = Seeds(vec![3, 5]);
+        spec.train.batch_size = Some(500);
+        spec.train.eval_every = 4;
+        spec.train.steps = 60;
+        spec.train.stop = Some(Stop { metric: StopMetric::TrainLossNats, threshold: 4.0, evals: 2, extra_steps: 5 });
+        spec
+    }
+
+    fn session<'a>(spec: &'a Spec, task: &'a Task, threads: usize) -> Session<'a, f32> {
+        Session::new(spec, task, Workers::new(threads).unwrap()).unwrap()
+    }
+
+    fn advance_to(session: &mut Session<'_, f32>, step: u64) {
+        while session.step() < step.min(session.end()) {
+            session.advance().unwrap();
+        }
+    }
+
+    fn bits(session: &Session<'_, f32>) -> Vec<u32> {
+        session.params().flat.iter().map(|x| x.to_bits()).collect()
+    }
+
+    #[test]
+    fn mini_batches_resume_with_the_same_bits_on_other_threads() {
+        let (spec, task) = (spec(), Task::load("mod_add_53").unwrap());
+        let mut whole = session(&spec, &task, 1);
+        advance_to(&mut whole, u64::MAX);
+        assert!(whole.step() < 60, "the stop rule ends it");
+        // An epoch has two batches: 13 is in the middle of one.
+        let mut first = session(&spec, &task, 2);
+        advance_to(&mut first, 13);
+        let point = first.resume_point();
+        let mut second = session(&spec, &task, 3);
+        second.restore(&point).unwrap();
+        assert_eq!(second.step(), 13);
+        advance_to(&mut second, u64::MAX);
+        assert_eq!(second.step(), whole.step());
+        assert_eq!(bits(&second), bits(&whole));
+        assert_eq!(second.metrics(), whole.metrics());
+    }
+
+    #[test]
+    fn a_longer_run_from_a_finished_one_equals_the_long_one() {
+        let task = Task::load("mod_add_53").unwrap();
+        let mut long = spec();
+        long.train.stop = None;
+        long.train.steps = 30;
+        let mut short = long.clone();
+        short.train.steps = 15;
+        let mut whole = session(&long, &task, 2);
+        advance_to(&mut whole, u64::MAX);
+        whole.evaluate_last().unwrap();
+        let mut first = session(&short, &task, 2);
+        advance_to(&mut first, u64::MAX);
+        first.evaluate_last().unwrap();
+        let mut second = session(&long, &task, 2);
+        second.restore(&first.resume_point()).unwrap();
+        advance_to(&mut second, u64::MAX);
+        second.evaluate_last().unwrap();
+        assert_eq!(bits(&second), bits(&whole));
+        assert_eq!(second.metrics(), whole.metrics());
+    }
+
+    #[test]
+    fn a_replica_that_met_a_non_finite_value_rests_and_the_others_go_on() {
+        let (mut spec, task) = (spec(), Task::load("mod_add_53").unwrap());
+        spec.train.stop = None;
+        let mut alone = session(&spec, &task, 2);
+        let mut broken = session(&spec, &task, 2);
+        advance_to(&mut alone, 10);
+        let stride = broken.params.layout.stride;
+        broken.params.flat[..stride].fill(f32::MAX);
+        advance_to(&mut broken, 10);
+        assert_eq!(broken.non_finite(), [Some(0), None]);
+        assert!(broken.params.flat[..stride].iter().all(|&x| x == f32::MAX), "nothing was updated");
+        assert_eq!(bits(&broken)[stride..], bits(&alone)[stride..]);
+        // Going on from there rests the same replica.
+        let mut resumed = session(&spec, &task, 1);
+        resumed.restore(&broken.resume_point()).unwrap();
+        advance_to(&mut resumed, 20);
+        assert_eq!(resumed.non_finite(), [Some(0), None]);
+    }
+
+    #[test]
+    fn other_data_has_another_fingerprint() {
+        let task = Task::load("mod_add_53").unwrap();
+        let (spec, mut other) = (spec(), Task::load("mod_sub_53").unwrap());
+        other.name.clone_from(&task.name);
+        assert_ne!(session(&spec, &task, 1).fingerprint(), session(&spec, &other, 1).fingerprint());
+    }
+}
