@@ -28,7 +28,7 @@ pub(crate) use place::{Place, Site, SlotLayout};
 
 /// Rows that a tile has at most: no matrix product adds more terms of a gradient in one call.
 pub const MAX_TILE_ROWS: usize = 512;
-/// Rows that a tile aims for: its activations fit a core's cache.
+/// Rows that a tile aims for: few enough that what one op writes is still near when the next reads it.
 const AIM_TILE_ROWS: usize = 256;
 
 /// The hook of the logits at the positions that the loss reads, `[B, L, d_vocab_out]`; `logits` are those at all positions.
