@@ -95,3 +95,22 @@ impl<T: Real> Kernel<T> for Select {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::check::OpCheck;
+    use crate::engine::cpu::join::Join;
+    use crate::engine::cpu::sum::Sum;
+    use crate::spec;
+
+    /// The join reads other positions of x than the sum, so the sum gets a selection of them.
+    #[test]
+    fn gradients_agree_with_finite_differences() {
+        let mut check = OpCheck::new(3, 4);
+        let x = check.input(&[5]);
+        let joined = check.value_at(&[5], vec![1, 3]);
+        let y = check.value_at(&[5], vec![1, 3]);
+        let join = Join { x, y: joined, positions: vec![0, 2], how: spec::Join::Sum };
+        check.assert_gradients_through(vec![Box::new(join), Box::new(Sum { a: x, b: joined, y })], y);
+    }
+}
