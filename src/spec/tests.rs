@@ -1,0 +1,46 @@
+//! Schedules, seeds and resolved specs at known points.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use super::*;
+
+fn due(schedule: &Snapshots, last: u64) -> Vec<u64> {
+    (0..=last).filter(|&step| schedule.due(step)).collect()
+}
+
+#[test]
+fn snapshot_rules_alone_and_together() {
+    let none = Snapshots::default();
+    assert_eq!(due(&none, 100), [0]);
+    assert_eq!(due(&Snapshots { every: Some(40), ..none.clone() }, 100), [0, 40, 80]);
+    assert_eq!(due(&Snapshots { powers_of_two: true, ..none.clone() }, 20), [0, 1, 2, 4, 8, 16]);
+    let powers_then = Snapshots { powers_then_every: Some(1000), ..none.clone() };
+    assert_eq!(due(&powers_then, 2100), [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 2000]);
+    let together = Snapshots { every: Some(50), windows: vec![[10, 14, 2]], list: vec![13], ..none };
+    assert_eq!(due(&together, 60), [0, 10, 12, 13, 14, 50]);
+}
+
+#[test]
+fn seeds_are_written_as_they_are_read() {
+    for (text, seeds) in [("0..3", vec![0, 1, 2]), ("7", vec![7]), ("5..6", vec![5])] {
+        assert_eq!(text.parse::<Seeds>().unwrap().0, seeds);
+    }
+    for bad in ["3..3", "a..b", "-1..2", "0..100000", "9223372036854775808"] {
+        assert!(bad.parse::<Seeds>().is_err(), "{bad}");
+    }
+    assert!(Seeds::try_from(SeedsText::List(vec![1, 2, 1])).is_err());
+}
+
+#[test]
+fn a_resolved_spec_reads_back_equal() {
+    let mut spec = Spec { title: "a \"title\"".into(), ..Spec::default() };
+    spec.optim.clip_norm = Some(0.5);
+    spec.train.seeds = Seeds(vec![4, 9]);
+    spec.train.snapshots = Snapshots { windows: vec![[1, 9, 2]], list: vec![3], ..Snapshots::default() };
+    spec.train.stop = Some(Stop { metric: StopMetric::TestLossNats, threshold: 1e-2, evals: 3, extra_steps: 100 });
+    let text = spec.to_toml();
+    let source = Source { path: Path::new("run.toml"), text: &text, sets: &[] };
+    assert_eq!(from_toml(source, Spec::faults).unwrap(), spec);
+}
