@@ -3,7 +3,10 @@
 //! Reads the doc comments of `src/spec/mod.rs`, which are the one description of the keys that there is, and the default
 //! [`Spec`], the one list of their values; writes TOML with comments.
 
-use phaselab::spec::{Spec, Stop, StopMetric};
+use phaselab::spec::{Spec, Stop, StopMetric, Sweep};
+
+/// Sections that are unset by default, and shown as comments.
+const UNSET: [&str; 2] = ["train.stop", "sweep"];
 
 const SOURCE: &str = include_str!("../spec/mod.rs");
 
@@ -20,6 +23,7 @@ pub fn explain_spec() -> String {
     let mut spec = Spec::default();
     let stop = Stop { metric: StopMetric::TestAccFrac, threshold: 0.99, evals: 3, extra_steps: 0 };
     spec.train.stop = Some(stop);
+    spec.sweep = Some(Sweep { key: "data.train_frac".into(), values: vec![0.3.into(), 0.5.into()], ..Sweep::default() });
     let defaults: toml::Table = toml::from_str(&spec.to_toml()).expect("invariant: a spec writes valid TOML");
     let mut text = String::from("# Every key of a spec, and its default; a key that is commented out is unset.\n\n");
     section("Spec", "", &defaults, &mut text);
@@ -33,14 +37,14 @@ fn section(name: &str, path: &str, defaults: &toml::Table, text: &mut String) {
     for item in keys {
         *text += &format!("# {}{}\n", item.doc, choices(item.ty));
         match defaults.get(&item.name) {
-            Some(_) if path == "train.stop" => *text += &format!("# {} = {}\n", item.name, defaults[&item.name]),
+            Some(_) if UNSET.contains(&path) => *text += &format!("# {} = {}\n", item.name, defaults[&item.name]),
             Some(value) => *text += &format!("{} = {value}\n", item.name),
             None => *text += &format!("# {} =\n", item.name),
         }
     }
     for item in sections {
         let path = if path.is_empty() { item.name.clone() } else { format!("{path}.{}", item.name) };
-        let comment = if path == "train.stop" { "# " } else { "" };
+        let comment = if UNSET.contains(&path.as_str()) { "# " } else { "" };
         *text += &format!("\n# {}\n{comment}[{path}]\n", item.doc);
         if let Some(toml::Value::Table(inner)) = defaults.get(&item.name) {
             section(inner_type(item.ty), &path, inner, text);
@@ -127,7 +131,7 @@ mod tests {
         let text = explain_spec();
         let mut n_keys = 0;
         for path in
-            ["", "data", "model", "loss", "optim", "train", "train.snapshots", "train.stop", "measure", "figure"]
+            ["", "data", "model", "loss", "optim", "train", "train.snapshots", "train.stop", "measure", "figure", "sweep"]
         {
             let set = if path.is_empty() { "qqqqqq=1".to_owned() } else { format!("{path}.qqqqqq=1") };
             let causes = read("[train.stop]\nmetric = \"test_acc_frac\"\nthreshold = 1.0\n", &set).unwrap_err();

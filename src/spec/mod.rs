@@ -34,6 +34,38 @@ pub struct Spec {
     pub measure: MeasureSpec,
     /// What is drawn after measuring.
     pub figure: FigureSpec,
+    /// Variants that are run one after another and compared: tables `[[arms]]` with a `name` and `set`, a list of
+    /// changes like `"model.act=gelu"`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub arms: Vec<Arm>,
+    /// Variants that differ in the value of a key: a table `[sweep]` with `key`, `values`, and for the figures `label`
+    /// and `log_x`. With arms too, every arm takes every value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<Sweep>,
+}
+
+/// One variant of an experiment.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Arm {
+    /// Name, and folder of its run: letters, digits, `_`, `-`, `.`.
+    pub name: String,
+    /// Changes of the spec, each as `key=value`.
+    pub set: Vec<String>,
+}
+
+/// One key over several values.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sweep {
+    /// The key, like `data.train_frac`.
+    pub key: String,
+    /// Its values.
+    pub values: Vec<toml::Value>,
+    /// What the axis of the figures says; the key when unset.
+    pub label: Option<String>,
+    /// Whether that axis is logarithmic.
+    pub log_x: bool,
 }
 
 /// Floating-point precision.
@@ -326,6 +358,8 @@ impl Default for Spec {
             train: TrainSpec::default(),
             measure: MeasureSpec::default(),
             figure: FigureSpec::default(),
+            arms: vec![],
+            sweep: None,
         }
     }
 }

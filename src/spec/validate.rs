@@ -11,6 +11,7 @@ impl Spec {
         model(&self.model, &mut found);
         optim(&self.optim, &mut found);
         train(&self.train, self.train.steps, &mut found);
+        variants(self, &mut found);
         found.0
     }
 }
@@ -109,5 +110,25 @@ fn train(t: &TrainSpec, steps: u64, found: &mut Found) {
     if let Some(stop) = &t.stop {
         found.check(stop.evals > 0, "train.stop.evals", || "must be at least 1".into());
         found.check(stop.threshold.is_finite(), "train.stop.threshold", || "must be a finite number".into());
+    }
+}
+
+fn variants(spec: &Spec, found: &mut Found) {
+    for (i, arm) in spec.arms.iter().enumerate() {
+        let key = format!("arms[{i}].name");
+        let usable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        found.check(!arm.name.is_empty() && arm.name.chars().all(usable) && !arm.name.starts_with('.'), &key, || {
+            format!("`{}` cannot name a folder; use letters, digits, `_`, `-` and `.`", arm.name)
+        });
+        found.check(spec.arms[..i].iter().all(|other| other.name != arm.name), &key, || {
+            format!("`{}` stands twice", arm.name)
+        });
+    }
+    if let Some(sweep) = &spec.sweep {
+        found.check(!sweep.key.is_empty(), "sweep.key", || "missing; a key like `data.train_frac`".into());
+        found.check(!sweep.values.is_empty(), "sweep.values", || "missing; the values of the key, as a list".into());
+        for (i, value) in sweep.values.iter().enumerate() {
+            found.check(!sweep.values[..i].contains(value), "sweep.values", || format!("{value} stands twice"));
+        }
     }
 }

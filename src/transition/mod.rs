@@ -12,7 +12,7 @@ mod threshold;
 pub use boundary::{Boundaries, boundaries};
 pub use curves::Curves;
 pub use rate::{Rate, Spread};
-pub use summary::{Summary, SummaryRow, write_summary};
+pub use summary::{Summary, SummaryRow, write_summary, write_variants_summary};
 pub use threshold::Curve;
 
 /// Evaluations in a row that make a crossing a sustained one.

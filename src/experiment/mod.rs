@@ -1,7 +1,9 @@
-//! Experiments: names -> specs.
+//! Experiments: names -> specs, and the variants of those that compare several (`arms.rs`).
 //!
 //! Reads `experiments/NN_slug/experiment.toml` (the working folder's, else the one in the binary), or a folder or file that
 //! is given; writes a [`Spec`] with `--set key=value` laid over it, and checks it against its task and the registries.
+
+mod arms;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,8 @@ use crate::spec::{Source, Spec, from_toml};
 use crate::task::Task;
 use crate::train::Data;
 use crate::{figure, measure};
+
+pub use arms::{Variant, variants};
 
 /// The experiments in the binary: (`NN_slug`, TOML text), in order of name.
 pub const EXPERIMENTS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/experiments.rs"));
@@ -80,6 +84,17 @@ pub fn preflight(spec: &Spec) -> Result<Task> {
     let task = Task::load(&spec.task)?;
     Data::new(spec, &task)?;
     Ok(task)
+}
+
+/// [`preflight`] of every variant, or of the spec itself when it has none.
+///
+/// # Errors
+/// As [`preflight`].
+pub fn preflight_all(spec: &Spec, variants: &[Variant]) -> Result<()> {
+    if variants.is_empty() {
+        return preflight(spec).map(drop);
+    }
+    variants.iter().try_for_each(|variant| preflight(&variant.spec).map(drop))
 }
 
 /// `01_grokking` as its number and its slug.
@@ -174,8 +189,10 @@ mod tests {
         for (name, text) in EXPERIMENTS {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER).join(name).join(FILE);
             assert_eq!(std::fs::read_to_string(&path).unwrap(), *text, "{name}");
-            let spec = read(&path).unwrap().spec(&[]).unwrap_or_else(|e| panic!("{name}: {:?}", e.cause()));
-            assert_eq!(preflight(&spec).unwrap().name, spec.task);
+            let experiment = read(&path).unwrap();
+            let spec = experiment.spec(&[]).unwrap_or_else(|e| panic!("{name}: {:?}", e.cause()));
+            let variants = variants(&experiment, &spec, &[]).unwrap_or_else(|e| panic!("{name}: {:?}", e.cause()));
+            preflight_all(&spec, &variants).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert!(!spec.title.is_empty(), "{name} has no title");
         }
     }
