@@ -123,7 +123,7 @@ impl Comparison {
     }
 
     fn table(&self, output: &Output) -> String {
-        let head = ["variant", "grokked", "", "99 % train", "99 % test", "quartiles", "delay", "test loss (nats)"];
+        let head = ["variant", "grokked", "", "99 % train", "99 % test", "quartiles", "delay", "spikes", "test loss (nats)"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         rows.extend(self.runs.iter().map(|run| {
             let summary = Summary::of(&run.rows);
@@ -137,11 +137,12 @@ impl Comparison {
                 median(summary.test_99_step),
                 test.map_or("–".into(), |[low, _, high]| format!("{} to {}", number(low), number(high))),
                 median(summary.delay_steps),
+                median(Spread::of(run.rows.iter().map(|row| Some(row.phases.train_loss_spikes as f64)))),
                 loss.quartiles.map_or("–".into(), |[_, median, _]| format!("{median:.3e}")),
             ]
         }));
-        let mut text = format!("{}\n\n{}", output.bold(&self.spec.title), columns(&rows, &[3, 4, 6, 7]));
-        text += "\nsteps and losses are medians over the replicas that got there\n";
+        let mut text = format!("{}\n\n{}", output.bold(&self.spec.title), columns(&rows, &[3, 4, 6, 7, 8]));
+        text += "\nsteps are medians over the replicas that got there, losses and spikes over all\n";
         if !self.missing.is_empty() {
             text += &format!("not finished: {}\n", self.missing.join(", "));
         }

@@ -116,7 +116,7 @@ pub fn write_variants_summary(variants: &[(&str, Option<f64>, &[SummaryRow])], o
 }
 
 /// Names and values of a row, in file order.
-fn fields(row: &SummaryRow) -> [(&'static str, String); 19] {
+fn fields(row: &SummaryRow) -> [(&'static str, String); 20] {
     let step = |step: Option<u64>| step.map(|step| step.to_string()).unwrap_or_default();
     let number = |x: f64| Field(x).to_string();
     let p = &row.phases;
@@ -132,6 +132,7 @@ fn fields(row: &SummaryRow) -> [(&'static str, String); 19] {
         ("test_90_sustained_step", step(p.test_90_sustained_step)),
         ("test_99_sustained_step", step(p.test_99_sustained_step)),
         ("delay_steps", p.delay_steps.map(|steps| steps.to_string()).unwrap_or_default()),
+        ("train_loss_spikes", p.train_loss_spikes.to_string()),
         ("memorisation_end_step", step(p.memorisation_end_step)),
         ("circuit_end_step", step(p.circuit_end_step)),
         ("cleanup_end_step", step(p.cleanup_end_step)),
@@ -180,8 +181,8 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("seed,non_finite,train_90_step,train_99_step,"), "{}", lines[0]);
-        assert_eq!(lines[1], "3,false,,130,,900,,140,,910,770,,,,14 35 41,2.4e-7,0.5,1,");
-        assert_eq!(lines[2], "4,false,,150,,,,,,,,,,,,0,0,0,0");
+        assert_eq!(lines[1], "3,false,,130,,900,,140,,910,770,0,,,,14 35 41,2.4e-7,0.5,1,");
+        assert_eq!(lines[2], "4,false,,150,,,,,,,,0,,,,,0,0,0,0");
     }
 
     #[test]
