@@ -149,6 +149,20 @@ pub enum Error {
         /// The run folder.
         path: PathBuf,
     },
+    /// A model, layer or loss from outside failed, or is not in this program.
+    #[error("{kind} `{name}` {what}")]
+    Outside {
+        /// `model`, `layer` or `loss`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What it did: `cannot be called`, …
+        what: String,
+        /// Why, in the words of the library that it is written with.
+        cause: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// A figure could not be drawn.
     #[error("cannot draw {}", path.display())]
     Draw {
@@ -170,7 +184,9 @@ impl Error {
     pub fn cause(&self) -> Vec<String> {
         match self {
             Error::Spec { faults, .. } => faults.iter().map(Fault::to_string).collect(),
-            Error::Damaged { cause, .. } | Error::Draw { cause, .. } => vec![cause.clone()],
+            Error::Damaged { cause, .. } | Error::Draw { cause, .. } | Error::Outside { cause, .. } => {
+                vec![cause.clone()]
+            }
             Error::ResumeMismatch { differs, .. } => differs.clone(),
             Error::Io { source, .. } => vec![source.to_string()],
             Error::Unknown { known, .. } if !known.is_empty() => vec![format!("known: {}", known.join(", "))],
@@ -185,7 +201,9 @@ impl Error {
                 Some(near) => Some(format!("did you mean `{near}`?")),
                 None => Some(format!("`phaselab list` shows every {kind}")),
             },
-            Error::Missing { hint, .. } | Error::Exists { hint, .. } => Some(hint.clone()),
+            Error::Missing { hint, .. } | Error::Exists { hint, .. } | Error::Outside { hint, .. } => {
+                Some(hint.clone())
+            }
             Error::Damaged { .. } => Some(
                 "`phaselab check RUN` lists every file that is whole; delete the damaged one and go on with --resume"
                     .into(),

@@ -1,5 +1,8 @@
 #![doc = include_str!("README.md")]
 
+// The command line is written as a user of the library.
+extern crate self as phaselab;
+
 pub mod error;
 pub mod experiment;
 pub mod expr;
@@ -8,6 +11,9 @@ pub mod spec;
 pub mod tensor;
 
 pub mod checkpoint;
+pub mod cli;
+#[cfg(feature = "candle")]
+pub mod door;
 pub mod engine;
 pub mod figure;
 pub mod forward;
@@ -15,6 +21,7 @@ pub mod loss;
 pub mod measure;
 pub mod model;
 pub mod optim;
+pub mod outside;
 pub mod task;
 pub mod train;
 pub mod transition;

@@ -130,6 +130,7 @@ impl Witness<'_> {
         let logits = match config.model.family {
             Family::Transformer => self.transformer()?,
             Family::Mlp => self.mlp()?,
+            Family::Outside(name) => unreachable!("{name} is not built in"),
         };
         let rows = logits.flatten_to(1)?;
         let (n, classes) = rows.dims2()?;

@@ -6,6 +6,7 @@ mod allocations;
 mod candle_parity;
 mod cli;
 mod configs;
+mod door;
 mod edits;
 mod h5py;
 mod kill;

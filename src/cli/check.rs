@@ -64,6 +64,7 @@ impl Line {
             Ok(()) => (State::Ok, vec![]),
             Err(e @ Error::Spec { .. }) => (State::Faults, e.cause()),
             Err(e @ (Error::Unknown { .. } | Error::Value { .. })) => (State::Faults, vec![e.to_string()]),
+            Err(e @ Error::Outside { .. }) => (State::Faults, [vec![e.to_string()], e.cause()].concat()),
             Err(e) => return Err(e),
         };
         Ok(Line { state, what: what.to_owned(), why })

@@ -84,7 +84,7 @@ fn items(head: &str) -> Vec<Item<'static>> {
         } else if let Some((name, ty)) = line.strip_prefix("pub ").and_then(|field| field.split_once(": ")) {
             found.push(Item { doc: doc.join(" "), name: name.to_owned(), ty: ty.trim_end_matches(',') });
             doc.clear();
-        } else if line.ends_with(',') && line.starts_with(char::is_uppercase) {
+        } else if line.ends_with(',') && line.starts_with(char::is_uppercase) && !line.contains('(') {
             let name = renamed.take().unwrap_or_else(|| lower(line.trim_end_matches(','), case));
             found.push(Item { doc: doc.join(" "), name, ty: "" });
             doc.clear();

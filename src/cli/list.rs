@@ -2,12 +2,12 @@
 
 use phaselab::experiment::{self, Experiment};
 use phaselab::task::{self, Card};
-use phaselab::{figure, measure};
+use phaselab::{figure, measure, outside};
 
 use super::exit::{Answer, Failure};
 use super::output::{Output, columns};
 
-/// Shows the tasks, measures, figures and experiments that there are
+/// Shows the tasks, models, measures, figures and experiments that there are
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  phaselab list measures")]
 pub struct Args {
@@ -23,6 +23,8 @@ enum Kind {
     Tasks,
     /// Task families, which cards set the parameters of
     Families,
+    /// Networks; a program of your own may add some
+    Models,
     /// What can be measured
     Measures,
     /// What can be drawn
@@ -32,9 +34,10 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Kind, &str); 5] = [
+    const ALL: [(Kind, &str); 6] = [
         (Kind::Tasks, "tasks"),
         (Kind::Families, "families"),
+        (Kind::Models, "models"),
         (Kind::Measures, "measures"),
         (Kind::Figures, "figures"),
         (Kind::Experiments, "experiments"),
@@ -46,6 +49,15 @@ impl Kind {
         match self {
             Kind::Tasks => task::list().iter().map(|name| pair(name, &task_title(name))).collect(),
             Kind::Families => task::FAMILIES.iter().map(|family| pair(family.name(), family.summary())).collect(),
+            Kind::Models => {
+                let built_in = [
+                    ("transformer", "decoder-only transformer"),
+                    ("mlp", "token embeddings, joined, then hidden layers"),
+                ];
+                let added = outside::networks();
+                let added = added.iter().map(|network| (network.name(), network.summary()));
+                built_in.into_iter().chain(added).map(|(name, summary)| pair(name, summary)).collect()
+            }
             Kind::Measures => measure::ALL.iter().map(|measure| pair(measure.name(), measure.summary())).collect(),
             Kind::Figures => figure::ALL.iter().map(|figure| pair(figure.name(), figure.summary())).collect(),
             Kind::Experiments => experiment::list().iter().map(|name| pair(name, &experiment_title(name))).collect(),

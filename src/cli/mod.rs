@@ -25,8 +25,11 @@ mod train;
 mod variants;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use phaselab::outside::{self, Network};
 
 use exit::{Answer, Failure};
 use output::{ColorWhen, Output};
@@ -74,8 +77,13 @@ enum Command {
     Bench(bench::Args),
 }
 
-/// Parses the arguments, runs the subcommand and tells how it ended.
+/// The `phaselab` command: parses the arguments, runs the subcommand and tells how it ended.
 pub fn main() -> ExitCode {
+    main_with(&[])
+}
+
+/// The same command with models of a program's own: every subcommand knows them by their names.
+pub fn main_with(models: &[Arc<dyn Network>]) -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
     let color = output::Color::decide(output::color_asked(&arguments));
     let parsed = Cli::command().color(color.for_clap()).try_get_matches_from(arguments);
@@ -84,7 +92,8 @@ pub fn main() -> ExitCode {
         Err(e) => return exit::of_usage(&e),
     };
     let output = Output::new(color, cli.quiet);
-    exit::of(dispatch(&cli.command, &output), &output)
+    let done = outside::register(models).map_err(Failure::from).and_then(|()| dispatch(&cli.command, &output));
+    exit::of(done, &output)
 }
 
 fn dispatch(command: &Command, output: &Output) -> Result<Answer, Failure> {

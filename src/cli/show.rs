@@ -89,6 +89,11 @@ fn model(spec: &Spec) -> String {
             m.d_model,
             m.d_mlp
         ),
+        Family::Outside(name) if m.custom.is_empty() => format!("{name}, {dtype}"),
+        Family::Outside(name) => {
+            let settings: Vec<String> = m.custom.iter().map(|(key, value)| format!("{key} {value}")).collect();
+            format!("{name} with {}, {dtype}", settings.join(", "))
+        }
     }
 }
 

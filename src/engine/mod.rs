@@ -8,6 +8,7 @@ pub(crate) mod cpu;
 pub(crate) mod ctx;
 pub mod edit;
 pub mod graph;
+pub(crate) mod kept;
 pub mod op;
 pub mod params;
 pub mod plan;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use super::batch::{Batch, BatchView};
 use super::ctx::Raw;
 use super::edit::Change;
+use super::kept::Failure;
 use super::op::Tile;
 use super::params::Params;
 use super::plan::{Plan, SlotLayout};
@@ -61,6 +62,8 @@ pub struct Runner<T: Real> {
     blocks: Vec<std::ops::Range<usize>>,
     /// Gradient sums that may be worked on at the same time, the batch's first.
     sums: Vec<Parts>,
+    /// Of ops that call functions of others.
+    failure: Failure,
 }
 
 /// Raw views of the replicas' arrays, to be split among workers.
@@ -84,7 +87,7 @@ impl<T: Real> Runner<T> {
             })
             .collect();
         let sums = gradient_sums::<T>(&plan);
-        Runner { plan, workers, own: vec![], shared: None, skipped: vec![], blocks, sums }
+        Runner { plan, workers, own: vec![], shared: None, skipped: vec![], blocks, sums, failure: Failure::default() }
     }
 
     /// The plan.
@@ -105,7 +108,8 @@ impl<T: Real> Runner<T> {
     /// A replica with a non-finite loss or gradient keeps its parameters and moments, and says so in its outcome.
     ///
     /// # Errors
-    /// [`Error::Shape`] when a batch does not have the plan's shape.
+    /// [`Error::Shape`] when a batch does not have the plan's shape; [`Error::Outside`] when a function from outside fails. Its
+    /// replicas then keep their parameters and moments, and others may have been updated.
     pub fn step(
         &mut self,
         state: State<'_, T>,
@@ -118,7 +122,7 @@ impl<T: Real> Runner<T> {
         self.check_state(&state, update.moments(), outcomes.len())?;
         let replicas = state.params.replicas();
         self.run(arrays(state), replicas, batches, Some((update, step)), outcomes);
-        Ok(())
+        self.failure.check()
     }
 
     /// Loss and gradients of every replica, without an update. Overwrites `grads`.
@@ -136,7 +140,7 @@ impl<T: Real> Runner<T> {
         self.check_state(&State { params, grads, moments: &mut [] }, 0, outcomes.len())?;
         let replicas = params.replicas();
         self.run(arrays(State { params, grads, moments: &mut [] }), replicas, batches, None, outcomes);
-        Ok(())
+        self.failure.check()
     }
 
     /// Loss and accuracy of every replica, for a plan without gradients.
@@ -160,7 +164,7 @@ impl<T: Real> Runner<T> {
             stride: params.layout.stride,
         };
         self.run(arrays, params.replicas(), batches, None, outcomes);
-        Ok(())
+        self.failure.check()
     }
 
     /// The loss and accuracy of replica `r` on a batch, and what the plan's wants hold then.
@@ -183,6 +187,7 @@ impl<T: Real> Runner<T> {
             copy_wants(work.plan, work.layout, (work.values.part(0, work.layout.len), grads), tile, &mut wanted);
         });
         drop(slot);
+        self.failure.check()?;
         let tensors = (self.plan.wants.iter().zip(wanted))
             .map(|(want, numbers)| {
                 let mut shape = vec![batch.examples(), want.rows.len()];
@@ -264,8 +269,14 @@ impl<T: Real> Runner<T> {
             }
             // A single worker runs in the caller's thread, which may be one of another pool.
             let worker = rayon::current_thread_index().unwrap_or(0) % self.own.len();
-            let mut slot = self.own[worker].lock().expect("invariant: a panic in a worker ends the run");
-            let mut outcome = self.replica_alone(&mut slot, arrays, r, &batch_of(r), &mut |_, _| {});
+            let mut own = self.own[worker].try_lock();
+            let mut spare = None;
+            // A function from outside may wait for threads, and a waiting worker may be handed another replica.
+            let slot = match own {
+                Ok(ref mut slot) => slot,
+                Err(_) => spare.insert(Slot::new(&self.plan, &self.plan.tile_slot)),
+            };
+            let mut outcome = self.replica_alone(slot, arrays, r, &batch_of(r), &mut |_, _| {});
             if let Some((update, step)) = update {
                 self.update(arrays, r, (update, step), &mut outcome, false);
             }
@@ -340,7 +351,7 @@ impl<T: Real> Runner<T> {
     ) -> StepOutcome {
         let plan = &*self.plan;
         let (params, grads) = (a.params.part(r * a.stride, a.stride), self.grads_of(a, r));
-        let work = Work::new(plan, &plan.tile_slot, slot, (params, grads), batch);
+        let work = Work::new(plan, &plan.tile_slot, slot, (params, grads), (batch, &self.failure));
         for start in (0..plan.n_pairs()).step_by(PAIR_TILE) {
             work.forward(true, &(start..(start + PAIR_TILE).min(plan.n_pairs())), 0);
         }
@@ -371,7 +382,7 @@ impl<T: Real> Runner<T> {
         let plan = &*self.plan;
         let (params, grads) = (a.params.part(r * a.stride, a.stride), self.grads_of(a, r));
         let outcome = {
-            let work = Work::new(plan, &layout, &mut slot, (params, grads), batch);
+            let work = Work::new(plan, &layout, &mut slot, (params, grads), (batch, &self.failure));
             let pair_tiles = plan.n_pairs().div_ceil(PAIR_TILE);
             let pair_tile = |i: usize| i * PAIR_TILE..((i + 1) * PAIR_TILE).min(plan.n_pairs());
             self.workers.each(pair_tiles, |i| work.forward(true, &pair_tile(i), 0));

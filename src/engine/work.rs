@@ -3,6 +3,7 @@
 use super::batch::BatchView;
 use super::ctx::{Ctx, Raw};
 use super::edit::Change;
+use super::kept::{Failure, Kept};
 use super::op::Tile;
 use super::plan::{Plan, SlotLayout, Step};
 use super::real::Real;
@@ -19,6 +20,7 @@ pub(super) struct Slot<T> {
     edited: Vec<T>,
     row_loss: Vec<f64>,
     row_correct: Vec<u8>,
+    kept: Kept,
 }
 
 impl<T: Real> Slot<T> {
@@ -31,6 +33,7 @@ impl<T: Real> Slot<T> {
             edited: vec![T::ZERO; if plan.param_edits.is_empty() { 0 } else { plan.params.stride }],
             row_loss: vec![0.0; rows],
             row_correct: vec![0; rows],
+            kept: Kept::default(),
         }
     }
 }
@@ -47,6 +50,8 @@ pub(super) struct Work<'a, T: Real> {
     row_loss: Raw<'a, f64>,
     row_correct: Raw<'a, u8>,
     batch: &'a BatchView<'a>,
+    kept: &'a Kept,
+    failure: &'a Failure,
 }
 
 impl<'a, T: Real> Work<'a, T> {
@@ -55,7 +60,7 @@ impl<'a, T: Real> Work<'a, T> {
         layout: &'a SlotLayout,
         slot: &'a mut Slot<T>,
         (params, param_grads): (&'a [T], Raw<'a, T>),
-        batch: &'a BatchView<'a>,
+        (batch, failure): (&'a BatchView<'a>, &'a Failure),
     ) -> Work<'a, T> {
         if plan.backward {
             // SAFETY: this replica's gradients belong to this work alone.
@@ -81,6 +86,8 @@ impl<'a, T: Real> Work<'a, T> {
             row_loss: Raw::new(&mut slot.row_loss),
             row_correct: Raw::new(&mut slot.row_correct),
             batch,
+            kept: &slot.kept,
+            failure,
         };
         for step in &plan.steps {
             T::kernel(step.op.as_ref()).prepare(&work.ctx(step, 0));
@@ -100,6 +107,8 @@ impl<'a, T: Real> Work<'a, T> {
             scratch: self.scratch,
             batch: self.batch,
             origin,
+            kept: self.kept,
+            failure: self.failure,
         }
     }
 

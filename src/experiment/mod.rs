@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::spec::{Source, Spec, from_toml};
 use crate::task::Task;
-use crate::train::Data;
-use crate::{figure, measure};
+use crate::train::{Data, task_shape};
+use crate::{figure, measure, model, outside};
 
 pub use arms::{Variant, variants};
 
@@ -59,12 +59,16 @@ impl Experiment {
         self.path.parent().unwrap_or(Path::new(""))
     }
 
-    /// The spec, with `key=value` pairs laid over it.
+    /// The spec, with `key=value` pairs laid over it, and the defaults of a model from outside written out.
     ///
     /// # Errors
     /// [`Error::Spec`] with all faults.
     pub fn spec(&self, sets: &[String]) -> Result<Spec> {
-        from_toml(Source { path: &self.path, text: &self.text, sets }, Spec::faults)
+        let settled = |spec: &Spec| outside::settle(&mut spec.model.clone());
+        let faults = |spec: &Spec| [spec.faults(), settled(spec)].concat();
+        let mut spec = from_toml(Source { path: &self.path, text: &self.text, sets }, faults)?;
+        outside::settle(&mut spec.model);
+        Ok(spec)
     }
 }
 
@@ -77,12 +81,14 @@ pub fn list() -> Vec<String> {
 /// empty, that measures and figures exist. Gives the task.
 ///
 /// # Errors
-/// [`Error::Unknown`] for a task, measure or figure; the faults of the task's card; [`Error::Value`] for an empty split.
+/// [`Error::Unknown`] for a task, measure or figure; the faults of the task's card; [`Error::Value`] for an empty split;
+/// what keeps a model from outside from fitting its task.
 pub fn preflight(spec: &Spec) -> Result<Task> {
     spec.measure.names.iter().try_for_each(|name| measure::find(name).map(drop))?;
     spec.figure.names.iter().try_for_each(|name| figure::find(name).map(drop))?;
     let task = Task::load(&spec.task)?;
     Data::new(spec, &task)?;
+    model::graph(&spec.model, &task_shape(&task)).compiles()?;
     Ok(task)
 }
 

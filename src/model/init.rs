@@ -10,8 +10,9 @@
 use std::sync::Arc;
 
 use crate::engine::{ParamInfo, ParamLayout, Params, Real};
+use crate::outside;
 use crate::rng::Rng;
-use crate::spec::{Init, ModelSpec};
+use crate::spec::{Family, Init, ModelSpec};
 
 /// Parameters of one replica a seed.
 pub fn initialize<T: Real>(layout: &Arc<ParamLayout>, spec: &ModelSpec, seeds: &[u64]) -> Params<T> {
@@ -27,6 +28,13 @@ pub fn initialize<T: Real>(layout: &Arc<ParamLayout>, spec: &ModelSpec, seeds: &
 }
 
 fn start(info: &ParamInfo, spec: &ModelSpec, seed: u64, values: &mut [f64]) {
+    if let Family::Outside(name) = spec.family {
+        // A model that is not there has no parameters either: its graph could not be compiled.
+        if let Ok(network) = outside::find(&name) {
+            network.start(spec, info, &mut Rng::stream(seed, &format!("init/{}", info.name)), values);
+        }
+        return;
+    }
     let field = info.name.rsplit('.').next().unwrap_or_default();
     if field == "w" {
         values.fill(1.0);

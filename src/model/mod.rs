@@ -7,6 +7,7 @@ mod transformer;
 pub use init::initialize;
 
 use crate::engine::Graph;
+use crate::outside;
 use crate::spec::{Family, ModelSpec};
 
 /// What a network must know of its task.
@@ -24,10 +25,14 @@ pub struct TaskShape {
     pub varying_positions: Vec<usize>,
 }
 
-/// The network of a spec, every value at every position.
+/// The network of a spec, every value at every position; one that is not in this program is told when it is compiled.
 pub fn graph(spec: &ModelSpec, task: &TaskShape) -> Graph {
     match spec.family {
         Family::Transformer => transformer::graph(spec, task),
         Family::Mlp => mlp::graph(spec, task),
+        Family::Outside(name) => match outside::find(&name) {
+            Ok(network) => network.graph(spec, task),
+            Err(fault) => Graph { fault: Some(fault), ..Graph::new(task.n_ctx) },
+        },
     }
 }

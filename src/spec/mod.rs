@@ -3,11 +3,13 @@
 //! Read from `experiments/NN_slug/experiment.toml` and `--set key=value`; every run stores the resolved spec, with all
 //! defaults written out. Defaults live here and nowhere else. An unset option is `None`, never a magic number.
 
+mod name;
 pub mod parse;
 mod validate;
 
 use serde::{Deserialize, Serialize};
 
+pub use name::Name;
 pub use parse::{Source, from_toml};
 
 /// A whole experiment.
@@ -92,7 +94,7 @@ pub struct DataSpec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelSpec {
-    /// Transformer or MLP.
+    /// Transformer or MLP, or the name of a model that the program adds.
     pub family: Family,
     /// Transformer blocks, 1 to 4; hidden layers of an MLP, 1 to 3.
     pub n_layers: usize,
@@ -120,16 +122,41 @@ pub struct ModelSpec {
     pub init: Init,
     /// Factor on every initial weight.
     pub init_scale: f64,
+    /// Settings of a model that the program adds; the built-in ones have none.
+    #[serde(skip_serializing_if = "toml::Table::is_empty")]
+    pub custom: toml::Table,
 }
 
 /// Kind of network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(from = "String", into = "String")]
 pub enum Family {
     /// Decoder-only transformer with learned positions.
     Transformer,
     /// Token embeddings, joined, then hidden layers.
     Mlp,
+    /// One that the program adds ([`outside`](crate::outside)).
+    Outside(Name),
+}
+
+impl From<String> for Family {
+    fn from(name: String) -> Family {
+        match name.as_str() {
+            "transformer" => Family::Transformer,
+            "mlp" => Family::Mlp,
+            other => Family::Outside(Name::from(other)),
+        }
+    }
+}
+
+impl From<Family> for String {
+    fn from(family: Family) -> String {
+        match family {
+            Family::Transformer => "transformer".into(),
+            Family::Mlp => "mlp".into(),
+            Family::Outside(name) => name.to_string(),
+        }
+    }
 }
 
 /// Activation function.
@@ -382,6 +409,7 @@ impl Default for ModelSpec {
             join: Join::Sum,
             init: Init::Paper,
             init_scale: 1.0,
+            custom: toml::Table::new(),
         }
     }
 }

@@ -66,6 +66,28 @@ pub fn from_toml<T: DeserializeOwned>(source: Source<'_>, validate: impl Fn(&T) 
     }
 }
 
+/// A table of free keys as a `T`, with all faults; keys are those within the table.
+///
+/// # Errors
+/// What serde says of each key that does not fit.
+#[cfg_attr(not(feature = "candle"), expect(dead_code, reason = "only models from outside have such tables"))]
+pub(crate) fn settings<T: DeserializeOwned>(table: &toml::Table) -> Result<T, Vec<Fault>> {
+    let (mut table, mut faults) = (table.clone(), vec![]);
+    loop {
+        match serde_path::<T>(&table) {
+            Ok(value) if faults.is_empty() => return Ok(value),
+            Ok(_) => return Err(faults),
+            Err((key, message)) => {
+                let gone = remove(&mut table, &key);
+                faults.push(Fault { line: None, key, message });
+                if !gone {
+                    return Err(faults);
+                }
+            }
+        }
+    }
+}
+
 fn fail(path: &Path, faults: Vec<Fault>) -> Error {
     Error::Spec { path: PathBuf::from(path), faults }
 }

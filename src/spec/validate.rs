@@ -38,15 +38,18 @@ fn data(data: &DataSpec, found: &mut Found) {
 }
 
 fn model(m: &ModelSpec, found: &mut Found) {
+    found.check(m.init_scale.is_finite() && m.init_scale >= 0.0, "model.init_scale", || {
+        format!("{} is not a finite number of at least 0", m.init_scale)
+    });
+    if let Family::Outside(_) = m.family {
+        return;
+    }
     let layers = if m.family == Family::Transformer { 1..=4 } else { 1..=3 };
     found.check(layers.contains(&m.n_layers), "model.n_layers", || {
         format!("{} layers; this family has {} to {}", m.n_layers, layers.start(), layers.end())
     });
     found.check((1..=MAX_WIDTH).contains(&m.d_model), "model.d_model", || format!("must be 1 to {MAX_WIDTH}"));
     found.check(m.d_mlp <= MAX_WIDTH, "model.d_mlp", || format!("must be at most {MAX_WIDTH}"));
-    found.check(m.init_scale.is_finite() && m.init_scale >= 0.0, "model.init_scale", || {
-        format!("{} is not a finite number of at least 0", m.init_scale)
-    });
     match m.family {
         Family::Transformer => {
             found.check(m.n_heads > 0, "model.n_heads", || "must be at least 1".into());
@@ -68,6 +71,7 @@ fn model(m: &ModelSpec, found: &mut Found) {
             found.check(m.d_mlp > 0, "model.d_mlp", || "an MLP needs a hidden layer of at least 1".into());
             found.check(m.d_head.is_none(), "model.d_head", || "an MLP has no heads; remove it".into());
         }
+        Family::Outside(_) => {}
     }
 }
 

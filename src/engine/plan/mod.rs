@@ -182,6 +182,9 @@ impl Plan {
         wants: &[Hook],
         edits: &[Edit],
     ) -> Result<Plan> {
+        if let Some(fault) = graph.fault.take() {
+            return Err(fault);
+        }
         let at = &shape.loss_positions;
         if at.is_empty() || at.iter().any(|&t| t >= graph.n_ctx) || !at.is_sorted_by(|a, b| a < b) {
             return Err(Error::Value {

@@ -34,7 +34,9 @@ pub(super) fn needed_positions(
         alive[i] = true;
         let out: Vec<usize> = out.into_iter().collect();
         for id in op.outputs() {
-            need[id].extend(&out);
+            // Outputs of one op may stand at different positions.
+            let Space::Batch(held) = &graph.values[id].space else { continue };
+            need[id].extend(out.iter().filter(|position| held.contains(position)));
         }
         for (input, id) in op.inputs().into_iter().enumerate() {
             need[id].extend(op.reads_positions(input, &out));
