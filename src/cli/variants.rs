@@ -4,10 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
-use phaselab::checkpoint::{SPEC, SUMMARY, VARIANTS, atomic};
+use phaselab::checkpoint::{FIGURES, SPEC, SUMMARY, VARIANTS, atomic};
 use phaselab::error::{Error, Result};
 use phaselab::experiment::{self, Experiment, Variant};
+use phaselab::figure::arms::{self, ArmsInput, Quantity};
 use phaselab::forward::RunSeries;
+use phaselab::measure::Series;
 use phaselab::spec::Spec;
 use phaselab::transition::{Spread, Summary, SummaryRow, write_variants_summary};
 use serde::Serialize;
@@ -29,7 +31,26 @@ pub struct Comparison {
 struct VariantRun {
     variant: Variant,
     rows: Vec<SummaryRow>,
+    /// Updates that were done.
+    trained_steps: u64,
+    /// Test accuracy at every evaluation.
+    test_acc_frac: Option<Series>,
 }
+
+/// A number of a replica that is drawn for all variants: its name, axis label, unit, whether its axis is logarithmic, and where
+/// it is.
+type Drawn = (&'static str, &'static str, &'static str, bool, fn(&SummaryRow) -> Option<f64>);
+
+const DRAWN: [Drawn; 4] = [
+    ("delay_steps", "delay from 0.99 train to 0.99 test accuracy (updates)", "step", true, |row| {
+        row.phases.delay_steps.map(|steps| steps as f64)
+    }),
+    ("final_train_acc_frac", "last train accuracy (fraction)", "fraction", false, |row| Some(row.final_train_acc_frac)),
+    ("final_test_acc_frac", "last test accuracy (fraction)", "fraction", false, |row| Some(row.final_test_acc_frac)),
+    ("train_loss_spikes", "spikes of the training loss (count)", "1", false, |row| {
+        Some(row.phases.train_loss_spikes as f64)
+    }),
+];
 
 /// A [`Comparison`] as JSON.
 #[derive(Serialize)]
@@ -78,7 +99,10 @@ impl Comparison {
             let run = RunSeries::open(&folder, 1)?;
             let series = stages::load_series(&run, &folder)?;
             let rows = stages::sum_up(&run, &series)?;
-            runs.push(VariantRun { variant, rows });
+            let trained_steps = run.steps().last().copied().unwrap_or_default();
+            let is_acc = |series: &Series| series.measure == "metrics" && series.column == "test_acc_frac";
+            let test_acc_frac = series.into_iter().find(is_acc);
+            runs.push(VariantRun { variant, rows, trained_steps, test_acc_frac });
         }
         Ok(Comparison { path: path.to_path_buf(), spec, runs, missing })
     }
@@ -94,7 +118,42 @@ impl Comparison {
     /// [`Error::Io`].
     pub fn save(&self, path: &Path) -> Result<Vec<Error>> {
         atomic::write_text(&path.join(SUMMARY), true, &self.csv())?;
-        Ok(vec![])
+        let folder = path.join(FIGURES);
+        std::fs::create_dir_all(&folder).map_err(Error::io("create the folder", &folder))?;
+        Ok(arms::draw(&self.drawn(), &folder).err().into_iter().collect())
+    }
+
+    /// What the figures over all variants show; numbers that are the same everywhere have no figure.
+    fn drawn(&self) -> ArmsInput {
+        let sweep = self.spec.sweep.as_ref();
+        let arm = |run: &VariantRun| arms::Arm {
+            label: run.variant.name.clone(),
+            x: run.variant.x,
+            seeds: run.rows.iter().map(|row| row.phases.seed).collect(),
+            steps_to_threshold: run.rows.iter().map(|row| row.phases.test_99_sustained_step).collect(),
+            trained_steps: run.trained_steps,
+            test_acc_frac: run.test_acc_frac.clone(),
+        };
+        let quantity = |(name, label, unit, log, of): Drawn| Quantity {
+            name: name.into(),
+            label: label.into(),
+            unit: unit.into(),
+            log,
+            values: self.runs.iter().map(|run| run.rows.iter().map(of).collect()).collect(),
+        };
+        let differs = |quantity: &Quantity| {
+            let mut all = quantity.values.iter().flatten();
+            let first = all.next();
+            all.any(|value| Some(value) != first)
+        };
+        ArmsInput {
+            title: self.spec.title.clone(),
+            x_label: sweep.map(|sweep| sweep.label.clone().unwrap_or(sweep.key.clone())).unwrap_or_default(),
+            x_log: sweep.is_some_and(|sweep| sweep.log_x),
+            threshold: "0.99 test accuracy".into(),
+            arms: self.runs.iter().map(arm).collect(),
+            quantities: DRAWN.map(quantity).into_iter().filter(differs).collect(),
+        }
     }
 
     /// The text of a format.
