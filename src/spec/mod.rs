@@ -88,6 +88,21 @@ pub struct DataSpec {
     pub train_frac: Option<f64>,
     /// One seed for the split of all replicas; each replica splits by its own seed when unset.
     pub seed: Option<u64>,
+    /// Whose random order is split: the first `train_frac` of it are for training.
+    pub split: SplitRule,
+}
+
+/// Whose random order a split takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SplitRule {
+    /// phaselab's own.
+    #[default]
+    Phaselab,
+    /// `torch.manual_seed(seed); torch.randperm(n)`.
+    TorchRandperm,
+    /// `random.seed(seed); random.shuffle(list(range(n)))`.
+    PythonShuffle,
 }
 
 /// The network.
@@ -198,6 +213,9 @@ pub enum Init {
     Paper,
     /// TransformerLens's `gpt2`: normal, deviation 0.8/√d_model for every weight, biases 0.
     Gpt2,
+    /// What PyTorch's CPU generator draws after `torch.manual_seed(seed)`: the published grokking notebook's order and scales for a
+    /// transformer, the defaults of `nn.Embedding` and `nn.Linear` for an MLP.
+    Torch,
 }
 
 /// The training loss.

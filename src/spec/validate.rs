@@ -1,6 +1,6 @@
 //! What a spec's types cannot tell: sizes that contradict each other, ranges, keys that another family reads.
 
-use super::{DataSpec, Family, ModelSpec, OptimSpec, Snapshots, Spec, TrainSpec};
+use super::{DataSpec, Family, Init, ModelSpec, OptimSpec, Snapshots, Spec, SplitRule, TrainSpec};
 use crate::error::Fault;
 
 impl Spec {
@@ -12,7 +12,29 @@ impl Spec {
         optim(&self.optim, &mut found);
         train(&self.train, self.train.steps, &mut found);
         variants(self, &mut found);
+        self.torch_seeds(&mut found);
         found.0
+    }
+
+    /// PyTorch's generator reads 32 bits: larger seeds would give replicas the numbers of smaller ones.
+    fn torch_seeds(&self, found: &mut Found) {
+        let torch_split = self.data.split == SplitRule::TorchRandperm;
+        let (key, who) = match (torch_split, self.model.init == Init::Torch) {
+            (_, true) => ("model.init", "torch"),
+            (true, false) => ("data.split", "torch_randperm"),
+            (false, false) => return,
+        };
+        let fits = |seed: u64| seed <= u32::MAX.into();
+        let large = self.train.seeds.0.iter().copied().find(|&seed| !fits(seed));
+        found.check(large.is_none(), "train.seeds", || {
+            format!(
+                "{} does not fit 32 bits, all that PyTorch's generator reads ({key} = \"{who}\")",
+                large.unwrap_or(0)
+            )
+        });
+        found.check(!torch_split || self.data.seed.is_none_or(fits), "data.seed", || {
+            "does not fit 32 bits, all that PyTorch's generator reads (data.split = \"torch_randperm\")".into()
+        });
     }
 }
 
