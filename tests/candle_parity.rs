@@ -144,6 +144,7 @@ impl Witness<'_> {
                 let onehot = targets.broadcast_eq(&classes)?.to_dtype(DType::F64)?;
                 (rows - onehot)?.sqr()?.mean(1)?
             }
+            LossKind::Outside(name) => unreachable!("{name} is not built in"),
         };
         let weights = config.weights.clone().unwrap_or_else(|| vec![1.0; n]);
         let total: f64 = weights.iter().sum();

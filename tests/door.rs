@@ -12,7 +12,7 @@ use phaselab::experiment::Experiment;
 use phaselab::model::TaskShape;
 use phaselab::optim::{Settings, build};
 use phaselab::rng::Rng;
-use phaselab::spec::{Family, Join, LossKind, ModelSpec, Name, OptimSpec, Seeds, Spec};
+use phaselab::spec::{Family, Join, LossKind, ModelSpec, Name, Normalization, OptimSpec, Seeds, Spec};
 use phaselab::task::Task;
 use phaselab::train::Session;
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,47 @@ impl Model for Mlp {
         let bad = if self.d_mlp == 0 { Some(("d_mlp", "must be at least 1".to_owned())) } else { None };
         bad.into_iter().collect()
     }
+}
+
+/// The engine's MLP with ReLU as a layer of its transformer.
+#[derive(Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Block {
+    d_mlp: usize,
+}
+
+impl Default for Block {
+    fn default() -> Block {
+        Block { d_mlp: 24 }
+    }
+}
+
+impl door::Layer for Block {
+    fn params(&self, width: usize) -> Vec<Param> {
+        vec![
+            Param::new("W_in", [width, self.d_mlp]),
+            Param::new("b_in", [self.d_mlp]),
+            Param::new("W_out", [self.d_mlp, width]),
+            Param::new("b_out", [width]),
+        ]
+    }
+
+    fn forward(&self, x: &Tensor, s: &Scope<'_>) -> CandleResult<Tensor> {
+        let pre = x.matmul(s.param("W_in")?)?.broadcast_add(s.param("b_in")?)?;
+        let post = pre.relu()?;
+        s.keep("hook_post", &post);
+        post.matmul(s.param("W_out")?)?.broadcast_add(s.param("b_out")?)
+    }
+}
+
+/// Cross-entropy, and one that looks at other rows.
+fn cross_entropy(logits: &Tensor, targets: &Tensor) -> CandleResult<Tensor> {
+    candle_nn::ops::log_softmax(logits, D::Minus1)?.gather(&targets.unsqueeze(1)?, 1)?.squeeze(1)?.neg()
+}
+
+fn centred(logits: &Tensor, targets: &Tensor) -> CandleResult<Tensor> {
+    let losses = cross_entropy(logits, targets)?;
+    losses.broadcast_sub(&losses.mean_keepdim(0)?)
 }
 
 /// A convolution over positions, which candle shares out among threads, and attention weights by its plain softmax; logits at all positions.
@@ -141,12 +182,15 @@ impl Model for Slips {
 fn register() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let models = [
+        let additions = [
             door::model::<Mlp>("door_mlp", "the engine's MLP"),
             door::model::<Conv>("door_conv", "a convolution"),
             door::model::<Slips>("door_slips", "a broken one"),
+            door::layer::<Block>("door_block", "the engine's MLP as a layer"),
+            door::loss("door_ce", "cross-entropy", cross_entropy),
+            door::loss("door_centred", "looks at other rows", centred),
         ];
-        phaselab::outside::register(&models).unwrap();
+        phaselab::outside::register(&additions).unwrap();
     });
 }
 
@@ -192,6 +236,53 @@ fn loss_hooks_and_gradients_are_the_engines() {
     }
 }
 
+/// Both at once in the same runs: a transformer whose MLPs are candle's, and a loss of candle's.
+#[test]
+fn a_layer_and_a_loss_give_the_engines_numbers() {
+    register();
+    let built_in =
+        ModelSpec { normalization: Normalization::Ln, n_layers: 2, d_model: 16, d_mlp: 24, ..ModelSpec::default() };
+    let layer = ModelSpec { layer: Some("door_block".into()), ..built_in.clone() };
+    let hooks = [
+        Hook::value("blocks.1.mlp.hook_post"),
+        Hook::value("blocks.0.hook_mlp_out"),
+        Hook::gradient("blocks.0.hook_resid_mid"),
+    ];
+    for (own, mut door) in [
+        (config("engine", built_in.clone()), config("door", layer.clone())),
+        (configs::sequences("engine", built_in), configs::sequences("door", layer)),
+    ] {
+        door.loss.kind = LossKind::Outside(Name::from("door_ce"));
+        assert_eq!(own.plan().params(), door.plan().params(), "the same parameters in the same order");
+        let params = configs::params::<f64>(own.plan().params(), &[1]);
+        let plan = |config: &Config, hooks: &[Hook]| config.plan_with(Savings::default(), hooks, &[]).unwrap();
+        let [want, got] = [&own, &door].map(|config| configs::loss_and_grads(config, plan(config, &[]), &params));
+        assert!((got.0 / want.0 - 1.0).abs() < 1e-12, "{} against {}", got.0, want.0);
+        let (off, which) = configs::grads_apart(&got.1, &want.1);
+        assert!(off < 1e-10, "gradient of {which} is off by {off:e}");
+        let [want, got] = [&own, &door].map(|config| configs::observe(config, plan(config, &hooks), &params).1);
+        for (want, got) in want.iter().zip(&got) {
+            assert_eq!((&want.name, &want.shape), (&got.name, &got.shape));
+            assert!(configs::apart(&got.to_f64(), &want.to_f64(), 0.0) < 1e-10, "{}", want.name);
+        }
+    }
+}
+
+#[test]
+fn a_loss_that_looks_at_other_rows_is_refused() {
+    let mut spec = spec("door_mlp", &[0]);
+    spec.loss.kind = LossKind::Outside(Name::from("door_ce"));
+    phaselab::experiment::preflight(&spec).unwrap();
+    spec.loss.kind = LossKind::Outside(Name::from("door_centred"));
+    let error = phaselab::experiment::preflight(&spec).unwrap_err();
+    assert_eq!(error.to_string(), "loss `door_centred` gives a row another loss among others than alone");
+    spec.loss.kind = LossKind::Outside(Name::from("door_none"));
+    assert_eq!(
+        phaselab::experiment::preflight(&spec).unwrap_err().to_string(),
+        "loss `door_none` is not in this program"
+    );
+}
+
 /// Parameters, moments and metrics after `steps`, by replica; with a stop and another number of threads in between if asked.
 fn train(spec: &Spec, threads: usize, steps: u64, stop_at: Option<u64>) -> (Vec<Vec<u32>>, Vec<String>) {
     let task = Task::load(&spec.task).unwrap();
@@ -220,9 +311,13 @@ fn train(spec: &Spec, threads: usize, steps: u64, stop_at: Option<u64>) -> (Vec<
 
 #[test]
 fn the_same_bits_on_any_threads_alone_and_after_a_stop() {
-    for (name, batch_size) in [("door_mlp", None), ("door_mlp", Some(500)), ("door_conv", None)] {
+    for (name, batch_size) in [("door_mlp", None), ("door_mlp", Some(500)), ("door_conv", None), ("door_block", None)] {
         let mut spec = spec(name, &[3, 5, 7]);
         spec.train.batch_size = batch_size;
+        if name == "door_block" {
+            spec.model = ModelSpec { layer: Some(name.into()), d_model: 32, ..ModelSpec::default() };
+            spec.loss.kind = LossKind::Outside(Name::from("door_ce"));
+        }
         let one = train(&spec, 1, 12, None);
         assert_ne!(one.0[0], one.0[1], "{name}: replicas must differ");
         for threads in [2, 4] {
@@ -262,9 +357,9 @@ fn what_cannot_work_is_told_before_training() {
             "failed in its forward pass",
             "there is no parameter `unembed.b`; there are embed.W_E, unembed.b_U",
         ),
-        ("dtype", "failed in its forward pass", "logits are F32 where the parameters are F64"),
+        ("dtype", "failed in its forward pass", "logits is F32 where the parameters are F64"),
         ("cut", "gives no gradient to unembed.b_U", "cuts gradients"),
-        ("batch", "gives an example other logits among others than alone", "nothing may be averaged"),
+        ("batch", "gives an example other numbers among others than alone", "nothing may be averaged"),
         ("hook", "failed in its forward pass", "hook_odd has shape [1, 2, 3]"),
     ] {
         let (got_what, got_cause) = fault_of(slip);
@@ -334,7 +429,7 @@ fn settings_are_checked_with_their_lines_and_stored_with_their_defaults() {
     let text = "task = \"mod_add_53\"\n[model]\nfamily = \"door_mlp\"\nn_heads = 8\n[model.custom]\nd_modle = 3\nd_mlp = \"x\"\n";
     let causes = faults(text, &[]).unwrap_err();
     assert_eq!(causes.len(), 3, "{causes:?}");
-    assert_eq!(causes[0], "line 4: model.n_heads: `door_mlp` does not read it; its settings are in [model.custom]");
+    assert_eq!(causes[0], "line 4: model.n_heads: `door_mlp` does not read it; remove it");
     assert_eq!(causes[1], "line 6: model.custom.d_modle: unknown key; did you mean `d_model`?");
     assert!(causes[2].starts_with("line 7: model.custom.d_mlp: invalid type: string \"x\""), "{}", causes[2]);
 
@@ -346,6 +441,16 @@ fn settings_are_checked_with_their_lines_and_stored_with_their_defaults() {
     let causes = faults("[model]\nfamily = \"door_mpl\"\n", &[]).unwrap_err();
     assert!(causes[0].starts_with("line 2: model.family: model `door_mpl` is not in this program"), "{causes:?}");
     assert!(causes[0].ends_with("did you mean `door_mlp`?"), "{causes:?}");
+    let text = "[model]\nlayer = \"door_block\"\nd_mlp = 8\n[model.custom]\nd_mpl = 1\n[loss]\nkind = \"door_cf\"\n";
+    let causes = faults(text, &[]).unwrap_err();
+    assert_eq!(
+        causes[..2],
+        [
+            "line 3: model.d_mlp: `door_block` does not read it; remove it",
+            "line 5: model.custom.d_mpl: unknown key; did you mean `d_mlp`?"
+        ]
+    );
+    assert!(causes[2].starts_with("line 7: loss.kind: loss `door_cf` is not in this program"), "{causes:?}");
     let causes = faults("[model]\nfamily = \"mlp\"\n[model.custom]\nx = 1\n", &[]).unwrap_err();
     assert_eq!(causes, ["line 3: model.custom: the mlp reads no settings of its own"]);
 }

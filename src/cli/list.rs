@@ -23,7 +23,7 @@ enum Kind {
     Tasks,
     /// Task families, which cards set the parameters of
     Families,
-    /// Networks; a program of your own may add some
+    /// Networks, and the models, layers and losses that this program adds
     Models,
     /// What can be measured
     Measures,
@@ -54,8 +54,8 @@ impl Kind {
                     ("transformer", "decoder-only transformer"),
                     ("mlp", "token embeddings, joined, then hidden layers"),
                 ];
-                let added = outside::networks();
-                let added = added.iter().map(|network| (network.name(), network.summary()));
+                let added = outside::additions();
+                let added = added.iter().map(|addition| (addition.name, addition.summary));
                 built_in.into_iter().chain(added).map(|(name, summary)| pair(name, summary)).collect()
             }
             Kind::Measures => measure::ALL.iter().map(|measure| pair(measure.name(), measure.summary())).collect(),

@@ -25,11 +25,10 @@ mod train;
 mod variants;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use phaselab::outside::{self, Network};
+use phaselab::outside::{self, Addition};
 
 use exit::{Answer, Failure};
 use output::{ColorWhen, Output};
@@ -82,8 +81,8 @@ pub fn main() -> ExitCode {
     main_with(&[])
 }
 
-/// The same command with models of a program's own: every subcommand knows them by their names.
-pub fn main_with(models: &[Arc<dyn Network>]) -> ExitCode {
+/// The same command with models, layers and losses of a program's own: every subcommand knows them by their names.
+pub fn main_with(additions: &[Addition]) -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
     let color = output::Color::decide(output::color_asked(&arguments));
     let parsed = Cli::command().color(color.for_clap()).try_get_matches_from(arguments);
@@ -92,7 +91,7 @@ pub fn main_with(models: &[Arc<dyn Network>]) -> ExitCode {
         Err(e) => return exit::of_usage(&e),
     };
     let output = Output::new(color, cli.quiet);
-    let done = outside::register(models).map_err(Failure::from).and_then(|()| dispatch(&cli.command, &output));
+    let done = outside::register(additions).map_err(Failure::from).and_then(|()| dispatch(&cli.command, &output));
     exit::of(done, &output)
 }
 

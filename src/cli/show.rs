@@ -76,12 +76,12 @@ fn model(spec: &Spec) -> String {
     let dtype = lower(spec.dtype);
     match m.family {
         Family::Transformer => format!(
-            "transformer of {}, d_model {}, {} of {}, d_mlp {}, {dtype}",
+            "transformer of {}, d_model {}, {} of {}, {}, {dtype}",
             plural(m.n_layers, "layer"),
             m.d_model,
             plural(m.n_heads, "head"),
             m.d_head(),
-            m.d_mlp,
+            m.layer.as_ref().map_or(format!("d_mlp {}", m.d_mlp), |layer| format!("{layer}{}", custom(spec))),
         ),
         Family::Mlp => format!(
             "MLP of {}, embeddings of {}, hidden width {}, {dtype}",
@@ -89,12 +89,14 @@ fn model(spec: &Spec) -> String {
             m.d_model,
             m.d_mlp
         ),
-        Family::Outside(name) if m.custom.is_empty() => format!("{name}, {dtype}"),
-        Family::Outside(name) => {
-            let settings: Vec<String> = m.custom.iter().map(|(key, value)| format!("{key} {value}")).collect();
-            format!("{name} with {}, {dtype}", settings.join(", "))
-        }
+        Family::Outside(name) => format!("{name}{}, {dtype}", custom(spec)),
     }
+}
+
+/// Settings of a model or layer from outside.
+fn custom(spec: &Spec) -> String {
+    let settings: Vec<String> = spec.model.custom.iter().map(|(key, value)| format!("{key} {value}")).collect();
+    if settings.is_empty() { String::new() } else { format!(" with {}", settings.join(", ")) }
 }
 
 /// A value of the spec as a spec writes it.

@@ -1,8 +1,12 @@
-//! The open door: a model of your own, written with candle tensors and without a gradient by hand, as if it were built in.
+//! The open door: a model, a layer or a loss of your own, written with candle tensors and without a gradient by hand, as if it were built in.
 //!
-//! Implement [`Model`]: which parameters it has, and logits from tokens. [`model`] gives it a name, [`cli::main_with`](crate::cli::main_with) makes
-//! of it a program with every command of `phaselab`: it trains under the tasks, replicas, optimisers, snapshots, resume, measures and figures,
-//! as `model.family = "NAME"` of a spec. `examples/gated.rs` is a whole program.
+//! - A [`Model`] has parameters and makes logits of tokens; [`model`] gives it a name for `model.family` of a spec.
+//! - A [`Layer`] takes the place of the MLP in each block of the built-in transformer; [`layer`] names it for `model.layer`.
+//! - A loss is a function from logits and right classes to a loss for each row; [`loss`] names it for `loss.kind`.
+//!
+//! [`cli::main_with`](crate::cli::main_with) makes of them a program with every command of `phaselab`: they train under its tasks, replicas,
+//! optimisers, snapshots, resume, measures and figures. `examples/gated.rs` is such a program. As a library,
+//! [`outside::register`](crate::outside::register) makes them known.
 //!
 //! ```
 //! use candle_core::{Result, Tensor};
@@ -24,7 +28,8 @@
 //! }
 //!
 //! let bag = phaselab::door::model::<Bag>("bag", "a sum over tokens");
-//! assert_eq!(bag.name(), "bag");
+//! phaselab::outside::register(&[bag])?;
+//! # Ok::<(), phaselab::error::Error>(())
 //! ```
 //!
 //! # What the program holds to
@@ -32,8 +37,8 @@
 //! - *The same bits* on any number of threads, alone or among other replicas, interrupted or not. candle's matrix products run in the worker that
 //!   calls them, never on threads of their own (their bits do not depend on it); element-wise operations on more than 65,536 numbers
 //!   use candle's own helper threads (same bits; `CANDLE_NUM_THREADS=1` keeps them off).
-//! - *Examples do not see each other*: a batch is worked on in tiles of examples, so the logits of an example must not depend on the others
-//!   (no batch normalisation). This is tried when the model is compiled, in f32 and f64, and so are the shapes, and whether a gradient reaches
+//! - *Examples do not see each other*: a batch is worked on in tiles of examples, so the numbers of an example must not depend on the others
+//!   (no batch normalisation). This is tried before training, in f32 and f64, and so are the shapes, and whether a gradient reaches
 //!   every parameter: candle's fused `layer_norm`, `rms_norm`, `softmax_last_dim` and `rope` silently have none; use
 //!   `candle_nn::ops::softmax` and `layer_norm_slow`.
 //! - Randomness is an argument: [`Model::start`] gets a generator. A forward pass that draws numbers of its own breaks the first promise.
@@ -43,8 +48,9 @@
 //! The engine's savings end at the door: nothing is tabulated or fused, each operation makes a new tensor, and gradients are found by walking
 //! candle's graph anew for every tile.
 
+mod adapter;
 mod call;
-mod network;
+mod loss;
 mod scope;
 mod trial;
 
@@ -54,9 +60,8 @@ use candle_core::Tensor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::Fault;
 use crate::model::TaskShape;
-use crate::outside::Network;
+use crate::outside::{Addition, Thing};
 use crate::rng::Rng;
 
 pub use scope::Scope;
@@ -89,6 +94,28 @@ pub trait Model: Serialize + DeserializeOwned + Send + Sync + 'static {
     }
 }
 
+/// A layer of your own: rows in, rows out, each by itself. Its settings are read as those of a [`Model`].
+pub trait Layer: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// Its parameters, where the residual stream is `width` wide; they are stored as `blocks.L.mlp.NAME`.
+    fn params(&self, width: usize) -> Vec<Param>;
+
+    /// Rows `[rows, width]` from rows `[rows, width]`. Hooks that are kept are `[rows, …]`, and get names as the parameters do.
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    fn forward(&self, x: &Tensor, s: &Scope<'_>) -> candle_core::Result<Tensor>;
+
+    /// As [`Model::start`].
+    fn start(&self, param: &Param, rng: &mut Rng, values: &mut [f64]) {
+        start(param, rng, values);
+    }
+
+    /// As [`Model::faults`].
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        vec![]
+    }
+}
+
 /// Name and shape of a parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Param {
@@ -113,6 +140,13 @@ impl Param {
     fn is_weight(&self) -> bool {
         self.field() != "w" && !self.field().starts_with('b')
     }
+
+    /// Multiplies a weight.
+    fn scale(&self, by: f64, values: &mut [f64]) {
+        if self.is_weight() {
+            values.iter_mut().for_each(|x| *x *= by);
+        }
+    }
 }
 
 /// The usual first numbers: biases (`b…`) 0, the `w` of a norm 1, other parameters normal with deviation 1/√(number of inputs), which for
@@ -132,14 +166,40 @@ pub fn start(param: &Param, rng: &mut Rng, values: &mut [f64]) {
     values.iter_mut().for_each(|x| *x *= deviation);
 }
 
-/// The model `M` under a name that specs use, for [`cli::main_with`](crate::cli::main_with) or [`outside::register`](crate::outside::register).
-pub fn model<M: Model>(name: &'static str, summary: &'static str) -> Arc<dyn Network> {
-    // The workers are busy with replicas already; more threads would only wait for each other.
-    gemm::set_threading_threshold(usize::MAX);
-    Arc::new(network::Candle::<M>::new(name, summary))
+/// The model `M`, for `model.family = "NAME"`.
+pub fn model<M: Model>(name: &'static str, summary: &'static str) -> Addition {
+    add(name, summary, Thing::Network(Arc::new(adapter::Candle::<M>::new(name))))
 }
 
-/// A fault of a key of the settings.
-fn fault(key: &str, message: String) -> Fault {
-    Fault { line: None, key: key.to_owned(), message }
+/// The layer `L`, for `model.layer = "NAME"`.
+pub fn layer<L: Layer>(name: &'static str, summary: &'static str) -> Addition {
+    add(name, summary, Thing::Layer(Arc::new(adapter::Candle::<L>::new(name))))
+}
+
+/// A loss, for `loss.kind = "NAME"`: from logits `[rows, classes]` (f64 whatever the dtype) and right classes `[rows]` (u32) to a loss for
+/// each row `[rows]`. The loss of a batch is their weighted mean.
+///
+/// ```
+/// use candle_core::D;
+/// use phaselab::door;
+///
+/// // Cross-entropy of labels smoothed by a tenth.
+/// let smooth = door::loss("smooth", "smoothed labels", |logits, targets| {
+///     let log_p = candle_nn::ops::log_softmax(logits, D::Minus1)?;
+///     let right = log_p.gather(&targets.unsqueeze(1)?, 1)?.squeeze(1)?;
+///     (right * -0.9)? + (log_p.mean(1)? * -0.1)?
+/// });
+/// ```
+pub fn loss(
+    name: &'static str,
+    summary: &'static str,
+    body: impl Fn(&Tensor, &Tensor) -> candle_core::Result<Tensor> + Send + Sync + 'static,
+) -> Addition {
+    add(name, summary, Thing::Loss(Arc::new(loss::Loss { name, body: Box::new(body) })))
+}
+
+fn add(name: &'static str, summary: &'static str, thing: Thing) -> Addition {
+    // The workers are busy with replicas already; more threads would only wait for each other.
+    gemm::set_threading_threshold(usize::MAX);
+    Addition { name, summary, thing }
 }

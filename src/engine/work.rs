@@ -151,7 +151,9 @@ impl<'a, T: Real> Work<'a, T> {
                 (self.row_loss.part_mut(first_row, len), self.row_correct.part_mut(first_row, len), dlogits)
             };
             let out = loss::Results { dlogits: dlogits.map(|d| (d, i > 0)), loss, correct };
-            loss::term(term, self.batch, &rows, out);
+            if let Err(e) = loss::term(term, self.batch, &rows, out) {
+                self.failure.note(e);
+            }
         }
     }
 

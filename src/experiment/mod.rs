@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::spec::{Source, Spec, from_toml};
+use crate::spec::{LossKind, Source, Spec, from_toml};
 use crate::task::Task;
 use crate::train::{Data, task_shape};
 use crate::{figure, measure, model, outside};
@@ -59,15 +59,14 @@ impl Experiment {
         self.path.parent().unwrap_or(Path::new(""))
     }
 
-    /// The spec, with `key=value` pairs laid over it, and the defaults of a model from outside written out.
+    /// The spec, with `key=value` pairs laid over it, and the defaults of what comes from outside written out.
     ///
     /// # Errors
     /// [`Error::Spec`] with all faults.
     pub fn spec(&self, sets: &[String]) -> Result<Spec> {
-        let settled = |spec: &Spec| outside::settle(&mut spec.model.clone());
-        let faults = |spec: &Spec| [spec.faults(), settled(spec)].concat();
+        let faults = |spec: &Spec| [spec.faults(), outside::settle(&mut spec.clone())].concat();
         let mut spec = from_toml(Source { path: &self.path, text: &self.text, sets }, faults)?;
-        outside::settle(&mut spec.model);
+        outside::settle(&mut spec);
         Ok(spec)
     }
 }
@@ -82,13 +81,16 @@ pub fn list() -> Vec<String> {
 ///
 /// # Errors
 /// [`Error::Unknown`] for a task, measure or figure; the faults of the task's card; [`Error::Value`] for an empty split;
-/// what keeps a model from outside from fitting its task.
+/// [`Error::Outside`] for a model or loss from outside that does not fit the task.
 pub fn preflight(spec: &Spec) -> Result<Task> {
     spec.measure.names.iter().try_for_each(|name| measure::find(name).map(drop))?;
     spec.figure.names.iter().try_for_each(|name| figure::find(name).map(drop))?;
     let task = Task::load(&spec.task)?;
     Data::new(spec, &task)?;
     model::graph(&spec.model, &task_shape(&task)).compiles()?;
+    if let LossKind::Outside(name) = spec.loss.kind {
+        outside::loss(&name)?.try_out(task.d_vocab_out)?;
+    }
     Ok(task)
 }
 

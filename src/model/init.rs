@@ -39,10 +39,19 @@ pub fn initialize<T: Real>(layout: &Arc<ParamLayout>, spec: &ModelSpec, seeds: &
 }
 
 fn start(info: &ParamInfo, spec: &ModelSpec, seed: u64, values: &mut [f64]) {
+    let rng = || Rng::stream(seed, &format!("init/{}", info.name));
+    // What is not there has no parameters either: the graph could not be compiled.
     if let Family::Outside(name) = spec.family {
-        // A model that is not there has no parameters either: its graph could not be compiled.
-        if let Ok(network) = outside::find(&name) {
-            network.start(spec, info, &mut Rng::stream(seed, &format!("init/{}", info.name)), values);
+        if let Ok(network) = outside::network(&name) {
+            network.start(spec, info, &mut rng(), values);
+        }
+        return;
+    }
+    if let Some(name) = &spec.layer
+        && info.name.contains(".mlp.")
+    {
+        if let Ok(layer) = outside::layer(name) {
+            layer.start(spec, info, &mut rng(), values);
         }
         return;
     }
@@ -52,7 +61,7 @@ fn start(info: &ParamInfo, spec: &ModelSpec, seed: u64, values: &mut [f64]) {
     } else if field.starts_with('b') {
         values.fill(0.0);
     } else {
-        Rng::stream(seed, &format!("init/{}", info.name)).fill_normal(values);
+        rng().fill_normal(values);
         let deviation = spec.init_scale * deviation(info, spec);
         for x in values {
             *x *= deviation;

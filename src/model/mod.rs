@@ -31,7 +31,7 @@ pub fn graph(spec: &ModelSpec, task: &TaskShape) -> Graph {
     match spec.family {
         Family::Transformer => transformer::graph(spec, task),
         Family::Mlp => mlp::graph(spec, task),
-        Family::Outside(name) => match outside::find(&name) {
+        Family::Outside(name) => match outside::network(&name) {
             Ok(network) => network.graph(spec, task),
             Err(fault) => Graph { fault: Some(fault), ..Graph::new(task.n_ctx) },
         },

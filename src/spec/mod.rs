@@ -137,7 +137,10 @@ pub struct ModelSpec {
     pub init: Init,
     /// Factor on every initial weight.
     pub init_scale: f64,
-    /// Settings of a model that the program adds; the built-in ones have none.
+    /// A layer that the program adds, in place of a transformer's MLPs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer: Option<String>,
+    /// Settings of a model or layer that the program adds; the built-in ones have none.
     #[serde(skip_serializing_if = "toml::Table::is_empty")]
     pub custom: toml::Table,
 }
@@ -222,7 +225,7 @@ pub enum Init {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossSpec {
-    /// Which.
+    /// Which; or the name of one that the program adds.
     pub kind: LossKind,
     /// Log-softmax in f64 whatever the dtype, as the grokking paper does.
     pub f64: bool,
@@ -230,12 +233,34 @@ pub struct LossSpec {
 
 /// Kind of loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", from = "String", into = "String")]
 pub enum LossKind {
     /// Mean of −log softmax(logits)[target], nats.
     CrossEntropy,
     /// Mean over examples and outputs of (logits − onehot(target))².
     Mse,
+    /// One that the program adds ([`outside`](crate::outside)).
+    Outside(Name),
+}
+
+impl From<String> for LossKind {
+    fn from(name: String) -> LossKind {
+        match name.as_str() {
+            "cross_entropy" => LossKind::CrossEntropy,
+            "mse" => LossKind::Mse,
+            other => LossKind::Outside(Name::from(other)),
+        }
+    }
+}
+
+impl From<LossKind> for String {
+    fn from(kind: LossKind) -> String {
+        match kind {
+            LossKind::CrossEntropy => "cross_entropy".into(),
+            LossKind::Mse => "mse".into(),
+            LossKind::Outside(name) => name.to_string(),
+        }
+    }
 }
 
 /// The optimiser, with PyTorch's semantics.
@@ -427,6 +452,7 @@ impl Default for ModelSpec {
             join: Join::Sum,
             init: Init::Paper,
             init_scale: 1.0,
+            layer: None,
             custom: toml::Table::new(),
         }
     }
