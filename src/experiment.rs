@@ -7,10 +7,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::spec::{Source, Spec, from_toml};
+use crate::spec::{Source, Spec, from_toml, line_of_key};
 use crate::task::Task;
-use crate::train::Data;
-use crate::{figure, measure};
+use crate::term::{self, Place};
+use crate::train::{Data, task_shape};
+use crate::{figure, measure, model};
 
 /// The experiments in the binary: (`NN_slug`, TOML text), in order of name.
 pub const EXPERIMENTS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/experiments.rs"));
@@ -62,6 +63,22 @@ impl Experiment {
     pub fn spec(&self, sets: &[String]) -> Result<Spec> {
         from_toml(Source { path: &self.path, text: &self.text, sets }, Spec::faults)
     }
+
+    /// [`preflight`] of a spec of this experiment, with the lines of its faults.
+    ///
+    /// # Errors
+    /// As [`preflight`].
+    pub fn preflight(&self, spec: &Spec) -> Result<Task> {
+        preflight(spec).map_err(|e| match e {
+            Error::Spec { path, mut faults } if path == Path::new("the spec") => {
+                for fault in faults.iter_mut().filter(|fault| fault.line.is_none()) {
+                    fault.line = line_of_key(&self.text, &fault.key);
+                }
+                Error::Spec { path: self.path.clone(), faults }
+            }
+            other => other,
+        })
+    }
 }
 
 /// The names of all experiments, in the working folder and in the binary, ascending.
@@ -79,6 +96,13 @@ pub fn preflight(spec: &Spec) -> Result<Task> {
     spec.figure.names.iter().try_for_each(|name| figure::find(name).map(drop))?;
     let task = Task::load(&spec.task)?;
     Data::new(spec, &task)?;
+    if !spec.loss.terms.is_empty() {
+        let params = model::graph(&spec.model, &task_shape(&task)).params;
+        let faults = term::faults(&spec.loss, &Place { task: &task, params: &params, batch_size: spec.train.batch_size });
+        if !faults.is_empty() {
+            return Err(Error::Spec { path: "the spec".into(), faults });
+        }
+    }
     Ok(task)
 }
 

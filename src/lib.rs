@@ -16,5 +16,6 @@ pub mod measure;
 pub mod model;
 pub mod optim;
 pub mod task;
+pub mod term;
 pub mod train;
 pub mod transition;

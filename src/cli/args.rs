@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use phaselab::checkpoint::SPEC;
 use phaselab::error::{Error, Result, nearest};
-use phaselab::experiment::{self, Experiment};
+use phaselab::experiment::Experiment;
 use phaselab::spec::Spec;
 
 /// Folder of the runs.
@@ -57,7 +57,7 @@ impl ExperimentArgs {
     /// The experiment and its spec, changes laid over it; the task and the registries have been asked.
     ///
     /// # Errors
-    /// An unknown experiment, the faults of its spec, and what [`experiment::preflight`] finds.
+    /// An unknown experiment, the faults of its spec, and what [`Experiment::preflight`] finds.
     pub fn load(&self) -> Result<(Experiment, Spec)> {
         let found = Experiment::find(&self.experiment)?;
         let mut sets = self.sets.clone();
@@ -67,7 +67,7 @@ impl ExperimentArgs {
         }));
         sets.extend(self.steps.map(|steps| format!("train.steps={steps}")));
         let spec = found.spec(&sets)?;
-        experiment::preflight(&spec)?;
+        found.preflight(&spec)?;
         Ok((found, spec))
     }
 }

@@ -123,7 +123,7 @@ fn check_card(name: &str) -> Result<Line> {
 }
 
 fn check_experiment(experiment: &Experiment) -> Result<Line> {
-    let checked = experiment.spec(&[]).and_then(|spec| experiment::preflight(&spec).map(drop));
+    let checked = experiment.spec(&[]).and_then(|spec| experiment.preflight(&spec).map(drop));
     Line::of(&experiment.path.display().to_string(), checked)
 }
 

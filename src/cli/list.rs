@@ -2,12 +2,12 @@
 
 use phaselab::experiment::{self, Experiment};
 use phaselab::task::{self, Card};
-use phaselab::{figure, measure};
+use phaselab::{figure, measure, term};
 
 use super::exit::{Answer, Failure};
 use super::output::{Output, columns};
 
-/// Shows the tasks, measures, figures and experiments that there are
+/// Shows the tasks, measures, terms of the loss, figures and experiments that there are
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  phaselab list measures")]
 pub struct Args {
@@ -25,6 +25,8 @@ enum Kind {
     Families,
     /// What can be measured
     Measures,
+    /// Measures that can be a term of the training loss
+    Terms,
     /// What can be drawn
     Figures,
     /// Specs, of the working folder and of the binary
@@ -32,10 +34,11 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Kind, &str); 5] = [
+    const ALL: [(Kind, &str); 6] = [
         (Kind::Tasks, "tasks"),
         (Kind::Families, "families"),
         (Kind::Measures, "measures"),
+        (Kind::Terms, "terms"),
         (Kind::Figures, "figures"),
         (Kind::Experiments, "experiments"),
     ];
@@ -47,6 +50,7 @@ impl Kind {
             Kind::Tasks => task::list().iter().map(|name| pair(name, &task_title(name))).collect(),
             Kind::Families => task::FAMILIES.iter().map(|family| pair(family.name(), family.summary())).collect(),
             Kind::Measures => measure::ALL.iter().map(|measure| pair(measure.name(), measure.summary())).collect(),
+            Kind::Terms => term::ALL.iter().map(|term| pair(term.name(), term.summary())).collect(),
             Kind::Figures => figure::ALL.iter().map(|figure| pair(figure.name(), figure.summary())).collect(),
             Kind::Experiments => experiment::list().iter().map(|name| pair(name, &experiment_title(name))).collect(),
         }
