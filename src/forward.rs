@@ -14,7 +14,8 @@ use crate::model;
 use crate::spec::{LossKind, Spec};
 use crate::task::Task;
 use crate::tensor::{Data, Tensor};
-use crate::train::{Metrics, batch_shape, metrics_columns, task_shape};
+use crate::term;
+use crate::train::{Metrics, TERM, batch_shape, metrics_columns, task_shape};
 
 /// A trained or half-trained run, ready to be measured.
 pub struct RunSeries {
@@ -124,9 +125,13 @@ impl RunSeries {
     /// Damaged files.
     pub fn metrics(&self) -> Result<Vec<Series>> {
         let metrics = Metrics::from_tensors(&self.reader.metrics()?)?;
-        let series = metrics_columns().zip(metrics.columns).map(|((column, unit), values_srw)| Series {
+        let terms = &self.spec().loss.terms;
+        let unit = |name: &str| terms.iter().find(|term| term.name() == name).map_or("1", term::unit);
+        let of_terms = metrics.terms.into_iter().map(|(name, values)| ((format!("{TERM}{name}"), unit(&name)), values));
+        let fixed = metrics_columns().map(|(column, unit)| (column.to_owned(), unit)).zip(metrics.columns);
+        let series = fixed.chain(of_terms).map(|((column, unit), values_srw)| Series {
             measure: "metrics".into(),
-            column: column.into(),
+            column,
             unit: unit.into(),
             steps: metrics.steps.clone(),
             seeds: self.seeds().to_vec(),

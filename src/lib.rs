@@ -23,5 +23,6 @@ pub mod model;
 pub mod optim;
 pub mod outside;
 pub mod task;
+pub mod term;
 pub mod train;
 pub mod transition;

@@ -88,7 +88,7 @@ impl ExperimentArgs {
         }
         let asked = |variant: &Variant| self.only.is_empty() || self.only.contains(&variant.name);
         let variants: Vec<Variant> = all.into_iter().filter(asked).collect();
-        experiment::preflight_all(&spec, &variants)?;
+        found.preflight_all(&spec, &variants)?;
         Ok(Loaded { experiment: found, spec, variants })
     }
 }

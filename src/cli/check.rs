@@ -130,7 +130,7 @@ fn check_card(name: &str) -> Result<Line> {
 fn check_experiment(experiment: &Experiment) -> Result<Line> {
     let checked = experiment.spec(&[]).and_then(|spec| {
         let variants = experiment::variants(experiment, &spec, &[])?;
-        experiment::preflight_all(&spec, &variants)
+        experiment.preflight_all(&spec, &variants)
     });
     Line::of(&experiment.path.display().to_string(), checked)
 }

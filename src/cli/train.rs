@@ -46,13 +46,7 @@ pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     Ok(Answer::Yes)
 }
 
-fn one(
-    args: &TrainArgs,
-    path: &Path,
-    spec: &Spec,
-    interrupt: &AtomicBool,
-    output: &Output,
-) -> Result<Answer, Failure> {
+fn one(args: &TrainArgs, path: &Path, spec: &Spec, interrupt: &AtomicBool, output: &Output) -> Result<Answer, Failure> {
     let folder = open(args, path, spec)?;
     let trained = train_in(&folder, args, interrupt, output)?;
     output.print(&format!(

@@ -182,7 +182,8 @@ impl Comparison {
     }
 
     fn table(&self, output: &Output) -> String {
-        let head = ["variant", "grokked", "", "99 % train", "99 % test", "quartiles", "delay", "spikes", "test loss (nats)"];
+        let head =
+            ["variant", "grokked", "", "99 % train", "99 % test", "quartiles", "delay", "spikes", "test loss (nats)"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         rows.extend(self.runs.iter().map(|run| {
             let summary = Summary::of(&run.rows);

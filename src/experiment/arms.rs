@@ -108,7 +108,8 @@ mod tests {
     }
 
     const SWEEP: &str = "[sweep]\nkey = \"optim.weight_decay\"\nvalues = [0.3, 1]\n";
-    const ARMS: &str = "[[arms]]\nname = \"relu\"\n[[arms]]\nname = \"gelu\"\nset = [\"model.act=gelu\", \"train.steps=7\"]\n";
+    const ARMS: &str =
+        "[[arms]]\nname = \"relu\"\n[[arms]]\nname = \"gelu\"\nset = [\"model.act=gelu\", \"train.steps=7\"]\n";
 
     #[test]
     fn arms_times_values_and_nothing_without_them() {

@@ -64,6 +64,8 @@ pub(super) fn start(layout: &ParamLayout, spec: &ModelSpec, dtype: Dtype, seed: 
     let mut drawn = match spec.family {
         Family::Transformer => start.transformer(),
         Family::Mlp => start.mlp(),
+        // Specs refuse `torch` for it: how it starts is its own.
+        Family::Outside(_) => vec![],
     };
     for (id, info) in layout.infos.iter().enumerate() {
         if field(&info.name).starts_with('W') && !drawn.contains(&id) {
