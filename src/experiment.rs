@@ -98,7 +98,8 @@ pub fn preflight(spec: &Spec) -> Result<Task> {
     Data::new(spec, &task)?;
     if !spec.loss.terms.is_empty() {
         let params = model::graph(&spec.model, &task_shape(&task)).params;
-        let faults = term::faults(&spec.loss, &Place { task: &task, params: &params, batch_size: spec.train.batch_size });
+        let faults =
+            term::faults(&spec.loss, &Place { task: &task, params: &params, batch_size: spec.train.batch_size });
         if !faults.is_empty() {
             return Err(Error::Spec { path: "the spec".into(), faults });
         }

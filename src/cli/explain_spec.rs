@@ -139,9 +139,19 @@ mod tests {
     fn every_key_that_serde_knows_is_explained_in_its_section() {
         let text = explain_spec();
         let mut n_keys = 0;
-        for path in
-            ["", "data", "model", "loss", "loss.terms", "optim", "train", "train.snapshots", "train.stop", "measure", "figure"]
-        {
+        for path in [
+            "",
+            "data",
+            "model",
+            "loss",
+            "loss.terms",
+            "optim",
+            "train",
+            "train.snapshots",
+            "train.stop",
+            "measure",
+            "figure",
+        ] {
             let element = if path == "loss.terms" { "loss.terms[0]" } else { path };
             let set = if path.is_empty() { "qqqqqq=1".to_owned() } else { format!("{element}.qqqqqq=1") };
             let causes = read(BASE, &set).unwrap_err();
@@ -152,7 +162,10 @@ mod tests {
                 let whole = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
                 let here = if path.is_empty() { &text } else { body };
                 let as_key = here.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} =")));
-                assert!(as_key || text.contains(&format!("[{whole}]\n")) || text.contains(&format!("[[{whole}]]\n")), "{whole} is not explained");
+                assert!(
+                    as_key || text.contains(&format!("[{whole}]\n")) || text.contains(&format!("[[{whole}]]\n")),
+                    "{whole} is not explained"
+                );
                 n_keys += 1;
             }
         }
