@@ -106,7 +106,9 @@ fn every_name_in_a_list_explains_itself_and_has_its_file() {
     let dir = tempfile::tempdir().unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = [("tasks", "tasks", "toml"), ("families", "src/task", "rs"), ("measures", "src/measure", "rs")];
-    for (kind, folder, ending) in folders.into_iter().chain([("figures", "src/figure", "rs")]) {
+    for (kind, folder, ending) in
+        folders.into_iter().chain([("terms", "src/term", "rs"), ("figures", "src/figure", "rs")])
+    {
         let list = stdout(dir.path(), &["list", kind], 0);
         assert!(!list.trim().is_empty(), "{kind}");
         for line in list.lines() {

@@ -15,7 +15,7 @@ use super::params::ParamLayout;
 use super::workers::Workers;
 
 /// Numbers that a [`EntriesTerm`] is asked about at a time, at most.
-pub const ENTRIES: usize = 64;
+pub const ENTRIES: usize = 128;
 
 /// A function of some parameters of a replica.
 pub trait ParamsTerm: Debug + Send + Sync {
