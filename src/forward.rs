@@ -22,7 +22,6 @@ pub struct RunSeries {
     folder: PathBuf,
     reader: SnapshotReader,
     task: Task,
-    pairs: Vec<[u32; 2]>,
     train_mask_rn: Vec<bool>,
     pool: rayon::ThreadPool,
 }
@@ -75,9 +74,8 @@ impl RunSeries {
             got: e.to_string(),
             expected: "as many as the system gives".into(),
         })?;
-        let pairs = (0..task.n_examples()).map(|i| [task.tokens_t(i)[0], task.tokens_t(i)[1]]).collect();
         let train_mask_rn = mask.to_f64().into_iter().map(|x| x != 0.0).collect();
-        Ok(RunSeries { folder: folder.to_path_buf(), reader, task, pairs, train_mask_rn, pool })
+        Ok(RunSeries { folder: folder.to_path_buf(), reader, task, train_mask_rn, pool })
     }
 
     /// The run's spec.
@@ -218,7 +216,13 @@ impl RunSeries {
             n_examples: self.task.n_examples(),
             n_classes: self.task.d_vocab_out,
             targets: &self.task.targets_bl,
-            modular: self.task.modular.map(|m| Modular { p: m.p as usize, op: m.op, pairs: &self.pairs }),
+            modular: self.task.modular.as_ref().map(|m| Modular {
+                p: m.p as usize,
+                op: m.op(),
+                pairs: &m.pairs,
+                ops: &m.ops,
+                op_of: &m.op_of,
+            }),
         }
     }
 }

@@ -90,7 +90,12 @@ fn grid(p: usize, op: Op) -> (Vec<[u32; 2]>, Vec<u32>) {
 
 fn setting<'a>(p: usize, op: Op, pairs: &'a [[u32; 2]], targets: &'a [u32], params: &[Tensor]) -> Setting<'a> {
     let n_classes = params.iter().find(|t| t.name == "logits").map_or(p, |t| t.shape[t.shape.len() - 1]);
-    let examples = Examples { n_examples: pairs.len(), n_classes, targets, modular: Some(Modular { p, op, pairs }) };
+    let examples = Examples {
+        n_examples: pairs.len(),
+        n_classes,
+        targets,
+        modular: Some(Modular { p, op: Some(op), pairs, ops: &[], op_of: &[] }),
+    };
     let own: Vec<Tensor> = params.iter().filter(|t| t.name != "logits").cloned().collect();
     Setting::new(examples, &own)
 }

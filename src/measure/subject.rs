@@ -6,7 +6,7 @@
 use crate::engine::Hook;
 use crate::error::{Error, Result};
 use crate::measure::KeyFreqs;
-use crate::task::Op;
+use crate::task::{Op, Operation};
 use crate::tensor::{Data, Tensor};
 
 /// A modular task: two operands, one answer.
@@ -14,10 +14,14 @@ use crate::tensor::{Data, Tensor};
 pub struct Modular<'a> {
     /// The modulus.
     pub p: usize,
-    /// The operation.
-    pub op: Op,
+    /// The operation, if it is the only one and has a name: `None` for other expressions, and for several operations in one task.
+    pub op: Option<Op>,
     /// `[N]` operands (a, b) of each example.
     pub pairs: &'a [[u32; 2]],
+    /// All operations of the task.
+    pub ops: &'a [Operation],
+    /// `[N]` the place in `ops` of each example's operation.
+    pub op_of: &'a [u32],
 }
 
 /// The examples that every replica is measured on.
