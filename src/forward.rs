@@ -216,13 +216,7 @@ impl RunSeries {
             n_examples: self.task.n_examples(),
             n_classes: self.task.d_vocab_out,
             targets: &self.task.targets_bl,
-            modular: self.task.modular.as_ref().map(|m| Modular {
-                p: m.p as usize,
-                op: m.op(),
-                pairs: &m.pairs,
-                ops: &m.ops,
-                op_of: &m.op_of,
-            }),
+            modular: self.task.modular.as_ref().map(Modular::from),
         }
     }
 }

@@ -119,7 +119,7 @@ pub fn find(name: &str) -> Result<&'static dyn Measure> {
 }
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 
 #[cfg(test)]
 mod tests {

@@ -24,6 +24,12 @@ pub struct Modular<'a> {
     pub op_of: &'a [u32],
 }
 
+impl<'a> From<&'a crate::task::Modular> for Modular<'a> {
+    fn from(task: &'a crate::task::Modular) -> Modular<'a> {
+        Modular { p: task.p as usize, op: task.op(), pairs: &task.pairs, ops: &task.ops, op_of: &task.op_of }
+    }
+}
+
 /// The examples that every replica is measured on.
 #[derive(Debug, Clone, Copy)]
 pub struct Examples<'a> {

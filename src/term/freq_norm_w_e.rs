@@ -67,7 +67,7 @@ pub(super) struct SubspaceNorm {
 
 impl SubspaceNorm {
     pub(super) fn new(place: &Place<'_>, replicas: &Replicas<'_>, others: bool) -> SubspaceNorm {
-        let n_freqs = place.task.modular.map_or(0, |m| m.p as usize / 2);
+        let n_freqs = place.task.modular.as_ref().map_or(0, |m| m.p as usize / 2);
         SubspaceNorm { n_freqs, others, counts_rf: vec![others; replicas.count * n_freqs] }
     }
 }

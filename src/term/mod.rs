@@ -144,7 +144,7 @@ fn measure_faults(name: &str, term: &TermSpec, place: &Place<'_>, say: &mut dyn 
 }
 
 fn freqs_faults(freqs: &[usize], place: &Place<'_>, say: &mut dyn FnMut(&str, String)) {
-    let highest = n_freqs(place.task.modular.map_or(0, |m| m.p as usize));
+    let highest = n_freqs(place.task.modular.as_ref().map_or(0, |m| m.p as usize));
     if let Some(bad) = freqs.iter().find(|k| !(1..=highest).contains(*k)) {
         say("freqs", format!("{bad} is no frequency of this task; it has 1 to {highest}"));
     } else if freqs.is_empty() || (1..freqs.len()).any(|i| freqs[..i].contains(&freqs[i])) {
@@ -178,7 +178,13 @@ fn matrix_fits(place: &Place<'_>, name: &str, axis: usize, p: usize) -> Result<(
 }
 
 fn modulus(place: &Place<'_>) -> Result<usize, String> {
-    place.task.modular.map(|m| m.p as usize).filter(|&p| p >= 3).ok_or_else(|| "the task has no modulus".into())
+    place
+        .task
+        .modular
+        .as_ref()
+        .map(|m| m.p as usize)
+        .filter(|&p| p >= 3)
+        .ok_or_else(|| "the task has no modulus".into())
 }
 
 /// Whether W_E has a row for each residue.
@@ -189,7 +195,7 @@ fn w_e_fits(place: &Place<'_>) -> Result<(), String> {
 /// Whether every step reads the whole training split of x + y or x − y.
 fn whole_split_fits(place: &Place<'_>) -> Result<(), String> {
     modulus(place)?;
-    if !place.task.modular.is_some_and(|m| matches!(m.op, Op::Add | Op::Sub)) {
+    if !place.task.modular.as_ref().is_some_and(|m| matches!(m.op(), Some(Op::Add | Op::Sub))) {
         return Err("the task is not x+y or x-y, whose answers are what the waves are functions of".into());
     }
     if place.task.loss_positions.len() != 1 {

@@ -225,12 +225,11 @@ fn over_all_pairs_the_terms_are_the_measures() {
         let terms = built(&wanted[..6], &task, &plan, std::slice::from_ref(&batch));
         let logits = numbers(P * P * P, 3);
         let tensors: Vec<Tensor> = params.to_tensors("").iter().map(|t| t.row(0).unwrap()).collect();
-        let pairs: Vec<[u32; 2]> = task.tokens_bt.chunks(3).map(|t| [t[0], t[1]]).collect();
         let examples = Examples {
             n_examples: P * P,
             n_classes: P,
             targets: &task.targets_bl,
-            modular: task.modular.map(|m| Modular { p: P, op: m.op, pairs: &pairs }),
+            modular: task.modular.as_ref().map(Modular::from),
         };
         let setting = Setting::new(examples, &params.to_tensors(""));
         let key_freqs = KeyFreqs { w_l: vec![2, 5], ..KeyFreqs::default() };
@@ -239,6 +238,8 @@ fn over_all_pairs_the_terms_are_the_measures() {
             train_mask: &[true; P * P],
             params: &tensors,
             logits: &logits,
+            activations: &[],
+            model: &measure::fixture::Never,
             key_freqs: &key_freqs,
         };
         let measured = |name: &str| measure::find(name).unwrap().eval(&subject).unwrap();

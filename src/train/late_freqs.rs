@@ -37,7 +37,7 @@ impl LateFreqs {
             let (term, name, rule) = (i, spec.name(), spec.freqs_rule);
             spec.freqs_at.map(|at_step| Late { term, name, at_step, rule, is_key_rf: None })
         };
-        let p = task.modular.map_or(0, |m| m.p as usize);
+        let p = task.modular.as_ref().map_or(0, |m| m.p as usize);
         LateFreqs { p, all: loss.terms.iter().enumerate().filter_map(late).collect() }
     }
 
