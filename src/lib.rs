@@ -8,6 +8,7 @@ pub mod tensor;
 
 pub mod checkpoint;
 pub mod engine;
+pub mod exchange;
 pub mod figure;
 pub mod forward;
 pub mod loss;

@@ -10,7 +10,9 @@ mod device;
 mod exit;
 mod explain;
 mod explain_spec;
+mod export;
 mod figure;
+mod import;
 mod interrupt;
 mod list;
 mod measure;
@@ -70,6 +72,8 @@ enum Command {
     Figure(figure::Args),
     Run(run::Args),
     Show(show::Args),
+    Import(import::Args),
+    Export(export::Args),
     Bench(bench::Args),
 }
 
@@ -97,6 +101,8 @@ fn dispatch(command: &Command, output: &Output) -> Result<Answer, Failure> {
         Command::Figure(args) => figure::run(args, output),
         Command::Run(args) => run::run(args, output),
         Command::Show(args) => show::run(args, output),
+        Command::Import(args) => import::run(args, output),
+        Command::Export(args) => export::run(args, output),
         Command::Bench(args) => bench::run(args, output),
     }
 }
