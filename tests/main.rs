@@ -7,6 +7,7 @@ mod candle_parity;
 mod cli;
 mod configs;
 mod edits;
+mod exchange;
 mod h5py;
 mod kill;
 mod plans;

@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod cache;
 mod check;
 mod device;
 mod exit;
@@ -74,6 +75,7 @@ enum Command {
     Show(show::Args),
     Import(import::Args),
     Export(export::Args),
+    Cache(cache::Args),
     Bench(bench::Args),
 }
 
@@ -103,6 +105,7 @@ fn dispatch(command: &Command, output: &Output) -> Result<Answer, Failure> {
         Command::Show(args) => show::run(args, output),
         Command::Import(args) => import::run(args, output),
         Command::Export(args) => export::run(args, output),
+        Command::Cache(args) => cache::run(args, output),
         Command::Bench(args) => bench::run(args, output),
     }
 }

@@ -154,7 +154,8 @@ fn series(value: &Value, steps: Option<&Value>) -> Parsed<Vec<Checkpoint>> {
                 Some(steps) => {
                     let numbers = steps.numbers().ok_or("the steps of its checkpoints are no numbers")?;
                     let counts = |&x: &f64| Value::Real(x).count().ok_or(format!("{x} is no count of steps"));
-                    let counts: Vec<Option<u64>> = numbers.iter().map(|x| counts(x).map(Some)).collect::<Parsed<_>>()?;
+                    let counts: Vec<Option<u64>> =
+                        numbers.iter().map(|x| counts(x).map(Some)).collect::<Parsed<_>>()?;
                     if counts.len() != list.len() {
                         return Err(format!("it has {} checkpoints and {} steps for them", list.len(), counts.len()));
                     }

@@ -122,7 +122,8 @@ pub fn export(run: &Path, (step, replica): (u64, usize), target: Target, out: &P
     if let Some(there) = files.iter().find(|file| !force && file.exists()) {
         return Err(Error::Exists { path: there.clone(), hint: "--force replaces it, --out writes elsewhere".into() });
     }
-    let params: Vec<Tensor> = reader.read(step)?.params.iter().map(|tensor| tensor.row(replica)).collect::<Result<_>>()?;
+    let params: Vec<Tensor> =
+        reader.read(step)?.params.iter().map(|tensor| tensor.row(replica)).collect::<Result<_>>()?;
     let mut notes = vec![];
     let tensors = match target {
         Target::Safetensors | Target::Npz => params,
@@ -132,8 +133,12 @@ pub fn export(run: &Path, (step, replica): (u64, usize), target: Target, out: &P
         }
         Target::Nanda => nanda(&spec, &task, params, &mut notes)?,
     };
-    let one = Spec { train: crate::spec::TrainSpec { seeds: crate::spec::Seeds(vec![seed]), ..spec.train.clone() }, ..spec.clone() };
-    let texts = [(contents::SPEC, one.to_toml()), (contents::SEED, seed.to_string()), ("phaselab_step", step.to_string())];
+    let one = Spec {
+        train: crate::spec::TrainSpec { seeds: crate::spec::Seeds(vec![seed]), ..spec.train.clone() },
+        ..spec.clone()
+    };
+    let texts =
+        [(contents::SPEC, one.to_toml()), (contents::SEED, seed.to_string()), ("phaselab_step", step.to_string())];
     let bytes = encode(format, &tensors, &texts, target)?;
     atomic::write(out, force, |temporary| std::fs::write(temporary, &bytes).map_err(Error::io("write", out)))?;
     if target == Target::TransformerLens {
@@ -146,7 +151,11 @@ pub fn export(run: &Path, (step, replica): (u64, usize), target: Target, out: &P
 }
 
 fn encode(format: Format, tensors: &[Tensor], texts: &[(&str, String)], target: Target) -> Result<Vec<u8>> {
-    let failed = |cause: String| Error::Export { format: target.name(), cause, hint: "report it: the parameters are fine".into() };
+    let failed = |cause: String| Error::Export {
+        format: target.name(),
+        cause,
+        hint: "report it: the parameters are fine".into(),
+    };
     match format {
         Format::Npz => {
             // A state dict for `load_state_dict` has no room for texts.
@@ -256,11 +265,16 @@ fn widen(tensor: &mut Tensor, columns: usize) {
 fn lines(target: Target, format: Format, out: &Path, config: &Path) -> Vec<String> {
     let path = out.display();
     let load = match format {
-        Format::Safetensors => ["from safetensors.torch import load_file".to_owned(), format!("load_file({:?})", path.to_string())],
+        Format::Safetensors => {
+            ["from safetensors.torch import load_file".to_owned(), format!("load_file({:?})", path.to_string())]
+        }
         Format::Pth => [String::new(), format!("torch.load({:?}, weights_only=True)", path.to_string())],
         Format::Npz => [
             "import numpy as np".to_owned(),
-            format!("{{k: torch.from_numpy(v) for k, v in np.load({:?}).items() if not k.startswith(\"phaselab_\")}}", path.to_string()),
+            format!(
+                "{{k: torch.from_numpy(v) for k, v in np.load({:?}).items() if not k.startswith(\"phaselab_\")}}",
+                path.to_string()
+            ),
         ],
     };
     let [import, state_dict] = load;

@@ -198,7 +198,12 @@ pub fn to_ours(name: &str, view: &View, layout: Layout, (sizes, transformer): (&
 ///
 /// # Errors
 /// A name that no parameter has.
-pub fn from_ours(name: &str, shape: &[usize], layout: Layout, transformer: bool) -> Result<(Vec<usize>, Vec<usize>), String> {
+pub fn from_ours(
+    name: &str,
+    shape: &[usize],
+    layout: Layout,
+    transformer: bool,
+) -> Result<(Vec<usize>, Vec<usize>), String> {
     let ours = axes(name, transformer).ok_or_else(|| format!("{name} is no parameter"))?;
     let theirs = layout.axes(name.rsplit('.').next().unwrap_or_default(), ours);
     let ours: Vec<char> = ours.chars().filter(|c| c.is_alphabetic()).collect();
@@ -209,7 +214,11 @@ pub fn from_ours(name: &str, shape: &[usize], layout: Layout, transformer: bool)
     let strides = super::value::row_major(shape).ok_or("the sizes are too large")?;
     let mut indices = vec![0usize];
     for &axis in &flat {
-        indices = indices.iter().flat_map(|&at| (0..shape[axis]).map(move |i| (at, i))).map(|(at, i)| at + i * strides[axis]).collect();
+        indices = indices
+            .iter()
+            .flat_map(|&at| (0..shape[axis]).map(move |i| (at, i)))
+            .map(|(at, i)| at + i * strides[axis])
+            .collect();
     }
     Ok((new_shape, indices))
 }

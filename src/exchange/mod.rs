@@ -118,7 +118,8 @@ fn read_safetensors(bytes: Vec<u8>) -> Parsed<Value> {
         entries.push((Value::Text(name), Value::Array(view)));
     }
     if let Some(texts) = about.metadata() {
-        let known = TEXTS.iter().filter_map(|&key| Some((Value::Text(key.into()), Value::Text(texts.get(key)?.clone()))));
+        let known =
+            TEXTS.iter().filter_map(|&key| Some((Value::Text(key.into()), Value::Text(texts.get(key)?.clone()))));
         entries.extend(known);
     }
     Ok(Value::Dict(entries))

@@ -77,7 +77,11 @@ impl NameMap {
             });
             let mut faults: Vec<Fault> = faults.collect();
             if map.names.is_empty() {
-                faults.push(Fault { line: None, key: "names".into(), message: "missing; write `\"ours\" = \"theirs\"` lines".into() });
+                faults.push(Fault {
+                    line: None,
+                    key: "names".into(),
+                    message: "missing; write `\"ours\" = \"theirs\"` lines".into(),
+                });
             }
             faults
         })?;
@@ -129,7 +133,8 @@ impl Entry {
         }
         if let Some(shape) = &self.reshape {
             let changed = view.reshape(shape);
-            view = changed.ok_or_else(|| format!("`{name}` has shape {:?}, which cannot become {shape:?}", view.shape))?;
+            view =
+                changed.ok_or_else(|| format!("`{name}` has shape {:?}, which cannot become {shape:?}", view.shape))?;
         }
         let axes = match &self.transpose {
             None | Some(Transpose::Matrix(false)) => return Ok(view),
@@ -172,9 +177,7 @@ fn entry(ours: &str, value: &toml::Value) -> Result<Entry, String> {
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
-        Some((start, end)) => {
-            name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end)
-        }
+        Some((start, end)) => name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end),
     }
 }
 
@@ -202,7 +205,13 @@ mod tests {
              transpose = true }\n\"x\" = { name = \"qkv\", rows = [2, 6], reshape = [2, 2, 3], transpose = [0, 2, 1] }\n",
         )
         .unwrap();
-        let theirs = [("tok", vec![2]), ("l.0.fc", vec![2, 3]), ("l.1.fc", vec![2, 3]), ("qkv", vec![6, 3]), ("a.mask", vec![1])];
+        let theirs = [
+            ("tok", vec![2]),
+            ("l.0.fc", vec![2, 3]),
+            ("l.1.fc", vec![2, 3]),
+            ("qkv", vec![6, 3]),
+            ("a.mask", vec![1]),
+        ];
         let theirs = theirs.map(|(name, shape)| (name.to_owned(), view(&shape))).into_iter().collect();
         let (ours, ignored) = map.apply(&theirs).unwrap();
         assert_eq!(ours.keys().collect::<Vec<_>>(), ["blocks.0.mlp.W_in", "blocks.1.mlp.W_in", "embed.W_E", "x"]);
@@ -219,7 +228,11 @@ mod tests {
     fn all_faults_are_told_with_their_lines() {
         let text = "[names]\n\"a\" = 3\n\"b.*\" = \"c\"\n\"d\" = { name = \"e\", transpose = [0, 2] }\n\"f\" = { nam = \"e\" }\n";
         let Err(Error::Spec { faults, .. }) = parse(text) else { panic!() };
-        assert_eq!(faults.iter().map(|f| f.line).collect::<Vec<_>>(), [Some(2), Some(3), Some(4), Some(5)], "{faults:?}");
+        assert_eq!(
+            faults.iter().map(|f| f.line).collect::<Vec<_>>(),
+            [Some(2), Some(3), Some(4), Some(5)],
+            "{faults:?}"
+        );
         assert!(matches!(parse("ignor = []"), Err(Error::Spec { .. })));
         assert!(matches!(parse(""), Err(Error::Spec { .. })));
     }

@@ -41,9 +41,7 @@ pub fn read_npy(bytes: Vec<u8>) -> Parsed<Value> {
     let rest = bytes.strip_prefix(MAGIC).ok_or("it does not begin as an .npy file does")?;
     let (length, start) = match rest.first().ok_or_else(short)? {
         1 => (usize::from(u16::from_le_bytes(rest.get(2..4).ok_or_else(short)?.try_into().map_err(|_| short())?)), 10),
-        2 | 3 => {
-            (u32::from_le_bytes(rest.get(2..6).ok_or_else(short)?.try_into().map_err(|_| short())?) as usize, 12)
-        }
+        2 | 3 => (u32::from_le_bytes(rest.get(2..6).ok_or_else(short)?.try_into().map_err(|_| short())?) as usize, 12),
         version => return Err(format!("its version {version} is not known")),
     };
     let end = start + length;
@@ -92,7 +90,8 @@ impl Header {
         let descr = descr.strip_prefix('\'').and_then(|rest| rest.split('\'').next());
         let descr = descr.ok_or("it is an array of records, not of numbers")?;
         let shape = after("shape")?.strip_prefix('(').and_then(|rest| rest.split_once(')'));
-        let sizes = shape.ok_or("its shape cannot be read")?.0.split(',').map(str::trim).filter(|size| !size.is_empty());
+        let sizes =
+            shape.ok_or("its shape cannot be read")?.0.split(',').map(str::trim).filter(|size| !size.is_empty());
         let shape: Option<Vec<usize>> = sizes.map(|size| size.parse().ok()).collect();
         let (element, text_width) = match descr.strip_prefix("<U").map(str::parse) {
             Some(width) => (Element::U32, Some(width.map_err(|_| format!("its type `{descr}` is not known"))?)),
@@ -200,7 +199,10 @@ mod tests {
         let read = read_npz(&bytes).unwrap();
         let Some(Value::Array(view)) = read.get("embed.W_E") else { panic!("{read:?}") };
         let Data::F32(back) = view.to_tensor("x").unwrap().data else { panic!() };
-        assert_eq!(back.iter().map(|x| x.to_bits()).collect::<Vec<_>>(), odd.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
+        assert_eq!(
+            back.iter().map(|x| x.to_bits()).collect::<Vec<_>>(),
+            odd.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+        );
         assert_eq!(view.shape, [2, 3]);
         assert_eq!(read.get("b").unwrap().numbers().unwrap(), [0.1, -3.0]);
         assert_eq!(read.get("s").unwrap().count(), Some(7));

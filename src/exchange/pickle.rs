@@ -12,9 +12,11 @@ use super::npy;
 use super::value::{Element, Parsed, Value, View};
 
 /// Objects of a pickle at most.
-const MAX_NODES: usize = 1 << 24;
-/// Values of the tree that comes out at most.
-const MAX_VALUES: usize = 1 << 24;
+const MAX_NODES: usize = 1 << 23;
+/// Values of the tree that comes out at most; a text counts as one for every 16 bytes.
+const MAX_VALUES: usize = 1 << 22;
+/// Parts that calls may copy at most: a pickle of a few bytes can ask for the same long list again and again.
+const MAX_COPIED: usize = 1 << 24;
 /// Nesting of the tree at most; a file of checkpoints needs five.
 const MAX_DEPTH: usize = 64;
 
@@ -136,7 +138,8 @@ impl Pickle {
     /// # Errors
     /// Bytes that are no pickle, that end early, or that ask for anything but data.
     pub fn read(bytes: &[u8]) -> Parsed<Pickle> {
-        let mut machine = Machine { bytes, at: 0, nodes: vec![], stack: vec![], marks: vec![], memo: BTreeMap::new() };
+        let mut machine =
+            Machine { bytes, at: 0, nodes: vec![], stack: vec![], marks: vec![], memo: BTreeMap::new(), copied: 0 };
         let root = machine.run()?;
         Ok(Pickle { nodes: machine.nodes, root, length: machine.at })
     }
@@ -186,19 +189,26 @@ impl Tree<'_> {
         Ok(match &nodes[id as usize] {
             Node::Int(x) => Value::Int(*x),
             Node::Real(x) => Value::Real(*x),
-            Node::Text(text) => Value::Text(text.clone()),
+            Node::Text(text) => {
+                self.left =
+                    self.left.checked_sub(text.len() / 16).ok_or("it holds more text than any file of checkpoints")?;
+                Value::Text(text.clone())
+            }
             Node::List(items) => {
                 Value::List(items.iter().map(|&item| self.value(item, depth + 1)).collect::<Parsed<_>>()?)
             }
             Node::Dict(entries) => {
-                let entry = |&(key, value): &(Id, Id)| {
-                    Ok((self.value(key, depth + 1)?, self.value(value, depth + 1)?))
-                };
+                let entry = |&(key, value): &(Id, Id)| Ok((self.value(key, depth + 1)?, self.value(value, depth + 1)?));
                 Value::Dict(entries.iter().map(entry).collect::<Parsed<_>>()?)
             }
             Node::Tensor(tensor) => Value::Array(self.tensor(tensor)?),
             Node::Array(Some(view)) => Value::Array(view.clone()),
-            Node::None | Node::Big(_) | Node::Bytes(_) | Node::Name(_) | Node::Storage(_) | Node::Array(None)
+            Node::None
+            | Node::Big(_)
+            | Node::Bytes(_)
+            | Node::Name(_)
+            | Node::Storage(_)
+            | Node::Array(None)
             | Node::Dtype(_) => Value::None,
         })
     }
@@ -216,7 +226,8 @@ impl Tree<'_> {
                 bytes
             }
         };
-        let start = tensor.offset.checked_mul(storage.element.size_bytes()).ok_or("a tensor begins beyond its storage")?;
+        let start =
+            tensor.offset.checked_mul(storage.element.size_bytes()).ok_or("a tensor begins beyond its storage")?;
         View::new(storage.element, (tensor.shape.clone(), tensor.strides.clone()), &bytes, start)
     }
 }
@@ -229,6 +240,8 @@ struct Machine<'a> {
     /// Heights of the stack at the marks.
     marks: Vec<usize>,
     memo: BTreeMap<u64, Id>,
+    /// Parts that calls have copied.
+    copied: usize,
 }
 
 impl Machine<'_> {
@@ -396,12 +409,14 @@ impl Machine<'_> {
             }
             b'R' | 0x81 => {
                 let (arguments, callee) = (self.pop()?, self.pop()?);
+                self.charge(arguments)?;
                 let node = self.call(callee, arguments)?;
                 self.push(node)?;
             }
             b'b' => {
                 let state = self.pop()?;
                 let object = self.top()?;
+                self.charge(state)?;
                 self.build(object, state)?;
             }
             b'Q' => {
@@ -423,9 +438,28 @@ impl Machine<'_> {
         }
     }
 
+    /// Counts what a call copies at most: its arguments, and what the first of them holds.
+    fn charge(&mut self, arguments: Id) -> Parsed<()> {
+        let size = |node: &Node| match node {
+            Node::List(items) => items.len(),
+            Node::Dict(entries) => entries.len(),
+            Node::Text(text) => text.len(),
+            Node::Tensor(tensor) => 2 * tensor.shape.len(),
+            _ => 1,
+        };
+        let first = match self.node(arguments) {
+            Node::List(items) => items.first().map_or(0, |&id| size(self.node(id))),
+            _ => 0,
+        };
+        self.copied = self.copied.saturating_add(size(self.node(arguments))).saturating_add(first);
+        if self.copied > MAX_COPIED { Err("it copies more than any file of checkpoints".into()) } else { Ok(()) }
+    }
+
     /// What calling a known name with these arguments means.
     fn call(&mut self, callee: Id, arguments: Id) -> Parsed<Node> {
-        let Node::Name(known) = *self.node(callee) else { return Err("something that is no known name is called".into()) };
+        let Node::Name(known) = *self.node(callee) else {
+            return Err("something that is no known name is called".into());
+        };
         let arguments = self.list(arguments)?.to_vec();
         let first = arguments.first().copied();
         Ok(match known {
@@ -505,7 +539,8 @@ impl Machine<'_> {
             // A state dict carries `_metadata`, which says nothing about the tensors; a configuration its fields.
             Node::Dict(entries) if entries.is_empty() => {
                 if let Node::Dict(fields) = self.node(state).clone() {
-                    let is_metadata = |&(key, _): &(Id, Id)| matches!(self.node(key), Node::Text(k) if k == "_metadata");
+                    let is_metadata =
+                        |&(key, _): &(Id, Id)| matches!(self.node(key), Node::Text(k) if k == "_metadata");
                     if !fields.iter().any(is_metadata) {
                         self.nodes[object as usize] = Node::Dict(fields);
                     }
@@ -542,7 +577,9 @@ impl Machine<'_> {
         match (self.node(kind), self.node(class), self.node(key)) {
             (Node::Text(kind), Node::Name(Known::Storage(element)), Node::Text(key)) if kind == "storage" => {
                 if rest.iter().any(|&view| !matches!(self.node(view), Node::None)) {
-                    return Err("a storage is a view of another, as in files of PyTorch before 0.4; save it anew".into());
+                    return Err(
+                        "a storage is a view of another, as in files of PyTorch before 0.4; save it anew".into()
+                    );
                 }
                 Ok(StorageRef { element: *element, key: key.clone(), count: self.size(count)? })
             }
@@ -718,8 +755,25 @@ mod tests {
     }
 
     #[test]
+    fn the_same_long_list_or_text_is_not_copied_without_end() {
+        let text =
+            [b"\x80\x02]q\x00(X\x00\x00\x10\x00", &[b'a'; 1 << 20][..], b"q\x01", &b"h\x01".repeat(1 << 10), b"e."]
+                .concat();
+        assert!(value(&text).unwrap_err().contains("more text"));
+        let long = [
+            b"\x80\x02(",
+            &[b'N'; 1 << 16][..],
+            b"tq\x00\x85q\x01cbuiltins\nlist\nq\x020",
+            &b"h\x02h\x01R0".repeat(1 << 10),
+            b"N.",
+        ];
+        assert!(value(&long.concat()).unwrap_err().contains("copies more"));
+    }
+
+    #[test]
     fn every_truncation_and_many_changes_end_in_an_error_or_a_value() {
-        let good = b"\x80\x02}q\x00(X\x01\x00\x00\x00aq\x01]q\x02(K\x01G?\xf8\x00\x00\x00\x00\x00\x00e(I5\nL7L\nF1.5\nlu.";
+        let good =
+            b"\x80\x02}q\x00(X\x01\x00\x00\x00aq\x01]q\x02(K\x01G?\xf8\x00\x00\x00\x00\x00\x00e(I5\nL7L\nF1.5\nlu.";
         assert!(value(&good[..good.len() - 1]).is_err());
         for end in 0..good.len() - 1 {
             assert!(value(&good[..end]).is_err(), "{end}");

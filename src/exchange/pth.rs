@@ -77,7 +77,9 @@ fn read_legacy(bytes: &[u8], mut at: usize) -> Parsed<Value> {
         return Err("its numbers are big-endian; save them on a little-endian machine".into());
     }
     let object = next()?;
-    let Value::List(keys) = next()?.value(no_storage)? else { return Err("the list of its storages is missing".into()) };
+    let Value::List(keys) = next()?.value(no_storage)? else {
+        return Err("the list of its storages is missing".into());
+    };
     let mut wanted: BTreeMap<String, StorageRef> = BTreeMap::new();
     // The sizes of numbers are in the object only.
     object.storages().for_each(|storage| drop(wanted.insert(storage.key.clone(), storage.clone())));
@@ -105,7 +107,9 @@ fn read_legacy(bytes: &[u8], mut at: usize) -> Parsed<Value> {
 fn expect_size(storage: &StorageRef, bytes: usize) -> Parsed<()> {
     match storage.count.checked_mul(storage.element.size_bytes()) {
         Some(expected) if expected == bytes => Ok(()),
-        _ => Err(format!("storage `{}` has {bytes} bytes, {} numbers are said to be there", storage.key, storage.count)),
+        _ => {
+            Err(format!("storage `{}` has {bytes} bytes, {} numbers are said to be there", storage.key, storage.count))
+        }
     }
 }
 

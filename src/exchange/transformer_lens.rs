@@ -48,7 +48,11 @@ pub fn config(spec: &Spec, task: &Task) -> Result<Value> {
         return Err(refuse(format!("the model is of family `{}`, a HookedTransformer is a transformer", text.family)));
     }
     if m.d_mlp > 0 && !ACTS.contains(&text.act.as_str()) {
-        return Err(refuse(format!("its activation `{}` is none of TransformerLens's ({})", text.act, ACTS.join(", "))));
+        return Err(refuse(format!(
+            "its activation `{}` is none of TransformerLens's ({})",
+            text.act,
+            ACTS.join(", ")
+        )));
     }
     let normalization = match text.normalization.as_str() {
         "none" => Value::Null,
@@ -109,7 +113,8 @@ pub fn state_dict(spec: &Spec, task: &Task, params: &[Tensor]) -> Result<Vec<Ten
         out.push(Tensor { name: name("mask"), shape: vec![n, n], data: Data::U8(mask) });
         out.push(Tensor { name: name("IGNORE"), shape: vec![], data: Data::F32(vec![f32::NEG_INFINITY]) });
     }
-    let known = |name: &str| super::layout::axes(name, true).is_some() || name.ends_with(".mask") || name.ends_with(".IGNORE");
+    let known =
+        |name: &str| super::layout::axes(name, true).is_some() || name.ends_with(".mask") || name.ends_with(".IGNORE");
     match out.iter().find(|tensor| !known(&tensor.name)) {
         Some(tensor) => Err(refuse(format!("{} has no place in a HookedTransformer", tensor.name))),
         None => Ok(out),

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::super::layout::to_ours;
 use super::super::value::{Parsed, View};
+use super::fail;
 use super::series::Replica;
 use super::spec::{BIASES, Found};
-use super::fail;
 use crate::error::Result;
 use crate::model;
 use crate::spec::{Dtype, Spec};
@@ -15,8 +15,10 @@ use crate::task::Task;
 use crate::tensor::{Data, Tensor};
 use crate::train::task_shape;
 
-/// Bytes of all parameters at most, in bytes of one checkpoint's: a list of checkpoints may share arrays, but not without end.
-const MAX_BYTES: usize = 64 << 30;
+/// Bytes of all parameters at most: so many times those of the files, and [`FLOOR`] more. A list of checkpoints may share arrays,
+/// but not without end.
+const EXPANSION: u64 = 64;
+const FLOOR: u64 = 64 << 20;
 
 /// The parameters of the spec's model.
 pub struct Expected {
@@ -33,7 +35,13 @@ impl Expected {
     pub fn new(spec: &Spec, task: &Task) -> Expected {
         let graph = model::graph(&spec.model, &task_shape(task));
         let params = graph.params.infos.iter().map(|info| (info.name.clone(), info.shape.clone())).collect();
-        Expected { params, dtype: spec.dtype, task: task.name.clone(), n_ctx: task.n_ctx, d_vocab_out: task.d_vocab_out }
+        Expected {
+            params,
+            dtype: spec.dtype,
+            task: task.name.clone(),
+            n_ctx: task.n_ctx,
+            d_vocab_out: task.d_vocab_out,
+        }
     }
 
     /// Numbers of one replica.
@@ -45,11 +53,18 @@ impl Expected {
     ///
     /// # Errors
     /// The first checkpoint that does not, with all that is wrong in it.
-    pub fn check(&self, replicas: &[Replica], found: &Found, note: &mut dyn FnMut(&str)) -> Result<()> {
+    pub fn check(
+        &self,
+        (replicas, file_bytes): (&[Replica], u64),
+        found: &Found,
+        note: &mut dyn FnMut(&str),
+    ) -> Result<()> {
         let n: usize = replicas.iter().map(|replica| replica.checkpoints.len()).sum();
-        if self.count().saturating_mul(8).saturating_mul(n) > MAX_BYTES {
-            let cause = format!("{n} checkpoints of {} numbers are more than {MAX_BYTES} bytes", self.count());
-            return Err(fail(&replicas[0].path, vec![cause], "import fewer of them"));
+        let bytes = (self.count() as u64).saturating_mul(8).saturating_mul(n as u64);
+        if bytes > file_bytes.saturating_mul(EXPANSION).saturating_add(FLOOR) {
+            let cause =
+                format!("{n} checkpoints of {} numbers are more than files of this size may hold", self.count());
+            return Err(fail(&replicas[0].path, vec![cause], "save each checkpoint with numbers of its own"));
         }
         for replica in replicas {
             for (step, arrays) in &replica.checkpoints {
@@ -68,9 +83,15 @@ impl Expected {
         let mut faults: Vec<String> =
             self.params.iter().filter_map(|(name, shape)| self.fit(name, shape, arrays, found).err()).collect();
         // A zero bias that the model lacks changes nothing.
-        let is_idle = |name: &str, view: &View| BIASES.iter().any(|(_, group)| group.iter().any(|b| name.ends_with(b))) && view.is_zero();
+        let is_idle = |name: &str, view: &View| {
+            BIASES.iter().any(|(_, group)| group.iter().any(|b| name.ends_with(b))) && view.is_zero()
+        };
         let extra = arrays.iter().filter(|(name, _)| !self.params.iter().any(|(known, _)| known == *name));
-        faults.extend(extra.filter(|(name, view)| !is_idle(name, view)).map(|(name, _)| format!("the spec's model has no {name}")));
+        faults.extend(
+            extra
+                .filter(|(name, view)| !is_idle(name, view))
+                .map(|(name, _)| format!("the spec's model has no {name}")),
+        );
         faults
     }
 
@@ -78,12 +99,18 @@ impl Expected {
     fn fit(&self, name: &str, shape: &[usize], arrays: &BTreeMap<String, View>, found: &Found) -> Parsed<Option<View>> {
         let Some(theirs) = arrays.get(name) else {
             let is_bias = BIASES.iter().any(|(_, group)| group.iter().any(|ending| name.ends_with(ending)));
-            return if is_bias { Ok(None) } else { Err(format!("{name} is missing; the spec's model has it with shape {shape:?}")) };
+            return if is_bias {
+                Ok(None)
+            } else {
+                Err(format!("{name} is missing; the spec's model has it with shape {shape:?}"))
+            };
         };
         let mut view = to_ours(name, theirs, found.layout, (&found.sizes, found.transformer))?;
         let last = view.shape.len().saturating_sub(1);
         match name {
-            "unembed.W_U" | "unembed.b_U" if view.shape[last] > self.d_vocab_out => view = view.narrow(last, 0, self.d_vocab_out),
+            "unembed.W_U" | "unembed.b_U" if view.shape[last] > self.d_vocab_out => {
+                view = view.narrow(last, 0, self.d_vocab_out)
+            }
             "pos_embed.W_pos" if view.shape[0] > self.n_ctx => view = view.narrow(0, 0, self.n_ctx),
             _ => {}
         }
@@ -116,24 +143,27 @@ impl Expected {
     /// # Errors
     /// Those of [`Expected::check`].
     pub fn params(&self, replicas: &[Replica], at: usize, found: &Found) -> Result<Vec<Tensor>> {
-        self.params.iter().map(|(name, shape)| {
-            let mut data = if self.dtype == Dtype::F64 { Data::F64(vec![]) } else { Data::F32(vec![]) };
-            for replica in replicas {
-                let wrong = |cause: String| fail(Path::new(&replica.path), vec![cause], HINT);
-                let view = self.fit(name, shape, &replica.checkpoints[at].1, found).map_err(wrong)?;
-                let count: usize = shape.iter().product();
-                match (&mut data, view.map(|view| view.to_tensor(name)).transpose().map_err(wrong)?.map(|t| t.data)) {
-                    (Data::F32(all), Some(Data::F32(own))) => all.extend(own),
-                    (Data::F64(all), Some(Data::F64(own))) => all.extend(own),
-                    (Data::F64(all), Some(Data::F32(own))) => all.extend(own.into_iter().map(f64::from)),
-                    (Data::F32(all), None) => all.resize(all.len() + count, 0.0),
-                    (Data::F64(all), None) => all.resize(all.len() + count, 0.0),
-                    _ => return Err(wrong(format!("{name} is f64, the spec's dtype is f32"))),
+        self.params
+            .iter()
+            .map(|(name, shape)| {
+                let mut data = if self.dtype == Dtype::F64 { Data::F64(vec![]) } else { Data::F32(vec![]) };
+                for replica in replicas {
+                    let wrong = |cause: String| fail(Path::new(&replica.path), vec![cause], HINT);
+                    let view = self.fit(name, shape, &replica.checkpoints[at].1, found).map_err(wrong)?;
+                    let count: usize = shape.iter().product();
+                    match (&mut data, view.map(|view| view.to_tensor(name)).transpose().map_err(wrong)?.map(|t| t.data))
+                    {
+                        (Data::F32(all), Some(Data::F32(own))) => all.extend(own),
+                        (Data::F64(all), Some(Data::F64(own))) => all.extend(own),
+                        (Data::F64(all), Some(Data::F32(own))) => all.extend(own.into_iter().map(f64::from)),
+                        (Data::F32(all), None) => all.resize(all.len() + count, 0.0),
+                        (Data::F64(all), None) => all.resize(all.len() + count, 0.0),
+                        _ => return Err(wrong(format!("{name} is f64, the spec's dtype is f32"))),
+                    }
                 }
-            }
-            Tensor::new(name.clone(), [&[replicas.len()], &shape[..]].concat(), data)
-        })
-        .collect()
+                Tensor::new(name.clone(), [&[replicas.len()], &shape[..]].concat(), data)
+            })
+            .collect()
     }
 }
 

@@ -40,23 +40,34 @@ pub fn metrics(
             given.iter().for_each(|&(step, value)| put(step, value));
             // Where the file has a column, its own numbers are not mixed with ours, but at the last checkpoint.
             let own = ours.into_iter().flat_map(|ours| ours.steps.iter().copied().zip(ours.curve(r)));
-            own.filter(|(step, _)| given.is_empty() || *step == last_checkpoint).for_each(|(step, value)| put(step, value));
+            own.filter(|(step, _)| given.is_empty() || *step == last_checkpoint)
+                .for_each(|(step, value)| put(step, value));
         }
         columns.push(rows);
     }
     // A last row without a training loss would read as a replica that met a non-finite value.
     let end = columns[0].keys().next_back().copied().unwrap_or(last_checkpoint);
-    let mut steps: Vec<u64> = columns.iter().flat_map(|rows| rows.keys().copied()).filter(|step| *step <= end).collect();
+    let mut steps: Vec<u64> =
+        columns.iter().flat_map(|rows| rows.keys().copied()).filter(|step| *step <= end).collect();
     steps.sort_unstable();
     steps.dedup();
     let missing = vec![f64::NAN; replicas.len()];
-    let fill = |rows: &BTreeMap<u64, Vec<f64>>| steps.iter().flat_map(|step| rows.get(step).unwrap_or(&missing).clone()).collect();
+    let fill = |rows: &BTreeMap<u64, Vec<f64>>| {
+        steps.iter().flat_map(|step| rows.get(step).unwrap_or(&missing).clone()).collect()
+    };
     let columns = [0, 1, 2, 3].map(|at: usize| fill(&columns[at]));
     Ok(Metrics { steps, columns }.to_tensors(replicas.len()))
 }
 
 /// Says how far the file's numbers are from ours at the steps that have both: a wrong layout or split shows here.
-fn compare(column: &str, given: &[(u64, f64)], ours: &Series, r: usize, options: &ImportOptions<'_>, note: &mut dyn FnMut(&str)) {
+fn compare(
+    column: &str,
+    given: &[(u64, f64)],
+    ours: &Series,
+    r: usize,
+    options: &ImportOptions<'_>,
+    note: &mut dyn FnMut(&str),
+) {
     let ours: Vec<(u64, f64)> = ours.steps.iter().copied().zip(ours.curve(r)).collect();
     let apart = |shift: u64| {
         let pairs = ours.iter().filter_map(|&(step, own)| {

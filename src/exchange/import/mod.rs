@@ -94,7 +94,8 @@ pub fn import(options: &ImportOptions<'_>, out: &Path, tell: &mut dyn FnMut(&str
     let task = preflight(&spec)?;
     let (spec, train_mask) = split::train_mask(&replicas, spec, &task, &mut note)?;
     let expected = convert::Expected::new(&spec, &task);
-    expected.check(&replicas, &layout, &mut note)?;
+    let file_bytes = files.iter().filter_map(|file| Some(file.path.metadata().ok()?.len())).sum();
+    expected.check((&replicas, file_bytes), &layout, &mut note)?;
 
     let folder = RunFolder::create(out, &spec, options.force)?;
     let steps: Vec<u64> = replicas[0].checkpoints.iter().map(|(step, _)| *step).collect();

@@ -36,7 +36,9 @@ pub struct Replica {
 /// # Errors
 /// Steps that nobody says, that stand twice, or that differ between replicas.
 pub fn arrange(files: &[File], options: &ImportOptions<'_>, note: &mut dyn FnMut(&str)) -> Result<Vec<Replica>> {
-    let Some(first) = files.first() else { return Err(fail(Path::new("nothing"), vec!["no file is given".into()], "give a FILE")) };
+    let Some(first) = files.first() else {
+        return Err(fail(Path::new("nothing"), vec!["no file is given".into()], "give a FILE"));
+    };
     let per_file = files.len() > 1 && options.seeds.len() == files.len();
     if options.seeds.len() > 1 && !per_file {
         let cause = format!("{} seeds are given for {} files", options.seeds.len(), files.len());
@@ -63,9 +65,14 @@ fn alone(file: &File, options: &ImportOptions<'_>, note: &mut dyn FnMut(&str)) -
     let steps: Vec<u64> = match (untold, options.step, options.every) {
         (_, Some(step), _) if found.len() == 1 => vec![step],
         (false, ..) => found.iter().filter_map(|c| Some(c.step?.saturating_add(options.shift))).collect(),
-        (true, _, Some(every)) => (0..found.len() as u64).map(|i| i.saturating_mul(every).saturating_add(options.shift)).collect(),
+        (true, _, Some(every)) => {
+            (0..found.len() as u64).map(|i| i.saturating_mul(every).saturating_add(options.shift)).collect()
+        }
         (true, ..) if found.len() == 1 => {
-            note(&format!("{}: it does not say its step; taken as step 0 (--step N says another)", file.path.display()));
+            note(&format!(
+                "{}: it does not say its step; taken as step 0 (--step N says another)",
+                file.path.display()
+            ));
             vec![0]
         }
         (true, ..) => {

@@ -55,7 +55,8 @@ pub fn layout(replicas: &[Replica], options: &ImportOptions<'_>, note: &mut dyn 
         }
         several => {
             let names: Vec<&str> = several.iter().map(|(layout, _)| layout.name()).collect();
-            let cause = format!("its shapes fit the layouts {}: every matrix that could decide is square", names.join(" and "));
+            let cause =
+                format!("its shapes fit the layouts {}: every matrix that could decide is square", names.join(" and "));
             let hint = format!("--layout {} says which it is; --task CARD may decide too", names.join(" or --layout "));
             Err(fail(path, vec![cause], &hint))
         }
@@ -91,7 +92,9 @@ pub fn spec(
     if !is_given {
         sets.extend(model_keys(replicas, found, options.sets, note));
         sets.extend(from_config(&files[0], options.sets, note));
-        note("the spec's optimiser and training loss are defaults, for the files do not say them (--spec gives others)");
+        note(
+            "the spec's optimiser and training loss are defaults, for the files do not say them (--spec gives others)",
+        );
     }
     let text = Spec { dtype: dtype(replicas)?, ..run_keys(base, replicas, files, options) }.to_toml();
     sets.extend(options.sets.iter().cloned());
@@ -124,7 +127,8 @@ fn model_keys(replicas: &[Replica], found: &Found, sets: &[String], note: &mut d
     let size = |axis: char| found.sizes.get(&axis).copied().unwrap_or(0);
     let blocks = n_blocks(arrays.keys());
     let has = |ending: &str| arrays.keys().any(|name| name.ends_with(ending));
-    let mut keys = vec![("n_layers", blocks.to_string()), ("d_model", size('d').to_string()), ("d_mlp", size('m').to_string())];
+    let mut keys =
+        vec![("n_layers", blocks.to_string()), ("d_model", size('d').to_string()), ("d_mlp", size('m').to_string())];
     let mut normalization = "none (LNPre and RMSPre have no parameters to tell them by)";
     if found.transformer {
         keys.extend([("n_heads", size('h').to_string()), ("d_head", size('k').to_string())]);
@@ -151,7 +155,10 @@ fn model_keys(replicas: &[Replica], found: &Found, sets: &[String], note: &mut d
         let is_zero = is_there && group_is_zero(replicas, group);
         if is_zero && !is_set(sets, &format!("model.{key}")) {
             let names: Vec<String> = group.iter().map(|ending| ending.trim_start_matches('.').to_owned()).collect();
-            note(&format!("{} are zero in every checkpoint and left out, for the same function (--set model.{key}=true keeps them)", listed(&names)));
+            note(&format!(
+                "{} are zero in every checkpoint and left out, for the same function (--set model.{key}=true keeps them)",
+                listed(&names)
+            ));
         }
         keys.push((key, (is_there && !is_zero).to_string()));
     }
@@ -163,7 +170,10 @@ fn model_keys(replicas: &[Replica], found: &Found, sets: &[String], note: &mut d
         defaults.push("no normalisation");
     }
     if !defaults.is_empty() {
-        note(&format!("no parameter tells these, so the default is taken: {} (--set model.act=…, model.normalization=…)", defaults.join(", ")));
+        note(&format!(
+            "no parameter tells these, so the default is taken: {} (--set model.act=…, model.normalization=…)",
+            defaults.join(", ")
+        ));
     }
     keys.into_iter().map(|(key, value)| format!("model.{key}={value}")).collect()
 }
@@ -225,7 +235,9 @@ fn guess_task(path: &Path, sizes: &Sizes, note: &mut dyn FnMut(&str)) -> Result<
 
 fn dtype(replicas: &[Replica]) -> Result<Dtype> {
     use super::super::value::Element;
-    let views = replicas.iter().flat_map(|r| r.checkpoints.iter().flat_map(move |(_, arrays)| arrays.iter().map(move |a| (r, a))));
+    let views = replicas
+        .iter()
+        .flat_map(|r| r.checkpoints.iter().flat_map(move |(_, arrays)| arrays.iter().map(move |a| (r, a))));
     let mut found: Option<Dtype> = None;
     for (replica, (name, view)) in views {
         let dtype = match view.element {

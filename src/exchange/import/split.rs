@@ -36,7 +36,11 @@ pub fn train_mask(
     let mut mask = vec![];
     for replica in replicas {
         let own = of_replica(replica, task).map_err(|cause| {
-            fail(&replica.path, vec![cause], "its examples must be those of the task, in the order of `phaselab explain modular`")
+            fail(
+                &replica.path,
+                vec![cause],
+                "its examples must be those of the task, in the order of `phaselab explain modular`",
+            )
         })?;
         mask.extend(own);
     }
@@ -84,7 +88,11 @@ fn marks(rows: &SplitRows, task: &Task) -> Result<Vec<u8>, String> {
             let examples: BTreeMap<Vec<i64>, usize> =
                 (0..n).map(|i| (task.tokens_t(i).iter().map(|&token| token.into()).collect(), i)).collect();
             for row in rows {
-                mark(*examples.get(row).ok_or_else(|| format!("the tokens {row:?} are no example of task {}", task.name))?);
+                mark(
+                    *examples
+                        .get(row)
+                        .ok_or_else(|| format!("the tokens {row:?} are no example of task {}", task.name))?,
+                );
             }
         }
     }
