@@ -15,6 +15,7 @@ pub mod cli;
 #[cfg(feature = "candle")]
 pub mod door;
 pub mod engine;
+pub mod exchange;
 pub mod figure;
 pub mod forward;
 pub mod loss;

@@ -47,7 +47,7 @@ snapshots = { every = 20 }
 "#;
 
 /// A working folder with a task of its own and an experiment on it.
-fn lab() -> TempDir {
+pub(crate) fn lab() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("tasks")).unwrap();
     fs::create_dir_all(dir.path().join("experiments/90_tiny")).unwrap();
@@ -56,7 +56,7 @@ fn lab() -> TempDir {
     dir
 }
 
-fn command(dir: &Path, args: &[&str]) -> Command {
+pub(crate) fn command(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_phaselab"));
     command.current_dir(dir).args(args).stdin(Stdio::null());
     for name in ["NO_COLOR", "TERM", "COLUMNS", "CLICOLOR", "CLICOLOR_FORCE"] {
@@ -65,16 +65,16 @@ fn command(dir: &Path, args: &[&str]) -> Command {
     command
 }
 
-fn phaselab(dir: &Path, args: &[&str]) -> Output {
+pub(crate) fn phaselab(dir: &Path, args: &[&str]) -> Output {
     command(dir, args).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 /// stdout of a command that must exit with `status`.
-fn stdout(dir: &Path, args: &[&str], status: i32) -> String {
+pub(crate) fn stdout(dir: &Path, args: &[&str], status: i32) -> String {
     let output = phaselab(dir, args);
     assert_eq!(output.status.code(), Some(status), "{args:?}: {}", text(&output.stderr));
     text(&output.stdout)

@@ -8,6 +8,7 @@ mod cli;
 mod configs;
 mod door;
 mod edits;
+mod exchange;
 mod h5py;
 mod kill;
 mod plans;

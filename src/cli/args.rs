@@ -67,6 +67,46 @@ pub struct ThreadArgs {
     threads: Option<NonZeroUsize>,
 }
 
+/// One replica at one step of a run.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct ReplicaArgs {
+    /// The step [default: the last checkpoint]
+    #[arg(long, value_name = "N")]
+    step: Option<u64>,
+    /// The replica's index, from 0 [default: 0]
+    #[arg(long, value_name = "R", conflicts_with = "seed")]
+    replica: Option<usize>,
+    /// The replica's seed
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
+}
+
+impl ReplicaArgs {
+    /// Step and index of the replica, in a run with these steps and seeds.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] for a run without checkpoints; [`Error::Value`] for a seed or index that is not there.
+    pub fn find(self, steps: &[u64], seeds: &[u64]) -> Result<(u64, usize)> {
+        let step = self.step.or_else(|| steps.last().copied()).ok_or_else(|| Error::Missing {
+            what: "every checkpoint of the run".into(),
+            path: PathBuf::new(),
+            hint: "train first, with `phaselab train` or `phaselab run`".into(),
+        })?;
+        let wrong = |what: &str, got: String, expected: String| Error::Value { what: what.into(), got, expected };
+        let replica = match (self.seed, self.replica) {
+            (Some(seed), _) => seeds.iter().position(|&known| known == seed).ok_or_else(|| {
+                let known: Vec<String> = seeds.iter().map(u64::to_string).collect();
+                wrong("--seed", seed.to_string(), format!("one of the run's: {}", known.join(", ")))
+            })?,
+            (None, index) => index.unwrap_or(0),
+        };
+        match replica < seeds.len() {
+            true => Ok((step, replica)),
+            false => Err(wrong("--replica", replica.to_string(), format!("an index below {}", seeds.len()))),
+        }
+    }
+}
+
 impl ExperimentArgs {
     /// The experiment, its spec and its variants, changes laid over them; the task and the registries have been asked.
     ///

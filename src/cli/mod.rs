@@ -5,12 +5,15 @@
 
 mod args;
 mod bench;
+mod cache;
 mod check;
 mod device;
 mod exit;
 mod explain;
 mod explain_spec;
+mod export;
 mod figure;
+mod import;
 mod interrupt;
 mod list;
 mod measure;
@@ -73,6 +76,9 @@ enum Command {
     Figure(figure::Args),
     Run(run::Args),
     Show(show::Args),
+    Import(import::Args),
+    Export(export::Args),
+    Cache(cache::Args),
     Bench(bench::Args),
 }
 
@@ -106,6 +112,9 @@ fn dispatch(command: &Command, output: &Output) -> Result<Answer, Failure> {
         Command::Figure(args) => figure::run(args, output),
         Command::Run(args) => run::run(args, output),
         Command::Show(args) => show::run(args, output),
+        Command::Import(args) => import::run(args, output),
+        Command::Export(args) => export::run(args, output),
+        Command::Cache(args) => cache::run(args, output),
         Command::Bench(args) => bench::run(args, output),
     }
 }
