@@ -56,7 +56,7 @@ pub fn metrics(
         steps.iter().flat_map(|step| rows.get(step).unwrap_or(&missing).clone()).collect()
     };
     let columns = [0, 1, 2, 3].map(|at: usize| fill(&columns[at]));
-    Ok(Metrics { steps, columns }.to_tensors(replicas.len()))
+    Ok(Metrics { steps, columns, ..Metrics::default() }.to_tensors(replicas.len()))
 }
 
 /// Says how far the file's numbers are from ours at the steps that have both: a wrong layout or split shows here.
