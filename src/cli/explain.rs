@@ -73,7 +73,7 @@ fn explain_task(task: &Task) -> String {
     format!(
         "{}: {}\n\n\
          family       {} (`phaselab explain {}`)\n\
-         examples     {}, of which {n_train} for training (train_frac {})\n\
+         {}examples     {}, of which {n_train} for training (train_frac {})\n\
          tokens       {} positions, vocabulary {}\n\
          answers      {} classes; equal logits have a loss of {:.3} nats\n\n\
          For example:\n{examples}",
@@ -81,6 +81,7 @@ fn explain_task(task: &Task) -> String {
         task.title,
         task.family.name(),
         task.family.name(),
+        operations(task),
         task.n_examples(),
         task.train_frac,
         task.n_ctx,
@@ -88,6 +89,17 @@ fn explain_task(task: &Task) -> String {
         task.d_vocab_out,
         task.chance_loss_nats(),
     )
+}
+
+/// The operations as they were read, one a line; nothing for a task without.
+fn operations(task: &Task) -> String {
+    let Some(modular) = &task.modular else { return String::new() };
+    let line = |i: usize| {
+        let head = if i == 0 { "operation" } else { "" };
+        let number = if modular.ops.len() > 1 { format!("{i}: ") } else { String::new() };
+        format!("{head:<13}{number}{} mod {}\n", modular.ops[i].name(), modular.p)
+    };
+    (0..modular.ops.len()).map(line).collect()
 }
 
 #[cfg(test)]
@@ -102,6 +114,18 @@ mod tests {
             assert!(!names[..i].contains(name), "`{name}` is the name of two things");
             assert!(explain(name).unwrap().lines().count() >= 5, "{name}");
         }
+    }
+
+    #[test]
+    fn operations_stand_one_a_line() {
+        let text = explain("mod_add_sub_59").unwrap();
+        assert!(
+            text.contains("\noperation    0: x+y mod 59\n             1: x-y mod 59\nexamples     6962,"),
+            "{text}"
+        );
+        let text = explain("mod_x3_xy2_y_97").unwrap();
+        assert!(text.contains("\noperation    x^3 + x*y^2 + y mod 97\n"), "{text}");
+        assert!(!explain("random_labels_59").unwrap().contains("operation"));
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Residues {
                 Node::Divide(a, b) => done[a] * inverse(done[b], p)? % p,
                 Node::Power(a, n) if n < 0 => power(inverse(done[a], p)?, n.unsigned_abs().into(), p),
                 Node::Power(a, n) => power(done[a], n.unsigned_abs().into(), p),
-                Node::Call(..) => unreachable!("functions have been refused"),
+                Node::Call(..) => unreachable!("invariant: functions have been refused"),
             };
             done.push(value);
         }
@@ -95,7 +95,7 @@ fn power(b: u64, mut exponent: u64, p: u64) -> u64 {
 
 /// 1 / b mod a prime p, by Fermat's little theorem.
 fn inverse(b: u64, p: u64) -> Option<u64> {
-    (b % p != 0).then(|| power(b, p - 2, p))
+    (!b.is_multiple_of(p)).then(|| power(b, p - 2, p))
 }
 
 /// The smallest factor of `n` above 1, for `n` ≥ 2; `n` itself exactly when it is a prime.

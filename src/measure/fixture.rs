@@ -5,7 +5,7 @@
 use super::subject::Matrix;
 use super::*;
 use crate::engine::Hook;
-use crate::task::Op;
+use crate::task::{Op, Operation};
 use crate::tensor::{Data, Tensor};
 
 /// Snapshots in memory; the logits of a checkpoint travel as the parameter `logits`.
@@ -319,5 +319,27 @@ fn a_measure_that_does_not_fit_says_why() {
     for measure in ALL {
         let free = matches!(measure.name(), "loss" | "weight_norm");
         assert_eq!(measure.fits(&setting).is_ok(), free, "{} without a modulus", measure.name());
+    }
+}
+
+/// An operation without a name, and several in one task: what reads the embedding alone fits, what needs one sum says why not.
+#[test]
+fn other_operations_have_embeddings_and_no_single_sum() {
+    let p = 5;
+    let model = wave_model(p, 1, |_, _, _| 1.0);
+    let (pairs, targets) = grid(p, Op::Add);
+    let sum = Operation::parse("x+y", 5).expect("an operation");
+    let other = Operation::parse("x^2+y", 5).expect("an operation");
+    for (ops, why) in [(vec![other.clone()], "no function of a + b"), (vec![sum, other], "2 operations")] {
+        let mut setting = setting(p, Op::Add, &pairs, &targets, &grown(&model));
+        let op_of = vec![0; pairs.len()];
+        setting.examples.modular = Some(Modular { p, op: None, pairs: &pairs, ops: &ops, op_of: &op_of });
+        for name in ["restricted_loss", "excluded_loss", "trig_logits_explained"] {
+            let reason = find(name).expect("it is there").fits(&setting).expect_err("it does not fit");
+            assert!(reason.contains(why), "{name}: {reason}");
+        }
+        for name in ["loss", "weight_norm", "gini", "fourier_norm_w_e", "key_freqs_w_e", "key_freqs_w_l"] {
+            assert_eq!(find(name).expect("it is there").fits(&setting), Ok(()), "{name}");
+        }
     }
 }

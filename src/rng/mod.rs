@@ -4,6 +4,9 @@
 //! layout (seed, offset, subsequence): a device can make the same words with no table. The stream number is FNV-1a
 //! of the name, so two streams of one seed overlap only if two names hash alike, and two seeds share no key. No
 //! thread generator, no clock, no platform mathematics library; a position is all that a resume needs.
+//!
+//! [`torch`] and [`python`] repeat what two other generators draw from a seed, both over [`mt19937`]: for the splits and starts of published
+//! runs alone.
 
 #[cfg(test)]
 mod fixture;

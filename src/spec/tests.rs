@@ -75,3 +75,26 @@ fn a_resolved_spec_reads_back_equal() {
     let source = Source { path: Path::new("run.toml"), text: &text, sets: &[] };
     assert_eq!(from_toml(source, Spec::faults).unwrap(), spec);
 }
+
+#[test]
+fn seeds_that_torch_would_cut_short_are_refused() {
+    let faults = |sets: &[&str]| {
+        let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
+        let found = from_toml(Source { path: Path::new("spec"), text: "", sets: &sets }, Spec::faults);
+        found.map_or_else(|e| e.cause(), |_| vec![])
+    };
+    let large = "train.seeds=[1, 4294967296]";
+    assert_eq!(
+        faults(&[large, "data.seed=4294967297", "data.split=torch_randperm"]),
+        [
+            "train.seeds: 4294967296 does not fit 32 bits, all that PyTorch's generator reads (data.split = \"torch_randperm\")",
+            "data.seed: does not fit 32 bits, all that PyTorch's generator reads (data.split = \"torch_randperm\")",
+        ]
+    );
+    assert_eq!(
+        faults(&[large, "model.init=torch"]),
+        ["train.seeds: 4294967296 does not fit 32 bits, all that PyTorch's generator reads (model.init = \"torch\")"]
+    );
+    assert_eq!(faults(&[large, "data.split=python_shuffle"]), [""; 0]);
+    assert_eq!(faults(&["train.seeds=[4294967295]", "model.init=torch", "data.split=torch_randperm"]), [""; 0]);
+}

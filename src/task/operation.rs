@@ -181,12 +181,14 @@ mod tests {
         }
     }
 
+    type Answer<'a> = &'a dyn Fn(i64, i64) -> i64;
+
     /// The list of Power et al. 2022, against arithmetic on i64 that shares nothing with it.
     #[test]
     fn the_published_operations() {
         let p = 97;
         let divide = |x: i64, y: i64| (0..p).find(|c| (c * y - x).rem_euclid(p) == 0).unwrap();
-        let table: [(&str, &dyn Fn(i64, i64) -> i64); 7] = [
+        let table: [(&str, Answer<'_>); 7] = [
             ("x^2+y^2", &|x, y| x * x + y * y),
             ("x^2+xy+y^2", &|x, y| x * x + x * y + y * y),
             ("x²+xy+y²+x", &|x, y| x * x + x * y + y * y + x),

@@ -171,8 +171,8 @@ mod tests {
         assert_eq!(
             faults,
             [
+                "line 3: params.classes: 2000 is out of range; it must be 2 to 1024",
                 "line 3: params.n: 1 is out of range; it must be 2 to 1024",
-                "line 3: params.classes: 2000 is out of range; it must be 2 to 1024"
             ]
         );
         assert_eq!(card("").unwrap_err().cause(), ["line 3: params.n: missing; how many numbers, 2 to 1024"]);

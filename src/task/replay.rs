@@ -33,7 +33,7 @@ pub struct Facts {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Worked {
-    /// The operands, without the tokens that every example has.
+    /// The operands, without the tokens that every example has; before them the operation's number where a task has several.
     #[serde(rename = "in")]
     pub operands: Vec<u32>,
     /// The target at the one loss position.

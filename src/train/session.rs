@@ -336,7 +336,7 @@ impl<'a, T: Real> Session<'a, T> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::spec::{ModelSpec, Reduce, Seeds, Stop, StopMetric};
+    use crate::spec::{Family, Init, ModelSpec, Reduce, Seeds, SplitRule, Stop, StopMetric, TrainSpec};
 
     /// Small, with mini-batches, two seeds and a stop rule.
     fn spec() -> Spec {
@@ -381,6 +381,42 @@ mod tests {
         assert_eq!(second.step(), whole.step());
         assert_eq!(bits(&second), bits(&whole));
         assert_eq!(second.metrics(), whole.metrics());
+    }
+
+    /// Two operations in one task, by another library's split and start: as with everything, the bits depend neither on threads, nor on
+    /// the replica beside, nor on a resume.
+    #[test]
+    fn published_splits_and_starts_and_several_operations_keep_the_bits() {
+        let card = "title = \"t\"\nfamily = \"modular\"\nparams = { ops = [\"x+y\", \"x^2 - xy\"], p = 23 }\n\
+                    layout = { tokens = \"a op b =\" }\nsplit = { train_frac = 0.5 }\n";
+        let task = crate::task::Card::parse("t.toml".as_ref(), card).unwrap().build().unwrap();
+        for (family, split) in
+            [(Family::Transformer, SplitRule::TorchRandperm), (Family::Mlp, SplitRule::PythonShuffle)]
+        {
+            let mut spec = Spec { train: TrainSpec { stop: None, steps: 20, ..spec().train }, ..spec() };
+            spec.train.batch_size = Some(200);
+            spec.data.split = split;
+            (spec.model.family, spec.model.init) = (family, Init::Torch);
+            let mut whole = session(&spec, &task, 1);
+            let start = bits(&whole);
+            advance_to(&mut whole, u64::MAX);
+            assert_ne!(bits(&whole), start);
+            let mut first = session(&spec, &task, 4);
+            advance_to(&mut first, 7);
+            let mut second = session(&spec, &task, 2);
+            second.restore(&first.resume_point()).unwrap();
+            advance_to(&mut second, u64::MAX);
+            assert_eq!(bits(&second), bits(&whole), "resumed, {split:?}");
+            let mut only = spec.clone();
+            only.train.seeds = Seeds(vec![5]);
+            let mut alone = session(&only, &task, 2);
+            advance_to(&mut alone, u64::MAX);
+            let stride = alone.params.layout.stride;
+            assert_eq!(bits(&alone), bits(&whole)[stride..], "alone, {split:?}");
+            // The rule is part of what a resume checks.
+            let other = Spec { data: crate::spec::DataSpec::default(), ..spec.clone() };
+            assert_ne!(session(&other, &task, 1).fingerprint(), whole.fingerprint());
+        }
     }
 
     #[test]
