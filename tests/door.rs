@@ -517,3 +517,38 @@ fn the_example_is_a_whole_phaselab() {
     assert!(told.starts_with("error: model `gated` is not in this program\n"), "{told}");
     assert!(told.contains("hint:  use the program that adds `gated`"), "{told}");
 }
+
+/// How the ratio in the docs of `door` was made: `cargo test --release the_door_costs -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement, not a check"]
+fn the_door_costs() {
+    register();
+    let task = Task::load("mod_add_53").unwrap();
+    let widths = "d_model = 64\nd_mlp = 128";
+    let door = outside("door_mlp", widths);
+    let built_in = ModelSpec { family: Family::Mlp, d_model: 64, d_mlp: 128, ..ModelSpec::default() };
+    for (replicas, threads) in [(1, 1), (4, 2)] {
+        let mut specs = [&built_in, &door].map(|model| Spec { model: model.clone(), ..spec("door_mlp", &[]) });
+        let mut sessions = specs.each_mut().map(|spec| {
+            spec.train.seeds = Seeds((0..replicas).collect());
+            spec.train.eval_every = u64::MAX;
+            Session::<f32>::new(spec, &task, Workers::new(threads).unwrap()).unwrap()
+        });
+        let mut ms = [vec![], vec![]];
+        for _ in 0..100 {
+            for (session, ms) in sessions.iter_mut().zip(&mut ms) {
+                let started = std::time::Instant::now();
+                session.advance().unwrap();
+                ms.push(1e3 * started.elapsed().as_secs_f64() / replicas as f64);
+            }
+        }
+        let [own, door] = ms.map(|mut ms| {
+            ms.sort_by(f64::total_cmp);
+            ms[ms.len() / 2]
+        });
+        println!(
+            "{replicas} replicas, {threads} threads: built in {own:.3} ms a step and replica, door {door:.3} ms, {:.1} times",
+            door / own
+        );
+    }
+}
