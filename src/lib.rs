@@ -5,6 +5,7 @@ extern crate self as phaselab;
 
 pub mod error;
 pub mod experiment;
+pub mod expr;
 pub mod rng;
 pub mod spec;
 pub mod tensor;
@@ -22,5 +23,6 @@ pub mod model;
 pub mod optim;
 pub mod outside;
 pub mod task;
+pub mod term;
 pub mod train;
 pub mod transition;

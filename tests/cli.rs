@@ -196,6 +196,40 @@ fn faults_of_a_card_are_an_answer_of_check_and_an_error_elsewhere() {
 }
 
 #[test]
+fn variants_are_run_compared_shown_and_gone_on_with() {
+    let dir = lab();
+    let file = dir.path().join("experiments/90_tiny/experiment.toml");
+    let spec = SPEC.replace("steps = 120", "steps = 20");
+    fs::write(&file, format!("{spec}\n[sweep]\nkey = \"optim.weight_decay\"\nvalues = [0.5, 2]\n")).unwrap();
+    let path = |name: &str| dir.path().join("checkpoints/tiny").join(name);
+    let one = stdout(dir.path(), &["run", "tiny", "--variant", "weight_decay_2"], 1);
+    assert!(one.contains("not finished: weight_decay_0.5"), "{one}");
+    // The second call trains the other one alone: what is finished is passed over.
+    let first = fs::read(path("weight_decay_2/run.h5")).unwrap();
+    stdout(dir.path(), &["run", "tiny", "--resume", "--publish"], 1);
+    assert_eq!(fs::read(path("weight_decay_2/run.h5")).unwrap(), first);
+    let csv = fs::read_to_string(path("summary.csv")).unwrap();
+    let starts: Vec<String> = csv.lines().map(|l| l.split(',').take(3).collect::<Vec<_>>().join(",")).collect();
+    let rows = ["weight_decay_0.5,0.5,0", "weight_decay_0.5,0.5,1", "weight_decay_2,2,0", "weight_decay_2,2,1"];
+    assert_eq!(starts[1..], rows);
+    assert_eq!(fs::read_to_string(dir.path().join("experiments/90_tiny/summary.csv")).unwrap(), csv);
+    assert_eq!(stdout(dir.path(), &["show", "tiny", "--format", "csv"], 0), csv);
+    assert!(stdout(dir.path(), &["show", "tiny"], 0).contains("weight_decay_0.5  0 of 2 replicas"));
+    assert!(stdout(dir.path(), &["show", "tiny/weight_decay_2"], 0).contains("weight decay 2"));
+    assert_eq!(stdout(dir.path(), &["check", "tiny"], 0).matches("run.h5").count(), 2);
+    let several = [
+        "error: a single run is missing: checkpoints/tiny",
+        "hint:  it has variants, and each is a run: name one below this folder: weight_decay_0.5, weight_decay_2",
+    ];
+    fails(dir.path(), &["measure", "tiny", "gini"], 3, &several);
+    let unknown = phaselab(dir.path(), &["run", "tiny", "--variant", "weight_decay_1"]);
+    assert!(text(&unknown.stderr).contains("there is no variant named `weight_decay_1`"));
+    let again = phaselab(dir.path(), &["run", "tiny"]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(text(&again.stderr).contains("--resume continues it"), "{}", text(&again.stderr));
+}
+
+#[test]
 fn colour_follows_the_flag_and_a_pipe_has_none() {
     let dir = tempfile::tempdir().unwrap();
     let escapes = |args: &[&str], no_color: &str| {

@@ -39,6 +39,8 @@ pub const FORMAT: u64 = 1;
 
 /// The resolved spec.
 pub const SPEC: &str = "run.toml";
+/// The resolved spec of an experiment with variants, above the folders of their runs.
+pub const VARIANTS: &str = "variants.toml";
 /// Loose snapshots.
 pub const SNAPSHOTS: &str = "snapshots";
 /// Resume points.

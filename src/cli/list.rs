@@ -2,12 +2,12 @@
 
 use phaselab::experiment::{self, Experiment};
 use phaselab::task::{self, Card};
-use phaselab::{figure, measure, outside};
+use phaselab::{figure, measure, outside, term};
 
 use super::exit::{Answer, Failure};
 use super::output::{Output, columns};
 
-/// Shows the tasks, models, measures, figures and experiments that there are
+/// Shows the tasks, models, measures, terms of the loss, figures and experiments that there are
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  phaselab list measures")]
 pub struct Args {
@@ -27,6 +27,8 @@ enum Kind {
     Models,
     /// What can be measured
     Measures,
+    /// Measures that can be a term of the training loss
+    Terms,
     /// What can be drawn
     Figures,
     /// Specs, of the working folder and of the binary
@@ -34,11 +36,12 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Kind, &str); 6] = [
+    const ALL: [(Kind, &str); 7] = [
         (Kind::Tasks, "tasks"),
         (Kind::Families, "families"),
         (Kind::Models, "models"),
         (Kind::Measures, "measures"),
+        (Kind::Terms, "terms"),
         (Kind::Figures, "figures"),
         (Kind::Experiments, "experiments"),
     ];
@@ -59,6 +62,7 @@ impl Kind {
                 built_in.into_iter().chain(added).map(|(name, summary)| pair(name, summary)).collect()
             }
             Kind::Measures => measure::ALL.iter().map(|measure| pair(measure.name(), measure.summary())).collect(),
+            Kind::Terms => term::ALL.iter().map(|term| pair(term.name(), term.summary())).collect(),
             Kind::Figures => figure::ALL.iter().map(|figure| pair(figure.name(), figure.summary())).collect(),
             Kind::Experiments => experiment::list().iter().map(|name| pair(name, &experiment_title(name))).collect(),
         }

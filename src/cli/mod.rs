@@ -22,6 +22,7 @@ mod sample;
 mod show;
 mod stages;
 mod train;
+mod variants;
 
 use std::process::ExitCode;
 

@@ -7,12 +7,13 @@ use phaselab::error::{Error, Result};
 use phaselab::forward::RunSeries;
 use phaselab::spec::{Family, Spec};
 
-use super::args::find_run;
+use super::args::{find_group, find_run};
 use super::device;
 use super::exit::{Answer, Failure};
 use super::output::{Format, Output, columns};
 use super::result::{RunResult, plural};
 use super::stages;
+use super::variants::Comparison;
 
 /// Shows what a run is and its result, or the machine (`show device`)
 #[derive(Debug, clap::Args)]
@@ -32,6 +33,10 @@ pub struct Args {
 pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     if args.run == "device" {
         output.print(&device::describe())?;
+        return Ok(Answer::Yes);
+    }
+    if let Some(group) = find_group(&args.run) {
+        output.print(&Comparison::load(&group)?.write(args.format, output))?;
         return Ok(Answer::Yes);
     }
     let path = find_run(&args.run)?;

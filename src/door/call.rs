@@ -209,7 +209,7 @@ impl Call {
         let y = self.rows(c, &self.outputs[0], &y, n)?;
         write(c.value_mut(self.y(), tile), &y)?;
         for output in &self.outputs[1..] {
-            if c.plan.wants.iter().any(|(_, id)| *id == output.id) {
+            if c.plan.wants.iter().any(|want| want.id == output.id) {
                 let found = kept.iter().find(|(name, _)| *name == output.name);
                 let (_, x) = found.ok_or_else(|| CandleError::Msg(format!("hook {} was not kept", output.name)))?;
                 write(c.value_mut(output.id, tile), &self.rows(c, output, &x.to_dtype(dtype)?, n)?)?;

@@ -16,6 +16,7 @@ pub mod real;
 pub mod runner;
 pub mod simd;
 mod sums;
+pub mod terms;
 mod work;
 mod workers;
 
@@ -31,4 +32,5 @@ pub use params::{Layout, ParamInfo, ParamLayout, Params};
 pub use plan::{BatchShape, LOSS_LOGITS, Plan, Savings};
 pub use real::Real;
 pub use runner::{Runner, State, StepOutcome};
+pub use terms::{Term, TermKind};
 pub use workers::Workers;

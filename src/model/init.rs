@@ -3,12 +3,15 @@
 //! - `paper` (Nanda et al. 2023, arXiv 2301.05217, its published code): every weight normal with deviation 1/√d_model, `W_U`
 //!   1/√d_vocab_out, biases 0.
 //! - `gpt2` (TransformerLens): every weight normal with deviation 0.8/√d_model, biases 0.
+//! - `torch`: what PyTorch's CPU generator draws, in the order and with the scales of the published grokking notebook for a transformer and
+//!   of PyTorch's own layers for an MLP; [`super::torch`] says what exactly. Its draws stand in one sequence, unlike those below.
 //!
 //! LayerNorm starts with w = 1, b = 0. Each parameter draws from a stream of its own name, in the order of its named
 //! shape, so its start does not depend on what else the model has, nor on the engine's storage.
 
 use std::sync::Arc;
 
+use super::torch;
 use crate::engine::{ParamInfo, ParamLayout, Params, Real};
 use crate::outside;
 use crate::rng::Rng;
@@ -17,6 +20,14 @@ use crate::spec::{Family, Init, ModelSpec};
 /// Parameters of one replica a seed.
 pub fn initialize<T: Real>(layout: &Arc<ParamLayout>, spec: &ModelSpec, seeds: &[u64]) -> Params<T> {
     let mut params = Params::zeros(Arc::clone(layout), seeds.len());
+    if spec.init == Init::Torch {
+        for (r, &seed) in seeds.iter().enumerate() {
+            for (id, values) in torch::start(layout, spec, T::DTYPE, seed).into_iter().enumerate() {
+                params.set(r, id, values.into_iter().map(T::from_f64));
+            }
+        }
+        return params;
+    }
     for (id, info) in layout.infos.iter().enumerate() {
         let mut values = vec![0.0; info.len()];
         for (r, &seed) in seeds.iter().enumerate() {
@@ -64,6 +75,7 @@ fn deviation(info: &ParamInfo, spec: &ModelSpec) -> f64 {
         Init::Gpt2 => 0.8 / root,
         Init::Paper if info.name == "unembed.W_U" => 1.0 / (info.shape[1] as f64).sqrt(),
         Init::Paper => 1.0 / root,
+        Init::Torch => unreachable!("invariant: `torch` draws in its own way"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod init;
 mod mlp;
+mod torch;
 mod transformer;
 
 pub use init::initialize;

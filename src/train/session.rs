@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Progress;
 use super::data::Data;
+use super::late_freqs::LateFreqs;
 use super::metrics::{Metrics, median};
 use crate::checkpoint::{ResumePoint, Snapshot};
 use crate::engine::{Batch, BatchShape, Params, Plan, Real, Runner, State, StepOutcome, Workers};
@@ -11,9 +12,10 @@ use crate::error::Result;
 use crate::loss::LossTerm;
 use crate::model::{self, TaskShape};
 use crate::optim::{self, Settings, Update};
-use crate::spec::Spec;
+use crate::spec::{Spec, TermSpec};
 use crate::task::Task;
 use crate::tensor::{Data as Numbers, Tensor};
+use crate::term::{self, Place, Replicas};
 
 /// All replicas of a run.
 pub struct Session<'a, T: Real> {
@@ -33,6 +35,7 @@ pub struct Session<'a, T: Real> {
     outcomes: Vec<StepOutcome>,
     non_finite: Vec<Option<u64>>,
     metrics: Metrics,
+    late_freqs: LateFreqs,
     end: u64,
     /// Of the examples and the splits: going on with others would be another run.
     data_crc32: u32,
@@ -114,12 +117,19 @@ impl<'a, T: Real> Session<'a, T> {
         let mask = data.train_mask();
         let zeros = || Params::zeros(Arc::clone(plan.params()), seeds.len());
         let update = optim::build::<T>(&spec.optim, Settings::new(&spec.optim, seeds.len(), spec.train.steps));
+        let place = Place { task, params: plan.params(), batch_size: spec.train.batch_size };
+        let terms = term::build(&spec.loss, &place, &Replicas { count: seeds.len(), batches: &batches })?;
+        let late_freqs = LateFreqs::new(&spec.loss, task);
+        let grads = zeros();
+        let moments = (0..update.moments()).map(|_| zeros()).collect();
+        let mut train = Runner::new(Arc::new(plan), workers);
+        train.set_terms(terms)?;
         Ok(Session {
             spec,
-            grads: zeros(),
-            moments: (0..update.moments()).map(|_| zeros()).collect(),
+            grads,
+            moments,
             data,
-            train: Runner::new(Arc::new(plan), workers),
+            train,
             batches,
             test,
             whole_train,
@@ -128,7 +138,8 @@ impl<'a, T: Real> Session<'a, T> {
             step: 0,
             outcomes: vec![StepOutcome::default(); seeds.len()],
             non_finite: vec![None; seeds.len()],
-            metrics: Metrics::default(),
+            metrics: Metrics::new(spec.loss.terms.iter().map(TermSpec::name)),
+            late_freqs,
             end: spec.train.steps,
             data_crc32: data_crc32(task, &mask),
         })
@@ -159,9 +170,13 @@ impl<'a, T: Real> Session<'a, T> {
         &self.metrics
     }
 
-    /// Of the training plan, the examples and the splits.
+    /// Of the training plan, the examples, the splits and the loss's terms.
     pub fn fingerprint(&self) -> String {
-        format!("{}-{:08x}", self.train.plan().fingerprint(), self.data_crc32)
+        let terms = match &self.spec.loss.terms[..] {
+            [] => String::new(),
+            terms => format!("-{:08x}", crc32fast::hash(format!("{terms:?}").as_bytes())),
+        };
+        format!("{}-{:08x}{terms}", self.train.plan().fingerprint(), self.data_crc32)
     }
 
     /// The training plan.
@@ -198,6 +213,7 @@ impl<'a, T: Real> Session<'a, T> {
                 train.run(&self.params)?;
             }
         }
+        self.late_freqs.find(self.step, &self.params, &mut self.train)?;
         self.data.fill(self.step, self.train.plan(), &mut self.batches);
         let state = State { params: &mut self.params, grads: &mut self.grads, moments: &mut self.moments };
         self.train.step(state, &self.batches, &*self.update, self.step, &mut self.outcomes)?;
@@ -228,12 +244,15 @@ impl<'a, T: Real> Session<'a, T> {
         if let Some(test) = &mut self.test {
             test.run(&self.params)?;
         }
-        match &mut self.whole_train {
-            Some(train) => _ = train.run(&self.params)?,
-            // The training plan itself, so that the bits are those of a run that goes on.
-            None => {
-                self.train.loss_and_grads(&mut self.params, &mut self.grads, &self.batches, &mut self.outcomes)?;
-            }
+        if let Some(train) = &mut self.whole_train {
+            train.run(&self.params)?;
+        }
+        // The training plan itself, so that the bits are those of a run that goes on.
+        if self.whole_train.is_none() || !self.spec.loss.terms.is_empty() {
+            self.late_freqs.find(self.step, &self.params, &mut self.train)?;
+            self.data.fill(self.step, self.train.plan(), &mut self.batches);
+            self.train.set_step(self.step);
+            self.train.loss_and_grads(&mut self.params, &mut self.grads, &self.batches, &mut self.outcomes)?;
         }
         self.record();
         Ok(())
@@ -241,7 +260,8 @@ impl<'a, T: Real> Session<'a, T> {
 
     fn record(&mut self) {
         let train = self.whole_train.as_ref().map_or(&self.outcomes, |train| &train.outcomes);
-        self.metrics.push(self.step, train, self.test.as_ref().map(|test| &test.outcomes[..]));
+        let test = self.test.as_ref().map(|test| &test.outcomes[..]);
+        self.metrics.push(self.step, train, test, self.train.term_values());
     }
 
     /// Where the run is.
@@ -279,6 +299,7 @@ impl<'a, T: Real> Session<'a, T> {
             shape: vec![self.non_finite.len()],
             data: Numbers::U64(marks),
         });
+        tensors.extend(self.late_freqs.to_tensors());
         ResumePoint { step: self.step, plan_fingerprint: self.fingerprint(), tensors }
     }
 
@@ -302,6 +323,7 @@ impl<'a, T: Real> Session<'a, T> {
             self.train.skip(r);
         }
         self.step = point.step;
+        self.late_freqs.restore(&point.tensors, &mut self.train);
         self.settle(true);
         if self.step < self.end {
             self.metrics.keep_scheduled(self.step, self.spec.train.eval_every, self.non_finite.len());

@@ -1,16 +1,21 @@
-//! Experiments: names -> specs.
+//! Experiments: names -> specs, and the variants of those that compare several (`arms.rs`).
 //!
 //! Reads `experiments/NN_slug/experiment.toml` (the working folder's, else the one in the binary), or a folder or file that
 //! is given; writes a [`Spec`] with `--set key=value` laid over it, and checks it against its task and the registries.
+
+mod arms;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::spec::{LossKind, Source, Spec, from_toml};
+use crate::spec::{LossKind, Source, Spec, from_toml, line_of_key};
 use crate::task::Task;
+use crate::term::{self, Place};
 use crate::train::{Data, task_shape};
 use crate::{figure, measure, model, outside};
+
+pub use arms::{Variant, variants};
 
 /// The experiments in the binary: (`NN_slug`, TOML text), in order of name.
 pub const EXPERIMENTS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/experiments.rs"));
@@ -65,6 +70,33 @@ impl Experiment {
         outside::settle(&mut spec);
         Ok(spec)
     }
+
+    /// [`preflight`] of a spec of this experiment, with the lines of its faults.
+    ///
+    /// # Errors
+    /// As [`preflight`].
+    pub fn preflight(&self, spec: &Spec) -> Result<Task> {
+        preflight(spec).map_err(|e| match e {
+            Error::Spec { path, mut faults } if path == Path::new("the spec") => {
+                for fault in faults.iter_mut().filter(|fault| fault.line.is_none()) {
+                    fault.line = line_of_key(&self.text, &fault.key);
+                }
+                Error::Spec { path: self.path.clone(), faults }
+            }
+            other => other,
+        })
+    }
+
+    /// [`preflight`] of every variant, or of the spec itself when it has none.
+    ///
+    /// # Errors
+    /// As [`preflight`].
+    pub fn preflight_all(&self, spec: &Spec, variants: &[Variant]) -> Result<()> {
+        if variants.is_empty() {
+            return self.preflight(spec).map(drop);
+        }
+        variants.iter().try_for_each(|variant| self.preflight(&variant.spec).map(drop))
+    }
 }
 
 /// The names of all experiments, in the working folder and in the binary, ascending.
@@ -83,7 +115,15 @@ pub fn preflight(spec: &Spec) -> Result<Task> {
     spec.figure.names.iter().try_for_each(|name| figure::find(name).map(drop))?;
     let task = Task::load(&spec.task)?;
     Data::new(spec, &task)?;
-    model::graph(&spec.model, &task_shape(&task)).compiles()?;
+    let graph = model::graph(&spec.model, &task_shape(&task));
+    if !spec.loss.terms.is_empty() {
+        let place = Place { task: &task, params: &graph.params, batch_size: spec.train.batch_size };
+        let faults = term::faults(&spec.loss, &place);
+        if !faults.is_empty() {
+            return Err(Error::Spec { path: "the spec".into(), faults });
+        }
+    }
+    graph.compiles()?;
     if let LossKind::Outside(name) = spec.loss.kind {
         outside::loss(&name)?.try_out(task.d_vocab_out)?;
     }
@@ -182,8 +222,10 @@ mod tests {
         for (name, text) in EXPERIMENTS {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER).join(name).join(FILE);
             assert_eq!(std::fs::read_to_string(&path).unwrap(), *text, "{name}");
-            let spec = read(&path).unwrap().spec(&[]).unwrap_or_else(|e| panic!("{name}: {:?}", e.cause()));
-            assert_eq!(preflight(&spec).unwrap().name, spec.task);
+            let experiment = read(&path).unwrap();
+            let spec = experiment.spec(&[]).unwrap_or_else(|e| panic!("{name}: {:?}", e.cause()));
+            let variants = variants(&experiment, &spec, &[]).unwrap_or_else(|e| panic!("{name}: {:?}", e.cause()));
+            experiment.preflight_all(&spec, &variants).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert!(!spec.title.is_empty(), "{name} has no title");
         }
     }
