@@ -49,7 +49,7 @@ impl Model for Mlp {
         let x = s.embed("embed.W_E", &operands)?;
         s.keep("hook_embed", &s.embed("embed.W_E", tokens)?);
         let pre = x.sum(1)?.matmul(s.param("blocks.0.mlp.W_in")?)?.broadcast_add(s.param("blocks.0.mlp.b_in")?)?;
-        s.keep("hook_pre", &pre);
+        s.keep("blocks.0.mlp.hook_pre", &pre);
         pre.relu()?.matmul(s.param("unembed.W_U")?)
     }
 
@@ -217,7 +217,7 @@ fn config(name: &'static str, model: ModelSpec) -> Config {
 fn loss_hooks_and_gradients_are_the_engines() {
     let built_in = ModelSpec { family: Family::Mlp, join: Join::Sum, d_model: 16, d_mlp: 24, ..ModelSpec::default() };
     let (own, door) = (config("engine", built_in), config("door", outside("door_mlp", "")));
-    let hooks = ["hook_embed", "hook_pre", "logits"].map(Hook::value);
+    let hooks = ["hook_embed", "blocks.0.mlp.hook_pre", "logits"].map(Hook::value);
     let params = configs::params::<f64>(own.plan().params(), &[1]);
     assert_eq!(own.plan().params(), door.plan().params(), "the same parameters in the same order");
     let [(want_loss, want), (got_loss, got)] = [&own, &door].map(|config| {
@@ -496,24 +496,61 @@ fn the_example_is_a_whole_phaselab() {
     assert!(stdout(&gated(dir.path(), &["show", "whole"])).contains("gated with d_mlp 128, d_model 64, f32"));
 
     // Stopped and gone on with is the same run.
-    for (out, steps, more) in [("half", "60", None), ("half", "120", Some("--resume")), ("full", "120", None)] {
+    for (out, steps, more) in [("half", "20", None), ("half", "40", Some("--resume")), ("full", "40", None)] {
         let args = ["train", spec, "--steps", steps, "--out", out, "--threads", "1", "--quiet"];
         stdout(&gated(dir.path(), &args.into_iter().chain(more).collect::<Vec<_>>()));
     }
     let params = |run: &str| {
         let reader = phaselab::checkpoint::open_snapshots(&dir.path().join(run)).unwrap();
-        reader.read(120).unwrap().params
+        reader.read(40).unwrap().params
     };
     assert_eq!(params("half"), params("full"));
 
-    // The plain program says what it lacks.
-    let plain = Command::new(env!("CARGO_BIN_EXE_phaselab"))
-        .current_dir(dir.path())
-        .args(["measure", "whole"])
-        .output()
-        .unwrap();
+    // The plain program reads the files, and says what it lacks.
+    let plain = |command: &str| {
+        let mut phaselab = Command::new(env!("CARGO_BIN_EXE_phaselab"));
+        phaselab.current_dir(dir.path()).args([command, "whole"]).output().unwrap()
+    };
+    stdout(&plain("check"));
+    assert!(stdout(&plain("show")).contains("gated with d_mlp 128"));
+    let plain = plain("measure");
     let told = String::from_utf8(plain.stderr).unwrap();
     assert_eq!(plain.status.code(), Some(2), "{told}");
     assert!(told.starts_with("error: model `gated` is not in this program\n"), "{told}");
     assert!(told.contains("hint:  use the program that adds `gated`"), "{told}");
+}
+
+/// How the ratio in the docs of `door` was made: `cargo test --release the_door_costs -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement, not a check"]
+fn the_door_costs() {
+    register();
+    let task = Task::load("mod_add_53").unwrap();
+    let widths = "d_model = 64\nd_mlp = 128";
+    let door = outside("door_mlp", widths);
+    let built_in = ModelSpec { family: Family::Mlp, d_model: 64, d_mlp: 128, ..ModelSpec::default() };
+    for (replicas, threads) in [(1, 1), (4, 2)] {
+        let mut specs = [&built_in, &door].map(|model| Spec { model: model.clone(), ..spec("door_mlp", &[]) });
+        let mut sessions = specs.each_mut().map(|spec| {
+            spec.train.seeds = Seeds((0..replicas).collect());
+            spec.train.eval_every = u64::MAX;
+            Session::<f32>::new(spec, &task, Workers::new(threads).unwrap()).unwrap()
+        });
+        let mut ms = [vec![], vec![]];
+        for _ in 0..100 {
+            for (session, ms) in sessions.iter_mut().zip(&mut ms) {
+                let started = std::time::Instant::now();
+                session.advance().unwrap();
+                ms.push(1e3 * started.elapsed().as_secs_f64() / replicas as f64);
+            }
+        }
+        let [own, door] = ms.map(|mut ms| {
+            ms.sort_by(f64::total_cmp);
+            ms[ms.len() / 2]
+        });
+        println!(
+            "{replicas} replicas, {threads} threads: built in {own:.3} ms a step and replica, door {door:.3} ms, {:.1} times",
+            door / own
+        );
+    }
 }
