@@ -155,8 +155,8 @@ fn what_is_exported_imports_with_equal_bits() {
     let full = trained(dir.path(), "full", &[&full[..], &["model.n_layers=2", "model.d_head=5"]].concat());
     let mlp = trained(dir.path(), "mlp", &["model.family=mlp", "model.n_layers=2", "model.join=concat"]);
     let attention = trained(dir.path(), "attention", &["model.d_mlp=0"]);
-    for (run, to, endings) in [
-        (&plain, "transformer-lens", &["safetensors", "npz", "pth"][..]),
+    let cases: [(&PathBuf, &str, &[&str]); 10] = [
+        (&plain, "transformer-lens", &["safetensors", "npz", "pth"]),
         (&plain, "nanda", &["safetensors", "npz", "pt"]),
         (&plain, "safetensors", &["safetensors"]),
         (&plain, "npz", &["npz"]),
@@ -166,7 +166,8 @@ fn what_is_exported_imports_with_equal_bits() {
         (&mlp, "safetensors", &["safetensors"]),
         (&mlp, "npz", &["npz"]),
         (&attention, "transformer-lens", &["safetensors"]),
-    ] {
+    ];
+    for (run, to, endings) in cases {
         let name = run.file_name().unwrap().to_str().unwrap();
         for ending in endings {
             let file = format!("{name}_{to}.{ending}");
@@ -433,12 +434,13 @@ fn transformer_lens_loads_exports_strictly_and_gives_our_logits() {
         "model.act=gelu",
         "model.n_layers=2",
     ];
-    for (name, sets, endings) in [
-        ("plain", &[][..], &["safetensors", "pth"][..]),
+    let cases: [(&str, &[&str], &[&str]); 4] = [
+        ("plain", &[], &["safetensors", "pth"]),
         ("full", &everything, &["safetensors"]),
         ("f64", &["dtype=f64"], &["safetensors"]),
         ("attention", &["model.d_mlp=0"], &["safetensors"]),
-    ] {
+    ];
+    for (name, sets, endings) in cases {
         trained(dir.path(), name, sets);
         let activations = format!("{name}.npz");
         stdout(dir.path(), &["cache", name, "--seed", "5", "--hooks", "logits", "--out", &activations], 0);
