@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::spec::{Source, Spec, from_toml};
 use crate::task::Task;
 use crate::train::Data;
-use crate::{figure, measure};
+use crate::{figure, measure, model};
 
 /// The experiments in the binary: (`NN_slug`, TOML text), in order of name.
 pub const EXPERIMENTS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/experiments.rs"));
@@ -70,14 +70,16 @@ pub fn list() -> Vec<String> {
 }
 
 /// What only the task and the registries can tell of a spec: that the task is there, that its split and batches are not
-/// empty, that measures and figures exist. Gives the task.
+/// empty, that the model can be that of the task, that measures and figures exist. Gives the task.
 ///
 /// # Errors
-/// [`Error::Unknown`] for a task, measure or figure; the faults of the task's card; [`Error::Value`] for an empty split.
+/// [`Error::Unknown`] for a task, measure or figure; the faults of the task's card; [`Error::Value`] for an empty split,
+/// or a model that does not go with the task.
 pub fn preflight(spec: &Spec) -> Result<Task> {
     spec.measure.names.iter().try_for_each(|name| measure::find(name).map(drop))?;
     spec.figure.names.iter().try_for_each(|name| figure::find(name).map(drop))?;
     let task = Task::load(&spec.task)?;
+    model::fits(&spec.model, &task)?;
     Data::new(spec, &task)?;
     Ok(task)
 }

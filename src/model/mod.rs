@@ -1,5 +1,6 @@
 //! Spec -> graph: the built-in networks as lists of ops, and how their parameters start.
 
+mod gromov;
 mod init;
 mod mlp;
 mod transformer;
@@ -7,7 +8,12 @@ mod transformer;
 pub use init::initialize;
 
 use crate::engine::Graph;
-use crate::spec::{Family, ModelSpec};
+use crate::engine::cpu::activation::Activation;
+use crate::engine::cpu::formula::FormulaOp;
+use crate::engine::op::ValueId;
+use crate::error::{Error, Result};
+use crate::spec::{Act, Family, Init, ModelSpec};
+use crate::task::{Op, Task};
 
 /// What a network must know of its task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +28,8 @@ pub struct TaskShape {
     pub loss_positions: Vec<usize>,
     /// Positions at which more than one token can stand: what an MLP reads.
     pub varying_positions: Vec<usize>,
+    /// The largest token that can stand at one of them, plus one: codes of one-hot tokens.
+    pub varying_tokens: usize,
 }
 
 /// The network of a spec, every value at every position.
@@ -29,5 +37,37 @@ pub fn graph(spec: &ModelSpec, task: &TaskShape) -> Graph {
     match spec.family {
         Family::Transformer => transformer::graph(spec, task),
         Family::Mlp => mlp::graph(spec, task),
+    }
+}
+
+/// What only the task can tell of a model's spec.
+///
+/// # Errors
+/// [`Error::Value`] for analytic weights of another task, and for classes without an embedding to read them with.
+pub fn fits(spec: &ModelSpec, task: &Task) -> Result<()> {
+    let adds_two = task.modular.is_some_and(|m| m.op == Op::Add)
+        && task.possible_tokens.iter().filter(|tokens| tokens.len() > 1).count() == 2;
+    if spec.init == Init::Gromov && !adds_two {
+        return Err(Error::Value {
+            what: "model.init".into(),
+            got: format!("gromov, for the task {}", task.name),
+            expected: "another rule: these weights solve x+y mod p".into(),
+        });
+    }
+    if spec.tied_unembed && task.d_vocab_out > task.d_vocab {
+        return Err(Error::Value {
+            what: "model.tied_unembed".into(),
+            got: format!("true, for {} classes and {} tokens", task.d_vocab_out, task.d_vocab),
+            expected: "false: each class needs a row of W_E".into(),
+        });
+    }
+    Ok(())
+}
+
+/// `y = act(x)`.
+fn activate(g: &mut Graph, act: &Act, x: ValueId, y: ValueId) {
+    match act {
+        Act::Formula(formula) => g.push(FormulaOp::new(x, y, formula)),
+        named => g.push(Activation { x, y, act: named.clone() }),
     }
 }
