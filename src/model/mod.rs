@@ -71,3 +71,22 @@ fn activate(g: &mut Graph, act: &Act, x: ValueId, y: ValueId) {
         named => g.push(Activation { x, y, act: named.clone() }),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_that_is_not_the_tasks_is_refused() {
+        let [add, sub] = ["mod_add_97", "mod_sub_97"].map(|name| Task::load(name).unwrap());
+        let gromov = ModelSpec { init: Init::Gromov, ..ModelSpec::default() };
+        assert!(fits(&gromov, &add).is_ok());
+        assert!(fits(&gromov, &sub).unwrap_err().to_string().contains("mod_sub_97"));
+        let tied = ModelSpec { tied_unembed: true, ..ModelSpec::default() };
+        assert!(fits(&tied, &add).is_ok());
+        let more_classes = Task { d_vocab_out: add.d_vocab + 1, ..add };
+        assert!(fits(&tied, &more_classes).unwrap_err().to_string().contains("99 classes and 98 tokens"));
+        assert!(fits(&ModelSpec::default(), &more_classes).is_ok());
+    }
+}
