@@ -149,6 +149,40 @@ pub enum Error {
         /// The run folder.
         path: PathBuf,
     },
+    /// A model, layer or loss from outside failed, or is not in this program.
+    #[error("{kind} `{name}` {what}")]
+    Outside {
+        /// `model`, `layer` or `loss`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What it did: `cannot be called`, …
+        what: String,
+        /// Why, in the words of the library that it is written with.
+        cause: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// A file of another tool that does not become a run.
+    #[error("cannot import {}", path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, or what it needs, a line each.
+        causes: Vec<String>,
+        /// How to go on.
+        hint: String,
+    },
+    /// A checkpoint that another tool's format cannot hold.
+    #[error("cannot export to {format}: {cause}")]
+    Export {
+        /// The format.
+        format: &'static str,
+        /// Why.
+        cause: String,
+        /// How to go on.
+        hint: String,
+    },
     /// A figure could not be drawn.
     #[error("cannot draw {}", path.display())]
     Draw {
@@ -170,8 +204,11 @@ impl Error {
     pub fn cause(&self) -> Vec<String> {
         match self {
             Error::Spec { faults, .. } => faults.iter().map(Fault::to_string).collect(),
-            Error::Damaged { cause, .. } | Error::Draw { cause, .. } => vec![cause.clone()],
+            Error::Damaged { cause, .. } | Error::Draw { cause, .. } | Error::Outside { cause, .. } => {
+                vec![cause.clone()]
+            }
             Error::ResumeMismatch { differs, .. } => differs.clone(),
+            Error::Import { causes, .. } => causes.clone(),
             Error::Io { source, .. } => vec![source.to_string()],
             Error::Unknown { known, .. } if !known.is_empty() => vec![format!("known: {}", known.join(", "))],
             _ => vec![],
@@ -185,7 +222,11 @@ impl Error {
                 Some(near) => Some(format!("did you mean `{near}`?")),
                 None => Some(format!("`phaselab list` shows every {kind}")),
             },
-            Error::Missing { hint, .. } | Error::Exists { hint, .. } => Some(hint.clone()),
+            Error::Missing { hint, .. }
+            | Error::Exists { hint, .. }
+            | Error::Outside { hint, .. }
+            | Error::Import { hint, .. }
+            | Error::Export { hint, .. } => Some(hint.clone()),
             Error::Damaged { .. } => Some(
                 "`phaselab check RUN` lists every file that is whole; delete the damaged one and go on with --resume"
                     .into(),
@@ -218,7 +259,11 @@ impl Error {
     /// The exit status that the command line gives: 2 usage or spec, 3 missing or damaged data, 4 not-a-number, 130.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Missing { .. } | Error::Damaged { .. } | Error::NewerFormat { .. } | Error::Io { .. } => 3,
+            Error::Missing { .. }
+            | Error::Damaged { .. }
+            | Error::Import { .. }
+            | Error::NewerFormat { .. }
+            | Error::Io { .. } => 3,
             Error::NonFinite { .. } => 4,
             Error::Interrupted { .. } => 130,
             _ => 2,

@@ -9,6 +9,8 @@ use std::ops::Range;
 use crate::engine::batch::{BatchView, Targets};
 use crate::engine::real::Real;
 use crate::engine::simd::{LANES, max, sum, vectorized};
+use crate::error::{Error, Result};
+use crate::outside;
 use crate::spec::LossKind;
 
 /// One term of a training loss.
@@ -50,7 +52,18 @@ pub(crate) struct Results<'a, T> {
 }
 
 /// One term over one tile.
-pub(crate) fn term<T: Real>(term: &LossTerm, batch: &BatchView<'_>, rows: &Rows<'_, T>, mut out: Results<'_, T>) {
+///
+/// # Errors
+/// [`Error::Outside`](crate::error::Error::Outside) from a loss from outside; its rows are then NaN.
+pub(crate) fn term<T: Real>(
+    term: &LossTerm,
+    batch: &BatchView<'_>,
+    rows: &Rows<'_, T>,
+    mut out: Results<'_, T>,
+) -> Result<()> {
+    if let LossKind::Outside(name) = term.kind {
+        return outside_term(&name, term.weight, batch, rows, out);
+    }
     let weights = batch.weights_of(rows.tile.clone(), rows.per_example);
     for (i, logits) in rows.logits.chunks_exact(rows.width).enumerate() {
         let weight = term.weight * weights.map_or(1.0, |w| w[i]) / batch.weight_sum;
@@ -74,8 +87,50 @@ pub(crate) fn term<T: Real>(term: &LossTerm, batch: &BatchView<'_>, rows: &Rows<
                 let y = &y_bln[at * width..(at + 1) * width];
                 squared(logits, |j| y[j], weight, d)
             }
+            (Targets::Classes(_), LossKind::Outside(_)) => unreachable!("invariant: taken above"),
         };
     }
+    Ok(())
+}
+
+/// A loss from outside, in f64 whatever the dtype.
+fn outside_term<T: Real>(
+    name: &str,
+    factor: f64,
+    batch: &BatchView<'_>,
+    rows: &Rows<'_, T>,
+    out: Results<'_, T>,
+) -> Result<()> {
+    let n = rows.logits.len() / rows.width;
+    let logits: Vec<f64> = rows.logits.iter().map(|x| x.to_f64()).collect();
+    let (mut losses, mut d) = (vec![f64::NAN; n], vec![0.0; if out.dlogits.is_some() { logits.len() } else { 0 }]);
+    let computed = match batch.targets {
+        Targets::Classes(classes) => {
+            let targets = &classes[rows.tile.start * rows.per_example..][..n];
+            for (correct, (logits, &class)) in out.correct.iter_mut().zip(rows.logits.chunks(rows.width).zip(targets)) {
+                *correct = u8::from(first_largest(logits, class as usize));
+            }
+            let d = out.dlogits.is_some().then_some(&mut d[..]);
+            outside::loss(name).and_then(|loss| loss.rows(&logits, targets, &mut losses, d))
+        }
+        Targets::Reals { .. } => Err(Error::Value {
+            what: "loss.kind".into(),
+            got: name.to_owned(),
+            expected: "mse: the targets are real numbers, and a loss from outside compares with classes".into(),
+        }),
+    };
+    let weights = batch.weights_of(rows.tile.clone(), rows.per_example);
+    let weight = |i: usize| factor * weights.map_or(1.0, |w| w[i]) / batch.weight_sum;
+    for (i, (sum, loss)) in out.loss.iter_mut().zip(losses).enumerate() {
+        *sum += weight(i) * loss;
+    }
+    if let Some((dlogits, adding)) = out.dlogits {
+        for (i, (own, d)) in dlogits.iter_mut().zip(d).enumerate() {
+            let g = T::from_f64(weight(i / rows.width) * d);
+            *own = if adding { *own + g } else { g };
+        }
+    }
+    computed
 }
 
 fn first_largest<T: Real>(logits: &[T], class: usize) -> bool {
@@ -139,7 +194,7 @@ mod tests {
         let (mut loss, mut correct, mut d) = ([0.0], [0], vec![0.0; logits.len()]);
         let rows = Rows { logits, width: logits.len(), per_example: 1, tile: 0..1 };
         let out = Results { dlogits: Some((&mut d, false)), loss: &mut loss, correct: &mut correct };
-        term(&LossTerm::new(kind, false), &batch.view(), &rows, out);
+        term(&LossTerm::new(kind, false), &batch.view(), &rows, out).expect("built in");
         (loss[0], d, correct[0])
     }
 
@@ -158,7 +213,7 @@ mod tests {
         let (mut loss, mut correct, mut d) = ([0.0], [0], [0f32; 2]);
         let rows = Rows { logits: &[20.0f32, 0.0], width: 2, per_example: 1, tile: 0..1 };
         let out = Results { dlogits: Some((&mut d, false)), loss: &mut loss, correct: &mut correct };
-        term(&LossTerm::new(LossKind::CrossEntropy, true), &batch.view(), &rows, out);
+        term(&LossTerm::new(LossKind::CrossEntropy, true), &batch.view(), &rows, out).expect("built in");
         let want = 1.0 / (1.0 + libm::exp(20.0));
         assert!((f64::from(d[0]) / -want - 1.0).abs() < 1e-6, "{} against {}", d[0], -want);
         assert!((f64::from(d[1]) / want - 1.0).abs() < 1e-6, "{} against {want}", d[1]);

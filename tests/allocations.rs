@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use phaselab::engine::{Batch, Params, Runner, State, StepOutcome, Workers};
 use phaselab::optim::{At, MAX_MOMENTS, Settings, Update, build};
 use phaselab::rng::Rng;
-use phaselab::spec::{LossKind, OptimSpec};
+use phaselab::spec::{LossKind, LossSpec, OptimSpec, TermSpec};
+use phaselab::term::{Place, Replicas};
 
 use crate::configs::{self, Config};
 
@@ -94,6 +95,8 @@ enum Data {
     Full,
     /// 100 examples gathered anew every step, as the trainer does.
     Mini,
+    /// All examples, and a term of the loss of each kind.
+    Terms,
 }
 
 /// Allocations of the caller and of the workers in `counted` steps after `warm` others.
@@ -109,6 +112,9 @@ fn count(threads: usize, replicas: usize, data: Data, (warm, counted): (u64, u64
     let inner = build::<f32>(&spec, Settings::new(&spec, replicas, 100));
     let probe = Probe { inner, warm, seen: Default::default() };
     let mut runner = Runner::new(Arc::clone(&plan), Workers::new(threads).unwrap());
+    if data == Data::Terms {
+        runner.set_terms(terms(&plan, &vec![first_batch(&config, &plan, data); replicas])).unwrap();
+    }
     let mut out = vec![StepOutcome::default(); replicas];
     let order = Rng::stream(0, "tests/order").permutation(config.examples());
     let mut batches = vec![first_batch(&config, &plan, data); replicas];
@@ -126,6 +132,32 @@ fn count(threads: usize, replicas: usize, data: Data, (warm, counted): (u64, u64
     }
     WATCHED.set(false);
     (COUNT.replace(0), probe.seen.iter().map(|seen| seen.load(Ordering::Relaxed)).sum())
+}
+
+/// A term of each kind, over x + y mod 23.
+fn terms(plan: &phaselab::engine::Plan, batches: &[Batch]) -> Vec<phaselab::engine::Term> {
+    let card = "title = \"t\"\nfamily = \"modular\"\n[params]\nop = \"x+y\"\np = 23\n[layout]\ntokens = \"a b =\"\n\
+                [split]\ntrain_frac = 0.5\n[[worked]]\nin = [0, 0]\nout = 0\n";
+    let task = phaselab::task::Card::parse("t.toml".as_ref(), card).unwrap().build().unwrap();
+    let measured = |name: &str, freqs| TermSpec { measure: Some(name.into()), freqs, ..TermSpec::default() };
+    let expr = |name: &str, over: &str, text: &str| TermSpec {
+        name: Some(name.into()),
+        expr: Some(text.into()),
+        over: Some(over.into()),
+        weight: 1e-3,
+        ..TermSpec::default()
+    };
+    let terms = vec![
+        measured("restricted_train_loss", Some(vec![1, 4])),
+        measured("excluded_train_loss", Some(vec![2])),
+        measured("gini_w_e", None),
+        measured("off_freq_norm_w_e", Some(vec![3])),
+        expr("a", "*", "abs(w)"),
+        expr("b", "logits", "y * l^2"),
+    ];
+    let loss = LossSpec { terms, ..LossSpec::default() };
+    let place = Place { task: &task, params: plan.params(), batch_size: None };
+    phaselab::term::build(&loss, &place, &Replicas { count: batches.len(), batches }).unwrap()
 }
 
 fn plan(config: &Config, data: Data) -> Arc<phaselab::engine::Plan> {
@@ -146,11 +178,20 @@ fn first_batch(config: &Config, plan: &phaselab::engine::Plan, data: Data) -> Ba
 
 #[test]
 fn a_step_after_the_third_does_not_allocate() {
-    for data in [Data::Full, Data::Mini] {
+    for data in [Data::Full, Data::Mini, Data::Terms] {
         for replicas in [1, 3] {
             let (caller, _) = count(1, replicas, data, (3, 3));
             assert_eq!(caller, 0, "{data:?}, {replicas} replicas");
         }
+    }
+}
+
+/// Terms hand over more loops than the rest of a step, so that the queue grows by a block every few steps: at most one a step.
+#[test]
+fn with_two_workers_terms_too_allocate_only_queues() {
+    for replicas in [1, 4] {
+        let (caller, workers) = count(2, replicas, Data::Terms, (8, 8));
+        assert!(caller <= 8 && workers <= 8, "{replicas} replicas: {caller} by the caller, {workers} by workers");
     }
 }
 

@@ -179,6 +179,7 @@ impl Witness<'_> {
         let logits = match config.model.family {
             Family::Transformer => self.transformer()?,
             Family::Mlp => self.mlp()?,
+            Family::Outside(name) => unreachable!("{name} is not built in"),
         };
         let rows = logits.flatten_to(1)?;
         let (n, classes) = rows.dims2()?;
@@ -192,6 +193,7 @@ impl Witness<'_> {
                 let onehot = targets.broadcast_eq(&classes)?.to_dtype(DType::F64)?;
                 (rows - onehot)?.sqr()?.mean(1)?
             }
+            LossKind::Outside(name) => unreachable!("{name} is not built in"),
         };
         let weights = config.weights.clone().unwrap_or_else(|| vec![1.0; n]);
         let total: f64 = weights.iter().sum();

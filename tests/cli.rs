@@ -47,7 +47,7 @@ snapshots = { every = 20 }
 "#;
 
 /// A working folder with a task of its own and an experiment on it.
-fn lab() -> TempDir {
+pub(crate) fn lab() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("tasks")).unwrap();
     fs::create_dir_all(dir.path().join("experiments/90_tiny")).unwrap();
@@ -56,7 +56,7 @@ fn lab() -> TempDir {
     dir
 }
 
-fn command(dir: &Path, args: &[&str]) -> Command {
+pub(crate) fn command(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_phaselab"));
     command.current_dir(dir).args(args).stdin(Stdio::null());
     for name in ["NO_COLOR", "TERM", "COLUMNS", "CLICOLOR", "CLICOLOR_FORCE"] {
@@ -65,16 +65,16 @@ fn command(dir: &Path, args: &[&str]) -> Command {
     command
 }
 
-fn phaselab(dir: &Path, args: &[&str]) -> Output {
+pub(crate) fn phaselab(dir: &Path, args: &[&str]) -> Output {
     command(dir, args).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 /// stdout of a command that must exit with `status`.
-fn stdout(dir: &Path, args: &[&str], status: i32) -> String {
+pub(crate) fn stdout(dir: &Path, args: &[&str], status: i32) -> String {
     let output = phaselab(dir, args);
     assert_eq!(output.status.code(), Some(status), "{args:?}: {}", text(&output.stderr));
     text(&output.stdout)
@@ -106,7 +106,9 @@ fn every_name_in_a_list_explains_itself_and_has_its_file() {
     let dir = tempfile::tempdir().unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = [("tasks", "tasks", "toml"), ("families", "src/task", "rs"), ("measures", "src/measure", "rs")];
-    for (kind, folder, ending) in folders.into_iter().chain([("figures", "src/figure", "rs")]) {
+    for (kind, folder, ending) in
+        folders.into_iter().chain([("terms", "src/term", "rs"), ("figures", "src/figure", "rs")])
+    {
         let list = stdout(dir.path(), &["list", kind], 0);
         assert!(!list.trim().is_empty(), "{kind}");
         for line in list.lines() {
@@ -193,6 +195,40 @@ fn faults_of_a_card_are_an_answer_of_check_and_an_error_elsewhere() {
     assert!(told.contains("the card says 3, its examples give 2 (5 + 10 = 2 (mod 13))"), "{told}");
     fs::write(dir.path().join("tasks/thirteen.toml"), CARD).unwrap();
     assert_eq!(stdout(dir.path(), &["check", "tiny"], 0), "ok       experiments/90_tiny/experiment.toml\n");
+}
+
+#[test]
+fn variants_are_run_compared_shown_and_gone_on_with() {
+    let dir = lab();
+    let file = dir.path().join("experiments/90_tiny/experiment.toml");
+    let spec = SPEC.replace("steps = 120", "steps = 20");
+    fs::write(&file, format!("{spec}\n[sweep]\nkey = \"optim.weight_decay\"\nvalues = [0.5, 2]\n")).unwrap();
+    let path = |name: &str| dir.path().join("checkpoints/tiny").join(name);
+    let one = stdout(dir.path(), &["run", "tiny", "--variant", "weight_decay_2"], 1);
+    assert!(one.contains("not finished: weight_decay_0.5"), "{one}");
+    // The second call trains the other one alone: what is finished is passed over.
+    let first = fs::read(path("weight_decay_2/run.h5")).unwrap();
+    stdout(dir.path(), &["run", "tiny", "--resume", "--publish"], 1);
+    assert_eq!(fs::read(path("weight_decay_2/run.h5")).unwrap(), first);
+    let csv = fs::read_to_string(path("summary.csv")).unwrap();
+    let starts: Vec<String> = csv.lines().map(|l| l.split(',').take(3).collect::<Vec<_>>().join(",")).collect();
+    let rows = ["weight_decay_0.5,0.5,0", "weight_decay_0.5,0.5,1", "weight_decay_2,2,0", "weight_decay_2,2,1"];
+    assert_eq!(starts[1..], rows);
+    assert_eq!(fs::read_to_string(dir.path().join("experiments/90_tiny/summary.csv")).unwrap(), csv);
+    assert_eq!(stdout(dir.path(), &["show", "tiny", "--format", "csv"], 0), csv);
+    assert!(stdout(dir.path(), &["show", "tiny"], 0).contains("weight_decay_0.5  0 of 2 replicas"));
+    assert!(stdout(dir.path(), &["show", "tiny/weight_decay_2"], 0).contains("weight decay 2"));
+    assert_eq!(stdout(dir.path(), &["check", "tiny"], 0).matches("run.h5").count(), 2);
+    let several = [
+        "error: a single run is missing: checkpoints/tiny",
+        "hint:  it has variants, and each is a run: name one below this folder: weight_decay_0.5, weight_decay_2",
+    ];
+    fails(dir.path(), &["measure", "tiny", "gini"], 3, &several);
+    let unknown = phaselab(dir.path(), &["run", "tiny", "--variant", "weight_decay_1"]);
+    assert!(text(&unknown.stderr).contains("there is no variant named `weight_decay_1`"));
+    let again = phaselab(dir.path(), &["run", "tiny"]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(text(&again.stderr).contains("--resume continues it"), "{}", text(&again.stderr));
 }
 
 #[test]

@@ -15,7 +15,7 @@
 
 pub mod atomic;
 pub mod check;
-mod guard;
+pub(crate) mod guard;
 pub mod hdf5;
 pub mod hdf5_read;
 mod hdf5_write;
@@ -27,7 +27,7 @@ pub mod snapshot;
 pub mod snapshots;
 
 pub use check::{FileReport, Verdict, check};
-pub use pack::pack;
+pub use pack::{pack, pack_with};
 pub use record::{Attr, Kind, Record};
 pub use resume::ResumePoint;
 pub use run_folder::{RunFolder, read_spec};
@@ -39,6 +39,8 @@ pub const FORMAT: u64 = 1;
 
 /// The resolved spec.
 pub const SPEC: &str = "run.toml";
+/// The resolved spec of an experiment with variants, above the folders of their runs.
+pub const VARIANTS: &str = "variants.toml";
 /// Loose snapshots.
 pub const SNAPSHOTS: &str = "snapshots";
 /// Resume points.
@@ -51,5 +53,7 @@ pub const MEASURES: &str = "measures";
 pub const FIGURES: &str = "figures";
 /// One row a replica.
 pub const SUMMARY: &str = "summary.csv";
+/// Where an imported run comes from.
+pub const IMPORT: &str = "import.json";
 /// Whoever writes holds its lock.
 const LOCK: &str = ".lock";

@@ -24,11 +24,19 @@ use crate::tensor::{Data, Tensor};
 /// # Errors
 /// [`Error::Damaged`] about the file that cannot be trusted, with everything left as it was; [`Error::Io`].
 pub fn pack(folder: &RunFolder) -> Result<()> {
+    pack_with(folder, None)
+}
+
+/// As [`pack`], with the metrics of a run that has no resume points.
+///
+/// # Errors
+/// As [`pack`].
+pub fn pack_with(folder: &RunFolder, metrics: Option<Vec<Tensor>>) -> Result<()> {
     let sources = Sources::gather(folder.path())?;
     if !sources.all_packed() {
         let packed = folder.path().join(PACKED);
         atomic::write(&packed, true, |temporary| {
-            sources.write(temporary, folder)?;
+            sources.write(temporary, folder, metrics)?;
             sources.verify(temporary)
         })?;
     } else if !sources.loose.is_empty() {
@@ -82,7 +90,7 @@ impl Sources {
     }
 
     /// Writes the packed file under a temporary name.
-    fn write(&self, temporary: &Path, folder: &RunFolder) -> Result<()> {
+    fn write(&self, temporary: &Path, folder: &RunFolder, metrics: Option<Vec<Tensor>>) -> Result<()> {
         let steps = self.steps();
         let first = *steps.first().expect("invariant: there are loose snapshots");
         let (stacks, mask) = self.with(first, |reader, index| {
@@ -107,7 +115,7 @@ impl Sources {
             Tensor::new("seeds", vec![seeds.len()], Data::U64(seeds))?,
             mask,
         ];
-        tensors.extend(self.metrics(folder.path())?);
+        tensors.extend(metrics.map_or_else(|| self.metrics(folder.path()), Ok)?);
         writer.finish(&Record { kind: Kind::Run, attrs: run_attrs(folder.spec()), tensors })
     }
 
@@ -250,7 +258,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = new_run(dir.path(), &[0, 10]);
         let temporary = atomic::temporary_path(&dir.path().join(PACKED));
-        Sources::gather(dir.path()).unwrap().write(&temporary, &folder).unwrap();
+        Sources::gather(dir.path()).unwrap().write(&temporary, &folder, None).unwrap();
         let whole = fs::read(&temporary).unwrap();
         for length in [0, 100, whole.len() / 2, whole.len()] {
             fs::write(&temporary, &whole[..length]).unwrap();
@@ -271,7 +279,7 @@ mod tests {
             let folder = new_run(dir.path(), &[0, 10, 20]);
             let packed = dir.path().join(PACKED);
             let sources = Sources::gather(dir.path()).unwrap();
-            sources.write(&packed, &folder).unwrap();
+            sources.write(&packed, &folder, None).unwrap();
             sources.verify(&packed).unwrap();
             for path in sources.loose.values().take(removed) {
                 fs::remove_file(path).unwrap();
@@ -307,7 +315,7 @@ mod tests {
         // Whole again, and packed; but before the loose ones are removed, the packed file is damaged.
         fs::write(&snapshot, whole).unwrap();
         let packed = dir.path().join(PACKED);
-        Sources::gather(dir.path()).unwrap().write(&packed, &folder).unwrap();
+        Sources::gather(dir.path()).unwrap().write(&packed, &folder, None).unwrap();
         spoil(&packed);
         match pack(&folder) {
             Err(Error::Damaged { path, .. }) => assert_eq!(path, packed),

@@ -26,6 +26,8 @@ pub enum Kind {
     Run,
     /// Series of measures.
     Measures,
+    /// Activations of one replica at one step.
+    Activations,
 }
 
 /// What goes into a file and comes out of it.
@@ -70,6 +72,9 @@ macro_rules! with_numbers {
 pub(super) use with_numbers;
 
 impl Kind {
+    /// Every kind.
+    const ALL: [Kind; 5] = [Kind::Snapshot, Kind::Resume, Kind::Run, Kind::Measures, Kind::Activations];
+
     /// The value of the attribute `kind`.
     pub fn name(self) -> &'static str {
         match self {
@@ -77,12 +82,13 @@ impl Kind {
             Kind::Resume => "resume",
             Kind::Run => "run",
             Kind::Measures => "measures",
+            Kind::Activations => "activations",
         }
     }
 
     /// The kind of that name.
     pub fn from_name(name: &str) -> Option<Kind> {
-        [Kind::Snapshot, Kind::Resume, Kind::Run, Kind::Measures].into_iter().find(|kind| kind.name() == name)
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -150,7 +156,7 @@ mod tests {
 
     #[test]
     fn kinds_are_found_by_their_names() {
-        for kind in [Kind::Snapshot, Kind::Resume, Kind::Run, Kind::Measures] {
+        for kind in Kind::ALL {
             assert_eq!(Kind::from_name(kind.name()), Some(kind));
         }
         assert_eq!(Kind::from_name("card"), None);

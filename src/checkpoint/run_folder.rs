@@ -8,7 +8,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{FIGURES, LOCK, MEASURES, PACKED, RESUME, SNAPSHOTS, SPEC, SUMMARY, atomic};
+use super::{FIGURES, IMPORT, LOCK, MEASURES, PACKED, RESUME, SNAPSHOTS, SPEC, SUMMARY, atomic};
 use crate::error::{Error, Result};
 use crate::spec::{OptimSpec, Schedule, Source, Spec, from_toml};
 
@@ -139,7 +139,7 @@ fn remove_run(path: &Path) -> Result<()> {
     files.extend(atomic::numbered(&path.join(RESUME), "point_")?.into_iter().map(|(_, file)| file));
     files.extend(of(MEASURES, &["h5", "csv"])?);
     files.extend(of(FIGURES, &["svg", "png", "csv"])?);
-    files.extend([PACKED, SUMMARY, SPEC].map(|name| path.join(name)));
+    files.extend([PACKED, SUMMARY, IMPORT, SPEC].map(|name| path.join(name)));
     for file in files {
         match fs::remove_file(&file) {
             Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io("remove", &file)(e)),

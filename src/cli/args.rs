@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use phaselab::checkpoint::SPEC;
+use phaselab::checkpoint::{SPEC, VARIANTS};
 use phaselab::error::{Error, Result, nearest};
-use phaselab::experiment::{self, Experiment};
+use phaselab::experiment::{self, Experiment, Variant};
 use phaselab::spec::Spec;
 
 /// Folder of the runs.
@@ -25,6 +25,20 @@ pub struct ExperimentArgs {
     /// Updates at most. Short for --set train.steps=N
     #[arg(long, value_name = "N")]
     steps: Option<u64>,
+    /// Of an experiment with variants, only this one; may be repeated
+    #[arg(long = "variant", value_name = "NAME")]
+    only: Vec<String>,
+}
+
+/// An experiment as the arguments ask for it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Where it comes from.
+    pub experiment: Experiment,
+    /// Its spec, changes laid over it.
+    pub spec: Spec,
+    /// The variants that are asked for; none when it has none.
+    pub variants: Vec<Variant>,
 }
 
 /// Where and how to train.
@@ -53,12 +67,52 @@ pub struct ThreadArgs {
     threads: Option<NonZeroUsize>,
 }
 
-impl ExperimentArgs {
-    /// The experiment and its spec, changes laid over it; the task and the registries have been asked.
+/// One replica at one step of a run.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct ReplicaArgs {
+    /// The step [default: the last checkpoint]
+    #[arg(long, value_name = "N")]
+    step: Option<u64>,
+    /// The replica's index, from 0 [default: 0]
+    #[arg(long, value_name = "R", conflicts_with = "seed")]
+    replica: Option<usize>,
+    /// The replica's seed
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
+}
+
+impl ReplicaArgs {
+    /// Step and index of the replica, in a run with these steps and seeds.
     ///
     /// # Errors
-    /// An unknown experiment, the faults of its spec, and what [`experiment::preflight`] finds.
-    pub fn load(&self) -> Result<(Experiment, Spec)> {
+    /// [`Error::Missing`] for a run without checkpoints; [`Error::Value`] for a seed or index that is not there.
+    pub fn find(self, steps: &[u64], seeds: &[u64]) -> Result<(u64, usize)> {
+        let step = self.step.or_else(|| steps.last().copied()).ok_or_else(|| Error::Missing {
+            what: "every checkpoint of the run".into(),
+            path: PathBuf::new(),
+            hint: "train first, with `phaselab train` or `phaselab run`".into(),
+        })?;
+        let wrong = |what: &str, got: String, expected: String| Error::Value { what: what.into(), got, expected };
+        let replica = match (self.seed, self.replica) {
+            (Some(seed), _) => seeds.iter().position(|&known| known == seed).ok_or_else(|| {
+                let known: Vec<String> = seeds.iter().map(u64::to_string).collect();
+                wrong("--seed", seed.to_string(), format!("one of the run's: {}", known.join(", ")))
+            })?,
+            (None, index) => index.unwrap_or(0),
+        };
+        match replica < seeds.len() {
+            true => Ok((step, replica)),
+            false => Err(wrong("--replica", replica.to_string(), format!("an index below {}", seeds.len()))),
+        }
+    }
+}
+
+impl ExperimentArgs {
+    /// The experiment, its spec and its variants, changes laid over them; the task and the registries have been asked.
+    ///
+    /// # Errors
+    /// An unknown experiment or variant, the faults of its specs, and what [`experiment::preflight`] finds.
+    pub fn load(&self) -> Result<Loaded> {
         let found = Experiment::find(&self.experiment)?;
         let mut sets = self.sets.clone();
         sets.extend(self.seeds.as_deref().map(|seeds| match seeds.contains(',') {
@@ -67,8 +121,15 @@ impl ExperimentArgs {
         }));
         sets.extend(self.steps.map(|steps| format!("train.steps={steps}")));
         let spec = found.spec(&sets)?;
-        experiment::preflight(&spec)?;
-        Ok((found, spec))
+        let all = experiment::variants(&found, &spec, &sets)?;
+        if let Some(name) = self.only.iter().find(|name| all.iter().all(|variant| variant.name != **name)) {
+            let known = all.into_iter().map(|variant| variant.name).collect();
+            return Err(Error::Unknown { kind: "variant", name: name.clone(), known });
+        }
+        let asked = |variant: &Variant| self.only.is_empty() || self.only.contains(&variant.name);
+        let variants: Vec<Variant> = all.into_iter().filter(asked).collect();
+        found.preflight_all(&spec, &variants)?;
+        Ok(Loaded { experiment: found, spec, variants })
     }
 }
 
@@ -91,11 +152,13 @@ impl ThreadArgs {
 /// # Errors
 /// [`Error::Missing`], with the nearest run there is.
 pub fn find_run(name: &str) -> Result<PathBuf> {
-    let is_run = |path: &Path| path.join(SPEC).is_file();
-    let slug = || Some(Path::new(RUNS).join(Experiment::find(name).ok()?.slug()));
-    let places = [Some(PathBuf::from(name)), Some(Path::new(RUNS).join(name)), slug()];
-    if let Some(found) = places.into_iter().flatten().find(|path| is_run(path)) {
+    if let Some(found) = places(name).find(|path| path.join(SPEC).is_file()) {
         return Ok(found);
+    }
+    if let Some(group) = find_group(name) {
+        let known = runs_in(&group).join(", ");
+        let hint = format!("it has variants, and each is a run: name one below this folder: {known}");
+        return Err(Error::Missing { what: "a single run".into(), path: group, hint });
     }
     let known = runs();
     let hint = match nearest(name, known.iter().map(String::as_str)) {
@@ -107,9 +170,37 @@ pub fn find_run(name: &str) -> Result<PathBuf> {
     Err(Error::Missing { what: "the run".into(), path, hint })
 }
 
-/// Names of the runs under `checkpoints/`, ascending.
+/// The folder of an experiment with variants, where the name is that of one: as for [`find_run`].
+pub fn find_group(name: &str) -> Option<PathBuf> {
+    places(name).find(|path| is_group(path))
+}
+
+/// Where a run or an experiment's runs of that name may be.
+fn places(name: &str) -> impl Iterator<Item = PathBuf> {
+    let slug = || Some(Path::new(RUNS).join(Experiment::find(name).ok()?.slug()));
+    [Some(PathBuf::from(name)), Some(Path::new(RUNS).join(name)), slug()].into_iter().flatten()
+}
+
+fn is_group(path: &Path) -> bool {
+    path.join(VARIANTS).is_file()
+}
+
+/// Names of the runs under `checkpoints/`, ascending; those of variants as `experiment/variant`.
 pub fn runs() -> Vec<String> {
-    let entries = std::fs::read_dir(RUNS).into_iter().flatten().flatten();
+    let runs = Path::new(RUNS);
+    let mut names = runs_in(runs);
+    let entries = std::fs::read_dir(runs).into_iter().flatten().flatten();
+    for group in entries.filter(|entry| is_group(&entry.path())) {
+        let name = group.file_name().to_string_lossy().into_owned();
+        names.extend(runs_in(&group.path()).into_iter().map(|variant| format!("{name}/{variant}")));
+    }
+    names.sort();
+    names
+}
+
+/// Names of the runs in a folder, ascending.
+pub fn runs_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let runs = entries.filter(|entry| entry.path().join(SPEC).is_file());
     let mut names: Vec<String> = runs.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();

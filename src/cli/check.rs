@@ -7,7 +7,7 @@ use phaselab::error::{Error, Result};
 use phaselab::experiment::{self, Experiment};
 use phaselab::task::{self, Card, Task};
 
-use super::args::{find_run, runs};
+use super::args::{find_group, find_run, runs, runs_in};
 use super::exit::{Answer, Failure};
 use super::output::Output;
 
@@ -64,6 +64,7 @@ impl Line {
             Ok(()) => (State::Ok, vec![]),
             Err(e @ Error::Spec { .. }) => (State::Faults, e.cause()),
             Err(e @ (Error::Unknown { .. } | Error::Value { .. })) => (State::Faults, vec![e.to_string()]),
+            Err(e @ Error::Outside { .. }) => (State::Faults, [vec![e.to_string()], e.cause()].concat()),
             Err(e) => return Err(e),
         };
         Ok(Line { state, what: what.to_owned(), why })
@@ -106,6 +107,10 @@ fn check_one(name: &str) -> Result<Vec<Line>> {
     }
     if let Ok(run) = find_run(name) {
         lines.extend(check_run(&run)?);
+    } else if let Some(group) = find_group(name) {
+        for run in runs_in(&group) {
+            lines.extend(check_run(&group.join(run))?);
+        }
     }
     match found {
         Err(Error::Unknown { name, known, .. }) if lines.is_empty() => {
@@ -123,7 +128,10 @@ fn check_card(name: &str) -> Result<Line> {
 }
 
 fn check_experiment(experiment: &Experiment) -> Result<Line> {
-    let checked = experiment.spec(&[]).and_then(|spec| experiment::preflight(&spec).map(drop));
+    let checked = experiment.spec(&[]).and_then(|spec| {
+        let variants = experiment::variants(experiment, &spec, &[])?;
+        experiment.preflight_all(&spec, &variants)
+    });
     Line::of(&experiment.path.display().to_string(), checked)
 }
 

@@ -1,18 +1,19 @@
-//! `phaselab explain NAME`: the definition of a task, a measure, a figure, the phases or the spec.
+//! `phaselab explain NAME`: the definition of a task, a measure, a term of the loss, a figure, the phases or the spec.
 
 use phaselab::error::{Error, Result};
 use phaselab::task::{self, Task, sample};
-use phaselab::{figure, measure, transition};
+use phaselab::{figure, measure, term, transition};
 
 use super::exit::{Answer, Failure};
 use super::explain_spec::explain_spec;
 use super::output::Output;
 
-/// Explains a task, a task family, a measure, a figure, `phases` or `spec`
+/// Explains a task, a task family, a measure, a term of the loss, a figure, `terms`, `phases` or `spec`
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  phaselab explain restricted_loss")]
 pub struct Args {
-    /// A name that `phaselab list` shows; `phases` for the rule of the phases; `spec` for every key and its default
+    /// A name that `phaselab list` shows; `terms` for how terms of the loss work; `phases` for the rule of the phases; `spec` for
+    /// every key and its default
     name: String,
 }
 
@@ -29,6 +30,9 @@ fn explain(name: &str) -> Result<String> {
     if name == "phases" {
         return Ok(transition::explain().to_owned());
     }
+    if name == "terms" {
+        return Ok(term::explain());
+    }
     if name == "spec" {
         return Ok(explain_spec());
     }
@@ -38,13 +42,16 @@ fn explain(name: &str) -> Result<String> {
     if let Ok(measure) = measure::find(name) {
         return Ok(measure.explain());
     }
+    if let Ok(term) = term::find(name) {
+        return Ok(term.explain());
+    }
     if let Ok(figure) = figure::find(name) {
         return Ok(figure.explain());
     }
     match Task::load(name) {
         Ok(task) => Ok(explain_task(&task)),
         Err(Error::Unknown { name, .. }) => {
-            Err(Error::Unknown { kind: "task, measure or figure", name, known: names() })
+            Err(Error::Unknown { kind: "task, measure, term or figure", name, known: names() })
         }
         Err(e) => Err(e),
     }
@@ -52,11 +59,12 @@ fn explain(name: &str) -> Result<String> {
 
 /// Everything that can be explained.
 fn names() -> Vec<String> {
-    let fixed = ["phases", "spec"].into_iter();
+    let fixed = ["terms", "phases", "spec"].into_iter();
     let families = task::FAMILIES.iter().map(|family| family.name());
     let measures = measure::ALL.iter().map(|measure| measure.name());
+    let terms = term::ALL.iter().map(|term| term.name());
     let figures = figure::ALL.iter().map(|figure| figure.name());
-    fixed.chain(families).chain(measures).chain(figures).map(str::to_owned).chain(task::list()).collect()
+    fixed.chain(families).chain(measures).chain(terms).chain(figures).map(str::to_owned).chain(task::list()).collect()
 }
 
 fn explain_task(task: &Task) -> String {

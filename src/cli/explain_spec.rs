@@ -3,12 +3,12 @@
 //! Reads the doc comments of `src/spec/mod.rs`, which are the one description of the keys that there is, and the default
 //! [`Spec`], the one list of their values; writes TOML with comments.
 
-use phaselab::spec::{Grokfast, Spec, Stop, StopMetric};
+use phaselab::spec::{Grokfast, Spec, Stop, StopMetric, Sweep, TermSpec};
+
+/// Sections that are unset by default, and shown as comments.
+const UNSET: [&str; 4] = ["train.stop", "optim.grokfast", "loss.terms", "sweep"];
 
 const SOURCE: &str = include_str!("../spec/mod.rs");
-
-/// Sections that are unset when they are not written.
-const UNSET: [&str; 2] = ["train.stop", "optim.grokfast"];
 
 /// A struct's public field, or an enum's variant.
 struct Item<'a> {
@@ -19,10 +19,13 @@ struct Item<'a> {
 
 /// Every key with what it means, its values where they are few, and its default; unset ones are commented out.
 pub fn explain_spec() -> String {
-    // A section that is unset has no keys to show, so the defaults are shown with one.
+    // A rule that is unset and a list that is empty have no keys to show, so the defaults are shown with one.
     let mut spec = Spec::default();
     let stop = Stop { metric: StopMetric::TestAccFrac, threshold: 0.99, evals: 3, extra_steps: 0 };
     spec.train.stop = Some(stop);
+    spec.sweep =
+        Some(Sweep { key: "data.train_frac".into(), values: vec![0.3.into(), 0.5.into()], ..Sweep::default() });
+    spec.loss.terms = vec![TermSpec::default()];
     spec.optim.grokfast = Some(Grokfast::default());
     let defaults: toml::Table = toml::from_str(&spec.to_toml()).expect("invariant: a spec writes valid TOML");
     let mut text = String::from("# Every key of a spec, and its default; a key that is commented out is unset.\n\n");
@@ -45,8 +48,10 @@ fn section(name: &str, path: &str, defaults: &toml::Table, text: &mut String) {
     for item in sections {
         let path = if path.is_empty() { item.name.clone() } else { format!("{path}.{}", item.name) };
         let comment = if UNSET.contains(&path.as_str()) { "# " } else { "" };
-        *text += &format!("\n# {}\n{comment}[{path}]\n", item.doc);
-        if let Some(toml::Value::Table(inner)) = defaults.get(&item.name) {
+        let head = if item.ty.starts_with("Vec<") { format!("[[{path}]]") } else { format!("[{path}]") };
+        *text += &format!("\n# {}\n{comment}{head}\n", item.doc);
+        let inner = defaults.get(&item.name).map(|value| value.get(0).unwrap_or(value));
+        if let Some(toml::Value::Table(inner)) = inner {
             section(inner_type(item.ty), &path, inner, text);
         }
     }
@@ -69,7 +74,8 @@ fn is_section(ty: &str) -> bool {
 }
 
 fn inner_type(ty: &str) -> &str {
-    ty.strip_prefix("Option<").and_then(|ty| ty.strip_suffix('>')).unwrap_or(ty)
+    let inner = ty.strip_prefix("Option<").or_else(|| ty.strip_prefix("Vec<"));
+    inner.and_then(|ty| ty.strip_suffix('>')).unwrap_or(ty)
 }
 
 /// Fields or variants of the type whose declaration starts with `head`, named as in TOML.
@@ -86,7 +92,7 @@ fn items(head: &str) -> Vec<Item<'static>> {
         } else if let Some((name, ty)) = line.strip_prefix("pub ").and_then(|field| field.split_once(": ")) {
             found.push(Item { doc: doc.join(" "), name: name.to_owned(), ty: ty.trim_end_matches(',') });
             doc.clear();
-        } else if line.ends_with(',') && line.starts_with(char::is_uppercase) {
+        } else if line.ends_with(',') && line.starts_with(char::is_uppercase) && !line.contains('(') {
             let name = renamed.take().unwrap_or_else(|| lower(line.trim_end_matches(','), case));
             found.push(Item { doc: doc.join(" "), name, ty: "" });
             doc.clear();
@@ -116,6 +122,10 @@ mod tests {
 
     use super::*;
 
+    /// A spec with the sections that the default one lacks.
+    const BASE: &str = "[train.stop]\nmetric = \"test_acc_frac\"\nthreshold = 1.0\n\
+                        [[loss.terms]]\nexpr = \"abs(w)\"\nover = \"embed.W_E\"\n";
+
     fn read(text: &str, set: &str) -> Result<Spec, Vec<String>> {
         let sets: &[String] = &[set.to_owned()];
         let sets = if set.is_empty() { &[] } else { sets };
@@ -137,6 +147,7 @@ mod tests {
             "data",
             "model",
             "loss",
+            "loss.terms",
             "optim",
             "optim.grokfast",
             "train",
@@ -144,17 +155,22 @@ mod tests {
             "train.stop",
             "measure",
             "figure",
+            "sweep",
         ] {
-            let set = if path.is_empty() { "qqqqqq=1".to_owned() } else { format!("{path}.qqqqqq=1") };
-            let causes = read("[train.stop]\nmetric = \"test_acc_frac\"\nthreshold = 1.0\n", &set).unwrap_err();
+            let element = if path == "loss.terms" { "loss.terms[0]" } else { path };
+            let set = if path.is_empty() { "qqqqqq=1".to_owned() } else { format!("{element}.qqqqqq=1") };
+            let causes = read(BASE, &set).unwrap_err();
             let known = causes.iter().find_map(|cause| cause.split_once("known here: ")).unwrap().1;
-            let head = if path.is_empty() { text.as_str() } else { text.split_once(&format!("[{path}]\n")).unwrap().1 };
+            let head = if path.is_empty() { text.as_str() } else { text.split_once(&format!("{path}]")).unwrap().1 };
             let body = head.split_once("\n\n# ").map_or(head, |(body, _)| body);
             for key in known.split(", ") {
                 let whole = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
                 let here = if path.is_empty() { &text } else { body };
                 let as_key = here.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} =")));
-                assert!(as_key || text.contains(&format!("[{whole}]\n")), "{whole} is not explained");
+                assert!(
+                    as_key || text.contains(&format!("[{whole}]\n")) || text.contains(&format!("[[{whole}]]\n")),
+                    "{whole} is not explained"
+                );
                 n_keys += 1;
             }
         }
@@ -169,20 +185,21 @@ mod tests {
             if let Some((_, values)) = line.split_once("One of: ") {
                 offered = Some(values.trim_end_matches('.').to_owned());
             } else if let Some(name) = line.trim_start_matches("# ").strip_prefix('[') {
-                section = name.trim_end_matches(']').to_owned() + ".";
+                // Of a list, its first element.
+                let index = if name.starts_with('[') { "[0]." } else { "." };
+                section = name.trim_matches(['[', ']']).to_owned() + index;
             } else if let Some(values) = offered.take() {
                 let key = line.trim_start_matches("# ").split(' ').next().unwrap();
                 for value in values.split(", ") {
-                    let base = "[train.stop]\nmetric = \"test_acc_frac\"\nthreshold = 1.0\n";
                     let set = format!("{section}{key}={value}");
                     // A value may contradict the defaults of other keys; it must be one that its own key takes.
                     let (path, sets) = (Path::new("spec"), std::slice::from_ref(&set));
-                    let taken = from_toml::<Spec>(Source { path, text: base, sets }, |_| vec![]);
+                    let taken = from_toml::<Spec>(Source { path, text: BASE, sets }, |_| vec![]);
                     assert!(taken.is_ok(), "{set}: {taken:?}");
                     n_values += 1;
                 }
             }
         }
-        assert_eq!(n_values, 1 + 7 * 2 + 2 * 3 + 2 * 4 + 5 + 7, "each enum of the spec is offered with all its values");
+        assert_eq!(n_values, 1 + 9 * 2 + 3 * 3 + 4 + 2 * 5 + 7, "each enum of the spec is offered with all its values");
     }
 }

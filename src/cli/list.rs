@@ -2,12 +2,12 @@
 
 use phaselab::experiment::{self, Experiment};
 use phaselab::task::{self, Card};
-use phaselab::{figure, measure};
+use phaselab::{figure, measure, outside, term};
 
 use super::exit::{Answer, Failure};
 use super::output::{Output, columns};
 
-/// Shows the tasks, measures, figures and experiments that there are
+/// Shows the tasks, models, measures, terms of the loss, figures and experiments that there are
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  phaselab list measures")]
 pub struct Args {
@@ -23,8 +23,12 @@ enum Kind {
     Tasks,
     /// Task families, which cards set the parameters of
     Families,
+    /// Networks, and the models, layers and losses that this program adds
+    Models,
     /// What can be measured
     Measures,
+    /// Measures that can be a term of the training loss
+    Terms,
     /// What can be drawn
     Figures,
     /// Specs, of the working folder and of the binary
@@ -32,10 +36,12 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Kind, &str); 5] = [
+    const ALL: [(Kind, &str); 7] = [
         (Kind::Tasks, "tasks"),
         (Kind::Families, "families"),
+        (Kind::Models, "models"),
         (Kind::Measures, "measures"),
+        (Kind::Terms, "terms"),
         (Kind::Figures, "figures"),
         (Kind::Experiments, "experiments"),
     ];
@@ -46,7 +52,17 @@ impl Kind {
         match self {
             Kind::Tasks => task::list().iter().map(|name| pair(name, &task_title(name))).collect(),
             Kind::Families => task::FAMILIES.iter().map(|family| pair(family.name(), family.summary())).collect(),
+            Kind::Models => {
+                let built_in = [
+                    ("transformer", "decoder-only transformer"),
+                    ("mlp", "token embeddings, joined, then hidden layers"),
+                ];
+                let added = outside::additions();
+                let added = added.iter().map(|addition| (addition.name, addition.summary));
+                built_in.into_iter().chain(added).map(|(name, summary)| pair(name, summary)).collect()
+            }
             Kind::Measures => measure::ALL.iter().map(|measure| pair(measure.name(), measure.summary())).collect(),
+            Kind::Terms => term::ALL.iter().map(|term| pair(term.name(), term.summary())).collect(),
             Kind::Figures => figure::ALL.iter().map(|figure| pair(figure.name(), figure.summary())).collect(),
             Kind::Experiments => experiment::list().iter().map(|name| pair(name, &experiment_title(name))).collect(),
         }

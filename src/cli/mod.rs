@@ -5,12 +5,15 @@
 
 mod args;
 mod bench;
+mod cache;
 mod check;
 mod device;
 mod exit;
 mod explain;
 mod explain_spec;
+mod export;
 mod figure;
+mod import;
 mod interrupt;
 mod list;
 mod measure;
@@ -22,10 +25,13 @@ mod sample;
 mod show;
 mod stages;
 mod train;
+mod variants;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use phaselab::outside::{self, Addition};
 
 use exit::{Answer, Failure};
 use output::{ColorWhen, Output};
@@ -70,11 +76,19 @@ enum Command {
     Figure(figure::Args),
     Run(run::Args),
     Show(show::Args),
+    Import(import::Args),
+    Export(export::Args),
+    Cache(cache::Args),
     Bench(bench::Args),
 }
 
-/// Parses the arguments, runs the subcommand and tells how it ended.
+/// The `phaselab` command: parses the arguments, runs the subcommand and tells how it ended.
 pub fn main() -> ExitCode {
+    main_with(&[])
+}
+
+/// The same command with models, layers and losses of a program's own: every subcommand knows them by their names.
+pub fn main_with(additions: &[Addition]) -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
     let color = output::Color::decide(output::color_asked(&arguments));
     let parsed = Cli::command().color(color.for_clap()).try_get_matches_from(arguments);
@@ -83,7 +97,8 @@ pub fn main() -> ExitCode {
         Err(e) => return exit::of_usage(&e),
     };
     let output = Output::new(color, cli.quiet);
-    exit::of(dispatch(&cli.command, &output), &output)
+    let done = outside::register(additions).map_err(Failure::from).and_then(|()| dispatch(&cli.command, &output));
+    exit::of(done, &output)
 }
 
 fn dispatch(command: &Command, output: &Output) -> Result<Answer, Failure> {
@@ -97,6 +112,9 @@ fn dispatch(command: &Command, output: &Output) -> Result<Answer, Failure> {
         Command::Figure(args) => figure::run(args, output),
         Command::Run(args) => run::run(args, output),
         Command::Show(args) => show::run(args, output),
+        Command::Import(args) => import::run(args, output),
+        Command::Export(args) => export::run(args, output),
+        Command::Cache(args) => cache::run(args, output),
         Command::Bench(args) => bench::run(args, output),
     }
 }

@@ -144,11 +144,13 @@ impl<'a> RunResult<'a> {
     }
 }
 
-fn rate(rate: Rate) -> String {
+/// `3 of 5 replicas`.
+pub fn rate(rate: Rate) -> String {
     format!("{} of {}", rate.successes, plural(rate.n, "replica"))
 }
 
-fn interval(rate: Rate) -> String {
+/// The rate and its interval, in brackets.
+pub fn interval(rate: Rate) -> String {
     format!("(rate {:.2}, 95 % interval {:.2} to {:.2})", rate.frac(), rate.low, rate.high)
 }
 
@@ -161,7 +163,7 @@ fn spread_row(name: &str, spread: Spread) -> Vec<String> {
 }
 
 /// A median of steps: whole, or with what is left of halves and quarters.
-fn number(x: f64) -> String {
+pub fn number(x: f64) -> String {
     format!("{x:.2}").trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 

@@ -1,19 +1,24 @@
 //! `phaselab run EXPERIMENT`: train, measure, phases, figures, `summary.csv`, and the short result.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use phaselab::checkpoint::{FIGURES, SUMMARY, atomic};
 use phaselab::error::{Error, Result};
 use phaselab::experiment::Experiment;
 use phaselab::forward::RunSeries;
+use phaselab::spec::Spec;
+use phaselab::train::Trained;
+use phaselab::transition::SummaryRow;
 
-use super::args::TrainArgs;
+use super::args::{Loaded, TrainArgs};
 use super::exit::{Answer, Failure};
 use super::figure::fail_with_last;
 use super::output::{Format, Output};
 use super::result::{RunResult, Time, plural};
 use super::train::{open, train_in};
+use super::variants::{self, Comparison};
 use super::{interrupt, stages};
 
 /// A picture above this size does not go into a repository.
@@ -24,6 +29,9 @@ const PUBLISHED_BYTES: u64 = 1_000_000;
 #[command(after_long_help = "\
 Everything is saved in the run's folder before it is printed. Ctrl-C finishes the step, writes a resume point and exits \
 with 130; --resume goes on from it.
+
+An experiment with variants runs them one after another, each in a folder of its own below the run's, and compares \
+them. --resume passes over what is finished.
 
 Exit status: 0 if a replica grokked, 1 if none did.
 
@@ -46,34 +54,71 @@ pub struct Args {
 /// Those of every stage; what earlier stages made stays. Figures that cannot be drawn are told after the result.
 pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     let started = Instant::now();
-    let (experiment, spec) = args.train.experiment.load()?;
+    let loaded = args.train.experiment.load()?;
     if args.publish {
-        expect_folder(&experiment)?;
+        expect_folder(&loaded.experiment)?;
     }
     let interrupt = interrupt::flag()?;
-    let path = args.train.folder(&experiment);
-    let folder = open(&args.train, &path, &spec)?;
-
-    let trained = train_in(&folder, &args.train, &interrupt, output)?;
-
-    let run = RunSeries::open(&path, args.train.threads.count())?;
-    output.note(&format!("measuring {}", plural(run.steps().len(), "checkpoint")));
-    let (mut series, _) = stages::measure((&run, &path), &spec.measure.names, 0..=u64::MAX, &interrupt, output)?;
-    series.extend(run.metrics()?);
-
-    let rows = stages::sum_up(&run, &series)?;
-    stages::save_summary(&path, &rows)?;
-
-    let (_, errors) = stages::draw(&spec, &[], (&series, &rows), &path);
-    if args.publish {
-        let published = publish(&path, experiment.folder())?;
-        output.note(&format!("published {} into {}", plural(published, "file"), experiment.folder().display()));
+    let path = args.train.folder(&loaded.experiment);
+    let folder = loaded.experiment.folder();
+    if !loaded.variants.is_empty() {
+        return all_variants(args, &loaded, &path, &interrupt, output);
     }
-
-    let result = RunResult::new(&path, &spec, &rows, Some(Time::new(&trained, started.elapsed())));
+    let done = one(&args.train, &path, &loaded.spec, &interrupt, output)?;
+    if args.publish {
+        publish(&path, folder, output)?;
+    }
+    let result = RunResult::new(&path, &loaded.spec, &done.rows, Some(Time::new(&done.trained, started.elapsed())));
     output.print(&result.write(args.format, output))?;
-    fail_with_last(errors, output)?;
+    fail_with_last(done.errors, output)?;
     Ok(if result.is_yes() { Answer::Yes } else { Answer::No })
+}
+
+/// Every variant one after another, then the comparison of all that are there.
+fn all_variants(
+    args: &Args,
+    loaded: &Loaded,
+    path: &Path,
+    interrupt: &AtomicBool,
+    output: &Output,
+) -> Result<Answer, Failure> {
+    variants::begin(path, &loaded.spec)?;
+    let mut errors = vec![];
+    for (i, variant) in loaded.variants.iter().enumerate() {
+        output.note(&format!("variant {} of {}: {}", i + 1, loaded.variants.len(), variant.name));
+        let folder = path.join(&variant.name);
+        errors.extend(one(&args.train, &folder, &variant.spec, interrupt, output)?.errors);
+    }
+    let compared = Comparison::load(path)?;
+    errors.extend(compared.save(path)?);
+    if args.publish {
+        publish(path, loaded.experiment.folder(), output)?;
+    }
+    output.print(&compared.write(args.format, output))?;
+    fail_with_last(errors, output)?;
+    Ok(if compared.is_yes() { Answer::Yes } else { Answer::No })
+}
+
+/// What a run came to, all of it saved.
+struct Done {
+    trained: Trained,
+    rows: Vec<SummaryRow>,
+    /// Of figures that could not be drawn.
+    errors: Vec<Error>,
+}
+
+/// One run: trained, measured, summed up, drawn.
+fn one(args: &TrainArgs, path: &Path, spec: &Spec, interrupt: &AtomicBool, output: &Output) -> Result<Done> {
+    let folder = open(args, path, spec)?;
+    let trained = train_in(&folder, args, interrupt, output)?;
+    let run = RunSeries::open(path, args.threads.count())?;
+    output.note(&format!("measuring {}", plural(run.steps().len(), "checkpoint")));
+    let (mut series, _) = stages::measure((&run, path), &spec.measure.names, 0..=u64::MAX, interrupt, output)?;
+    series.extend(run.metrics()?);
+    let rows = stages::sum_up(&run, &series)?;
+    stages::save_summary(path, &rows)?;
+    let (_, errors) = stages::draw(spec, &[], (&series, &rows), path);
+    Ok(Done { trained, rows, errors })
 }
 
 /// An error when there is nowhere to publish to; better before training than after.
@@ -85,8 +130,8 @@ fn expect_folder(experiment: &Experiment) -> Result<()> {
     Err(Error::Missing { what: "the experiment's folder".into(), path: experiment.folder().into(), hint })
 }
 
-/// Copies `summary.csv`, and the pictures that are not too large; gives how many.
-fn publish(run: &Path, folder: &Path) -> Result<usize> {
+/// Copies `summary.csv`, and the pictures that are not too large.
+fn publish(run: &Path, folder: &Path, output: &Output) -> Result<()> {
     let figures = folder.join(FIGURES);
     std::fs::create_dir_all(&figures).map_err(Error::io("create the folder", &figures))?;
     let is_picture = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "svg" || ending == "png");
@@ -100,5 +145,6 @@ fn publish(run: &Path, folder: &Path) -> Result<usize> {
     for (from, to) in &copies {
         atomic::write(to, true, |temporary| std::fs::copy(from, temporary).map(drop).map_err(Error::io("copy", from)))?;
     }
-    Ok(copies.len())
+    output.note(&format!("published {} into {}", plural(copies.len(), "file"), folder.display()));
+    Ok(())
 }

@@ -7,12 +7,13 @@ use phaselab::error::{Error, Result};
 use phaselab::forward::RunSeries;
 use phaselab::spec::{Family, Spec};
 
-use super::args::find_run;
+use super::args::{find_group, find_run};
 use super::device;
 use super::exit::{Answer, Failure};
 use super::output::{Format, Output, columns};
 use super::result::{RunResult, plural};
 use super::stages;
+use super::variants::Comparison;
 
 /// Shows what a run is and its result, or the machine (`show device`)
 #[derive(Debug, clap::Args)]
@@ -32,6 +33,10 @@ pub struct Args {
 pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     if args.run == "device" {
         output.print(&device::describe())?;
+        return Ok(Answer::Yes);
+    }
+    if let Some(group) = find_group(&args.run) {
+        output.print(&Comparison::load(&group)?.write(args.format, output))?;
         return Ok(Answer::Yes);
     }
     let path = find_run(&args.run)?;
@@ -71,12 +76,12 @@ fn model(spec: &Spec) -> String {
     let dtype = lower(spec.dtype);
     match m.family {
         Family::Transformer => format!(
-            "transformer of {}, d_model {}, {} of {}, d_mlp {}, {dtype}",
+            "transformer of {}, d_model {}, {} of {}, {}, {dtype}",
             plural(m.n_layers, "layer"),
             m.d_model,
             plural(m.n_heads, "head"),
             m.d_head(),
-            m.d_mlp,
+            m.layer.as_ref().map_or(format!("d_mlp {}", m.d_mlp), |layer| format!("{layer}{}", custom(spec))),
         ),
         Family::Mlp => format!(
             "MLP of {}, embeddings of {}, hidden width {}, {dtype}",
@@ -84,7 +89,14 @@ fn model(spec: &Spec) -> String {
             m.d_model,
             m.d_mlp
         ),
+        Family::Outside(name) => format!("{name}{}, {dtype}", custom(spec)),
     }
+}
+
+/// Settings of a model or layer from outside.
+fn custom(spec: &Spec) -> String {
+    let settings: Vec<String> = spec.model.custom.iter().map(|(key, value)| format!("{key} {value}")).collect();
+    if settings.is_empty() { String::new() } else { format!(" with {}", settings.join(", ")) }
 }
 
 /// A value of the spec as a spec writes it.

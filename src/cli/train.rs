@@ -3,17 +3,17 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use phaselab::checkpoint::RunFolder;
+use phaselab::checkpoint::{RunFolder, SPEC, VARIANTS};
 use phaselab::error::Result;
 use phaselab::spec::Spec;
 use phaselab::train::{TrainOptions, Trained, train};
 
 use super::args::TrainArgs;
 use super::exit::{Answer, Failure};
-use super::interrupt;
 use super::output::Output;
 use super::progress::Meter;
 use super::result::{plural, seconds};
+use super::{interrupt, variants};
 
 /// Trains the replicas of an experiment, with checkpoints
 #[derive(Debug, clap::Args)]
@@ -33,11 +33,22 @@ pub struct Args {
 /// # Errors
 /// Those of the spec, the folder and the training; [`Failure::Stdout`].
 pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
-    let (experiment, spec) = args.train.experiment.load()?;
+    let loaded = args.train.experiment.load()?;
     let interrupt = interrupt::flag()?;
-    let path = args.train.folder(&experiment);
-    let folder = open(&args.train, &path, &spec)?;
-    let trained = train_in(&folder, &args.train, &interrupt, output)?;
+    let path = args.train.folder(&loaded.experiment);
+    if loaded.variants.is_empty() {
+        return one(&args.train, &path, &loaded.spec, &interrupt, output);
+    }
+    variants::begin(&path, &loaded.spec)?;
+    for variant in &loaded.variants {
+        one(&args.train, &path.join(&variant.name), &variant.spec, &interrupt, output)?;
+    }
+    Ok(Answer::Yes)
+}
+
+fn one(args: &TrainArgs, path: &Path, spec: &Spec, interrupt: &AtomicBool, output: &Output) -> Result<Answer, Failure> {
+    let folder = open(args, path, spec)?;
+    let trained = train_in(&folder, args, interrupt, output)?;
     output.print(&format!(
         "trained {} steps of {} in {}{}\nin {}: run.h5",
         trained.steps_done,
@@ -54,7 +65,10 @@ pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
 /// # Errors
 /// A run that is there without `--resume` or `--force`, one of another spec, a folder that cannot be written.
 pub fn open(args: &TrainArgs, path: &Path, spec: &Spec) -> Result<RunFolder> {
-    if args.resume { RunFolder::resume(path, spec) } else { RunFolder::create(path, spec, args.force) }
+    // Of an experiment's variants, those that were not begun yet have no folder.
+    let is_variant = path.parent().is_some_and(|group| group.join(VARIANTS).is_file());
+    let is_new = is_variant && !path.join(SPEC).is_file();
+    if args.resume && !is_new { RunFolder::resume(path, spec) } else { RunFolder::create(path, spec, args.force) }
 }
 
 /// Trains in an open folder, with progress on stderr.

@@ -7,6 +7,7 @@
 use std::marker::PhantomData;
 
 use super::batch::BatchView;
+use super::kept::{Failure, Kept};
 use super::op::{ParamId, Space, Tile, ValueId};
 use super::plan::{Place, Plan, Site};
 use super::real::Real;
@@ -81,6 +82,10 @@ pub struct Ctx<'a, T: Real> {
     pub batch: &'a BatchView<'a>,
     /// First example that the batch-space buffers hold.
     pub(crate) origin: usize,
+    /// What ops keep from one stage to the next.
+    pub(crate) kept: &'a Kept,
+    /// Where an op says that it failed; the step then ends with that error.
+    pub(crate) failure: &'a Failure,
 }
 
 impl<'a, T: Real> Ctx<'a, T> {

@@ -20,12 +20,22 @@ pub struct Graph {
     pub logits: ValueId,
     /// Positions an example.
     pub n_ctx: usize,
+    /// Why it cannot be compiled; [`Plan::build`](super::plan::Plan::build) says so.
+    pub(crate) fault: Option<Error>,
 }
 
 impl Graph {
     /// An empty network over `n_ctx` positions.
     pub fn new(n_ctx: usize) -> Graph {
-        Graph { values: vec![], ops: vec![], params: ParamLayout::default(), aliases: vec![], logits: 0, n_ctx }
+        Graph {
+            values: vec![],
+            ops: vec![],
+            params: ParamLayout::default(),
+            aliases: vec![],
+            logits: 0,
+            n_ctx,
+            fault: None,
+        }
     }
 
     /// A value at every position.
@@ -78,6 +88,14 @@ impl Graph {
             };
             Error::Unknown { kind: "hook or parameter", name: name.to_owned(), known }
         })
+    }
+
+    /// Whether it can be compiled at all; networks from outside may not fit their task.
+    ///
+    /// # Errors
+    /// What keeps it from being.
+    pub fn compiles(self) -> Result<()> {
+        self.fault.map_or(Ok(()), Err)
     }
 
     /// Adds an op.

@@ -10,12 +10,14 @@ use std::sync::{Arc, Mutex};
 use super::batch::{Batch, BatchView};
 use super::ctx::Raw;
 use super::edit::Change;
+use super::kept::Failure;
 use super::op::Tile;
 use super::params::Params;
 use super::plan::{Plan, SlotLayout};
 use super::real::Real;
 use super::simd::{dot, vectorized};
 use super::sums::{Parts, gradient_sums};
+use super::terms::{Share, Term, TermsAt};
 use super::work::{Slot, Work, copy_wants};
 use super::workers::Workers;
 use crate::error::{Error, Result};
@@ -61,6 +63,14 @@ pub struct Runner<T: Real> {
     blocks: Vec<std::ops::Range<usize>>,
     /// Gradient sums that may be worked on at the same time, the batch's first.
     sums: Vec<Parts>,
+    /// Of ops that call functions of others.
+    failure: Failure,
+    /// Added to the loss.
+    terms: Vec<Term>,
+    /// Update that terms are at.
+    at_step: u64,
+    /// `[R, terms]`, of the last step.
+    term_values: Vec<f64>,
 }
 
 /// Raw views of the replicas' arrays, to be split among workers.
@@ -84,7 +94,52 @@ impl<T: Real> Runner<T> {
             })
             .collect();
         let sums = gradient_sums::<T>(&plan);
-        Runner { plan, workers, own: vec![], shared: None, skipped: vec![], blocks, sums }
+        Runner {
+            plan,
+            workers,
+            own: vec![],
+            shared: None,
+            skipped: vec![],
+            blocks,
+            sums,
+            terms: vec![],
+            at_step: 0,
+            term_values: vec![],
+            failure: Failure::default(),
+        }
+    }
+
+    /// Adds `terms` to the loss that steps follow; outcomes tell the loss without them.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for a plan without gradients.
+    pub fn set_terms(&mut self, terms: Vec<Term>) -> Result<()> {
+        if !self.plan.backward && !terms.is_empty() {
+            return Err(Error::Value {
+                what: "plan".into(),
+                got: "one without gradients".into(),
+                expected: "one with gradients, for terms of the loss".into(),
+            });
+        }
+        // Slots have room for the terms that there were when they were made.
+        (self.own, self.shared, self.term_values) = (vec![], None, vec![]);
+        self.terms = terms;
+        Ok(())
+    }
+
+    /// The terms, for changing their parameters between steps.
+    pub fn terms_mut(&mut self) -> &mut [Term] {
+        &mut self.terms
+    }
+
+    /// `[R, terms]` values of the terms in the last step: not a number for those that took no part, and for skipped replicas.
+    pub fn term_values(&self) -> &[f64] {
+        &self.term_values
+    }
+
+    /// Has [`Runner::loss_and_grads`] use the terms of the update after `step` others.
+    pub fn set_step(&mut self, step: u64) {
+        self.at_step = step;
     }
 
     /// The plan.
@@ -105,7 +160,8 @@ impl<T: Real> Runner<T> {
     /// A replica with a non-finite loss or gradient keeps its parameters and moments, and says so in its outcome.
     ///
     /// # Errors
-    /// [`Error::Shape`] when a batch does not have the plan's shape.
+    /// [`Error::Shape`] when a batch does not have the plan's shape; [`Error::Outside`] when a function from outside fails. Its
+    /// replicas then keep their parameters and moments, and others may have been updated.
     pub fn step(
         &mut self,
         state: State<'_, T>,
@@ -117,8 +173,9 @@ impl<T: Real> Runner<T> {
         self.check(state.params, batches)?;
         self.check_state(&state, update.moments(), outcomes.len())?;
         let replicas = state.params.replicas();
+        self.at_step = step;
         self.run(arrays(state), replicas, batches, Some((update, step)), outcomes);
-        Ok(())
+        self.failure.check()
     }
 
     /// Loss and gradients of every replica, without an update. Overwrites `grads`.
@@ -136,7 +193,7 @@ impl<T: Real> Runner<T> {
         self.check_state(&State { params, grads, moments: &mut [] }, 0, outcomes.len())?;
         let replicas = params.replicas();
         self.run(arrays(State { params, grads, moments: &mut [] }), replicas, batches, None, outcomes);
-        Ok(())
+        self.failure.check()
     }
 
     /// Loss and accuracy of every replica, for a plan without gradients.
@@ -160,7 +217,7 @@ impl<T: Real> Runner<T> {
             stride: params.layout.stride,
         };
         self.run(arrays, params.replicas(), batches, None, outcomes);
-        Ok(())
+        self.failure.check()
     }
 
     /// The loss and accuracy of replica `r` on a batch, and what the plan's wants hold then.
@@ -178,16 +235,18 @@ impl<T: Real> Runner<T> {
         let mut wanted = self.plan.empty_wants();
         self.make_own();
         let mut slot = self.own[0].lock().expect("invariant: a panic in a worker ends the run");
-        let outcome = self.replica_alone(&mut slot, arrays, 0, &batch.view(), &mut |work, tile| {
+        let of = (0, TermsAt::none());
+        let outcome = self.replica_alone(&mut slot, arrays, of, &batch.view(), &mut |work, tile| {
             let grads = work.grads.part(0, if work.plan.backward { work.layout.len } else { 0 });
             copy_wants(work.plan, work.layout, (work.values.part(0, work.layout.len), grads), tile, &mut wanted);
         });
         drop(slot);
+        self.failure.check()?;
         let tensors = (self.plan.wants.iter().zip(wanted))
-            .map(|((hook, id), numbers)| {
-                let mut shape = vec![batch.examples(), self.plan.tile_slot.places[*id].per_example];
-                shape.extend(&self.plan.values[*id].axes);
-                Tensor { name: hook.name.clone(), shape, data: T::to_data(numbers) }
+            .map(|(want, numbers)| {
+                let mut shape = vec![batch.examples(), want.rows.len()];
+                shape.extend(&self.plan.values[want.id].axes);
+                Tensor { name: want.hook.name.clone(), shape, data: T::to_data(numbers) }
             })
             .collect();
         Ok((outcome, tensors))
@@ -254,7 +313,10 @@ impl<T: Real> Runner<T> {
             self.make_shared();
         }
         let batch_of = |r: usize| batches[if batches.len() == 1 { 0 } else { r }].view();
-        let out = Raw::new(outcomes);
+        let mut term_values = std::mem::take(&mut self.term_values);
+        term_values.resize(replicas * self.terms.len(), f64::NAN);
+        term_values.fill(f64::NAN);
+        let (out, values) = (Raw::new(outcomes), Raw::new(&mut term_values));
         let skipped = |r: usize| self.skipped.get(r).copied().unwrap_or(false);
         self.workers.each(alone, |r| {
             if skipped(r) {
@@ -264,8 +326,15 @@ impl<T: Real> Runner<T> {
             }
             // A single worker runs in the caller's thread, which may be one of another pool.
             let worker = rayon::current_thread_index().unwrap_or(0) % self.own.len();
-            let mut slot = self.own[worker].lock().expect("invariant: a panic in a worker ends the run");
-            let mut outcome = self.replica_alone(&mut slot, arrays, r, &batch_of(r), &mut |_, _| {});
+            let mut own = self.own[worker].try_lock();
+            let mut spare = None;
+            // A function from outside may wait for threads, and a waiting worker may be handed another replica.
+            let slot = match own {
+                Ok(ref mut slot) => slot,
+                Err(_) => spare.insert(Slot::new(&self.plan, &self.plan.tile_slot, &self.terms)),
+            };
+            let of = (r, self.terms_at(r, values));
+            let mut outcome = self.replica_alone(slot, arrays, of, &batch_of(r), &mut |_, _| {});
             if let Some((update, step)) = update {
                 self.update(arrays, r, (update, step), &mut outcome, false);
             }
@@ -278,18 +347,25 @@ impl<T: Real> Runner<T> {
                 unsafe { out.part_mut(r, 1)[0] = StepOutcome::NOTHING };
                 continue;
             }
-            let mut outcome = self.replica_together(arrays, r, &batch_of(r));
+            let mut outcome = self.replica_together(arrays, r, &batch_of(r), values);
             if let Some((update, step)) = update {
                 self.update(arrays, r, (update, step), &mut outcome, true);
             }
             // SAFETY: only this thread is at work here.
             unsafe { out.part_mut(r, 1)[0] = outcome };
         }
+        self.term_values = term_values;
+    }
+
+    /// The terms of replica `r` in this step.
+    fn terms_at<'b>(&'b self, r: usize, values: Raw<'b, f64>) -> TermsAt<'b> {
+        let n = self.terms.len();
+        TermsAt { all: &self.terms, step: self.at_step, replica: r, values: values.sub(r * n, n) }
     }
 
     fn make_own(&mut self) {
         if self.own.is_empty() {
-            let slot = || Mutex::new(Slot::new(&self.plan, &self.plan.tile_slot));
+            let slot = || Mutex::new(Slot::new(&self.plan, &self.plan.tile_slot, &self.terms));
             self.own = (0..self.workers.count()).map(|_| slot()).collect();
         }
     }
@@ -297,7 +373,7 @@ impl<T: Real> Runner<T> {
     fn make_shared(&mut self) {
         if self.shared.is_none() {
             let layout = self.plan.slot(self.wave());
-            self.shared = Some((Slot::new(&self.plan, &layout), layout));
+            self.shared = Some((Slot::new(&self.plan, &layout, &self.terms), layout));
         }
     }
 
@@ -334,15 +410,22 @@ impl<T: Real> Runner<T> {
         &self,
         slot: &mut Slot<T>,
         a: Arrays<'_, T>,
-        r: usize,
+        (r, terms): (usize, TermsAt<'_>),
         batch: &BatchView<'_>,
         after_tile: &mut dyn FnMut(&Work<'_, T>, &Tile),
     ) -> StepOutcome {
         let plan = &*self.plan;
         let (params, grads) = (a.params.part(r * a.stride, a.stride), self.grads_of(a, r));
-        let work = Work::new(plan, &plan.tile_slot, slot, (params, grads), batch);
+        let work = Work::new(plan, &plan.tile_slot, slot, (params, grads), (batch, &self.failure), terms);
         for start in (0..plan.n_pairs()).step_by(PAIR_TILE) {
             work.forward(true, &(start..(start + PAIR_TILE).min(plan.n_pairs())), 0);
+        }
+        if work.needs_all_logits() {
+            for tile in (0..plan.tiles()).map(|i| plan.tile(i)) {
+                work.forward(false, &tile, tile.start);
+                work.keep_logits(&tile, tile.start);
+            }
+            work.logits_terms(Share::ALONE);
         }
         for i in 0..plan.tiles() {
             let tile = plan.tile(i);
@@ -362,19 +445,38 @@ impl<T: Real> Runner<T> {
             }
         }
         work.finish_grads(params);
+        work.params_terms(params);
         work.outcome()
     }
 
     /// One replica by all workers.
-    fn replica_together(&mut self, a: Arrays<'_, T>, r: usize, batch: &BatchView<'_>) -> StepOutcome {
+    fn replica_together(
+        &mut self,
+        a: Arrays<'_, T>,
+        r: usize,
+        batch: &BatchView<'_>,
+        values: Raw<'_, f64>,
+    ) -> StepOutcome {
         let (mut slot, layout) = self.shared.take().expect("invariant: made before use");
         let plan = &*self.plan;
         let (params, grads) = (a.params.part(r * a.stride, a.stride), self.grads_of(a, r));
         let outcome = {
-            let work = Work::new(plan, &layout, &mut slot, (params, grads), batch);
+            let inputs = (batch, &self.failure);
+            let work = Work::new(plan, &layout, &mut slot, (params, grads), inputs, self.terms_at(r, values));
             let pair_tiles = plan.n_pairs().div_ceil(PAIR_TILE);
             let pair_tile = |i: usize| i * PAIR_TILE..((i + 1) * PAIR_TILE).min(plan.n_pairs());
             self.workers.each(pair_tiles, |i| work.forward(true, &pair_tile(i), 0));
+            if work.needs_all_logits() {
+                for first in (0..plan.tiles()).step_by(self.wave()) {
+                    let (count, origin) = (self.wave().min(plan.tiles() - first), plan.tile(first).start);
+                    self.workers.each(count, |i| {
+                        let tile = plan.tile(first + i);
+                        work.forward(false, &tile, origin);
+                        work.keep_logits(&tile, origin);
+                    });
+                }
+                work.logits_terms(Share::all(&self.workers));
+            }
             for first in (0..plan.tiles()).step_by(self.wave()) {
                 let (count, origin) = (self.wave().min(plan.tiles() - first), plan.tile(first).start);
                 self.workers.each(count, |i| {
@@ -388,6 +490,7 @@ impl<T: Real> Runner<T> {
             self.workers.each(pair_tiles, |i| work.backward(true, &pair_tile(i), 0));
             self.add_up(&work, true, (pair_tiles, 0), pair_tile);
             work.finish_grads(params);
+            work.params_terms(params);
             work.outcome()
         };
         self.shared = Some((slot, layout));

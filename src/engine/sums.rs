@@ -2,6 +2,7 @@
 
 use super::batch::BatchView;
 use super::ctx::{Ctx, Raw};
+use super::kept::{Failure, Kept};
 use super::op::Space;
 use super::plan::{Plan, Step};
 use super::real::Real;
@@ -56,7 +57,7 @@ pub(super) fn gradient_sums<T: Real>(plan: &Plan) -> Vec<Parts> {
 /// Owners depend on the plan alone; they are asked for through an empty context.
 fn owners<T: Real>(plan: &Plan, step: usize) -> usize {
     let step = &plan.steps[step];
-    let batch = BatchView::empty(plan.n_ctx);
+    let (batch, kept, failure) = (BatchView::empty(plan.n_ctx), Kept::default(), Failure::default());
     let c = Ctx::<T> {
         plan,
         places: &plan.tile_slot.places,
@@ -68,6 +69,8 @@ fn owners<T: Real>(plan: &Plan, step: usize) -> usize {
         scratch: Raw::new(&mut []),
         batch: &batch,
         origin: 0,
+        kept: &kept,
+        failure: &failure,
     };
     T::kernel(step.op.as_ref()).owners(&c)
 }

@@ -40,4 +40,14 @@ impl Workers {
             self.pool.install(|| (0..n).into_par_iter().with_max_len(1).for_each(work));
         }
     }
+
+    /// Runs `work` for every chunk of `size` numbers of `x`, in any order.
+    pub(super) fn each_chunk(&self, x: &mut [f64], size: usize, work: impl Fn(usize, &mut [f64]) + Sync + Send) {
+        if self.threads == 1 || x.len() <= size {
+            x.chunks_mut(size).enumerate().for_each(|(i, chunk)| work(i, chunk));
+        } else {
+            let all = || x.par_chunks_mut(size).with_max_len(1).enumerate().for_each(|(i, chunk)| work(i, chunk));
+            self.pool.install(all);
+        }
+    }
 }

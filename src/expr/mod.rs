@@ -16,7 +16,7 @@ mod print;
 mod residues;
 
 pub use function::Function;
-pub use residues::Residues;
+pub use residues::{Residues, smallest_factor};
 
 /// What a text may hold.
 #[derive(Debug, Clone, Copy)]

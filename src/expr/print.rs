@@ -18,6 +18,15 @@ impl fmt::Display for Expr {
 }
 
 impl Expr {
+    /// The expression with other texts in place of the variables' names, e.g. their values.
+    ///
+    /// # Panics
+    /// With fewer texts than variables.
+    pub fn write_as(&self, texts: &[String]) -> String {
+        assert!(texts.len() >= self.variables.len(), "{} texts for {} variables", texts.len(), self.variables.len());
+        Expr { variables: texts.to_vec(), ..self.clone() }.to_string()
+    }
+
     /// Writes a node, in parentheses if it binds less than `least`.
     fn write(&self, f: &mut fmt::Formatter<'_>, at: Id, least: u8) -> fmt::Result {
         let node = &self.nodes[at];

@@ -99,9 +99,7 @@ fn inverse(b: u64, p: u64) -> Option<u64> {
 }
 
 /// The smallest factor of `n` above 1, for `n` ≥ 2; `n` itself exactly when it is a prime.
-pub(crate) fn smallest_factor(n: u32) -> u32 {
-    (2..)
-        .take_while(|d: &u32| d.checked_mul(*d).is_some_and(|square| square <= n))
-        .find(|&d| n.is_multiple_of(d))
-        .unwrap_or(n)
+pub fn smallest_factor(n: u32) -> u32 {
+    let square = |d: u32| u64::from(d) * u64::from(d);
+    (2..).take_while(|&d| square(d) <= u64::from(n)).find(|&d| n.is_multiple_of(d)).unwrap_or(n)
 }

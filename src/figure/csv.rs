@@ -3,9 +3,10 @@
 //! Reads what a figure draws; writes `curve,unit,seed,step,value`, one row a point, with a column for the axis (as
 //! `frequency`) before `value` where there is one. `curve` is the column's name; `seed` is a seed, or `median`,
 //! `first_quartile`, `third_quartile` over the replicas. Phase ends and first crossings are rows without a step, whose
-//! value is the step. A missing value is an empty field; a value that a logarithmic axis cannot show is in the table.
+//! value is the step. A missing value is an empty field; a value that a logarithmic axis cannot show is in the table. A
+//! figure whose points are not curves over steps has columns of its own ([`Table::with_columns`]).
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use super::spread::Quartiles;
 use crate::measure::{Field, Series};
@@ -14,11 +15,25 @@ use crate::transition::ReplicaPhases;
 /// The rows so far.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Table {
+    /// The columns, where they are not those of curves.
+    columns: Option<String>,
     axis: Option<String>,
     rows: String,
 }
 
 impl Table {
+    /// A table with these columns, to be filled with [`Table::record`].
+    pub fn with_columns(columns: &[&str]) -> Table {
+        Table { columns: Some(columns.join(",")), ..Table::default() }
+    }
+
+    /// One row of a table that has its own columns.
+    pub fn record(&mut self, fields: &[&dyn Display]) {
+        let fields: Vec<String> = fields.iter().map(|field| quoted(field.to_string())).collect();
+        self.rows += &fields.join(",");
+        self.rows.push('\n');
+    }
+
     /// One replica of a scalar column.
     pub fn replica(&mut self, series: &Series, r: usize) {
         self.curve(series, &series.seeds[r].to_string(), &series.curve(r));
@@ -77,9 +92,17 @@ impl Table {
 
     /// The whole file.
     pub fn text(&self) -> String {
+        if let Some(columns) = &self.columns {
+            return format!("{columns}\n{}", self.rows);
+        }
         let along = self.axis.as_ref().map_or(String::new(), |axis| format!("{axis},"));
         format!("curve,unit,seed,step,{along}value\n{}", self.rows)
     }
+}
+
+/// A field in quotes where a comma, a quote or a line break would end it (RFC 4180).
+fn quoted(field: String) -> String {
+    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
 }
 
 #[cfg(test)]
@@ -115,5 +138,13 @@ mod tests {
         table.map(&series, 0, [1]);
         let rows = "loss_nats,nats,3,5,1,\nloss_nats,nats,3,5,2,2\n";
         assert_eq!(table.text(), format!("curve,unit,seed,step,frequency,value\n{rows}"));
+    }
+
+    #[test]
+    fn columns_of_its_own_and_fields_with_commas() {
+        let mut table = Table::with_columns(&["arm", "value"]);
+        table.record(&[&"decay 1, \"warm\"", &Field(f64::NAN)]);
+        table.record(&[&"plain", &Field(0.5)]);
+        assert_eq!(table.text(), "arm,value\n\"decay 1, \"\"warm\"\"\",\nplain,0.5\n");
     }
 }

@@ -4,7 +4,7 @@
 //! left corner. Both pictures are replays of one list, so that they cannot differ in content.
 
 use super::font;
-use super::style::Ink;
+use super::style::{Ink, PAGE};
 
 /// Where something is on the page, in points.
 pub type Point = (f64, f64);
@@ -61,10 +61,18 @@ pub enum Item {
 }
 
 /// All that is on a page, from the bottom up.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Drawing {
+    /// Width and height of the page.
+    pub page: (u32, u32),
     /// The things, in the order in which they are laid on each other.
     pub items: Vec<Item>,
+}
+
+impl Default for Drawing {
+    fn default() -> Drawing {
+        Drawing { page: PAGE, items: vec![] }
+    }
 }
 
 impl Drawing {
@@ -94,6 +102,15 @@ impl Drawing {
             (x + radius * libm::cos(angle), y + radius * libm::sin(angle))
         };
         self.fill((0..16).map(corner).collect(), ink);
+    }
+
+    /// A circle.
+    pub fn ring(&mut self, (x, y): Point, radius: f64, ink: Ink, width: f64) {
+        let corner = |i: u32| {
+            let angle = std::f64::consts::TAU * f64::from(i % 16) / 16.0;
+            (x + radius * libm::cos(angle), y + radius * libm::sin(angle))
+        };
+        self.line((0..=16).map(corner).collect(), ink, width);
     }
 
     /// A text from left to right on the baseline `at`.

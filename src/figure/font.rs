@@ -43,6 +43,21 @@ pub fn width(text: &str, size: f64) -> f64 {
     f64::from(advance(text, size).1)
 }
 
+/// `text`, or as much of its start as is at most `room` wide with the sign that some is left out.
+pub fn fitted(text: &str, size: f64, room: f64) -> String {
+    if width(text, size) <= room {
+        return text.into();
+    }
+    let mut kept = text.to_owned();
+    while kept.pop().is_some() {
+        let short = format!("{}…", kept.trim_end());
+        if width(&short, size) <= room {
+            return short;
+        }
+    }
+    String::new()
+}
+
 /// Shapes of the letters of `text` that starts at (`x`, `y`) on the baseline, in pixels.
 pub fn outlines(text: &str, size: f64, x: f64, y: f64) -> Vec<OutlinedGlyph> {
     let placed = |(id, at): (GlyphId, f32)| Glyph { id, scale: scale(size), position: point(x as f32 + at, y as f32) };
@@ -68,7 +83,15 @@ mod tests {
 
     #[test]
     fn letters_of_labels_are_in_the_font() {
-        assert!(has_all("Σw² (log) − · – ≥ ×"));
+        assert!(has_all("Σw² (log) − · – ≥ × …"));
         assert!(!has_all("⁻"), "exponents are set as small text because the font has no superscript minus");
+    }
+
+    #[test]
+    fn a_text_that_is_too_wide_ends_in_dots_and_is_no_wider_than_its_room() {
+        assert_eq!(fitted("short", 10.0, 100.0), "short");
+        let cut = fitted("a title of very many words", 10.0, 60.0);
+        assert!(cut.ends_with('…') && cut.starts_with("a title") && width(&cut, 10.0) <= 60.0, "{cut}");
+        assert_eq!(fitted("anything", 10.0, 1.0), "");
     }
 }

@@ -3,7 +3,7 @@
 //! Reads measures `fourier_norm_w_e` (`norm` by frequency) and `key_freqs_w_l` (`is_key` at the last checkpoint); draws
 //! up to eight panels, frequency over logarithmic steps, with the key frequencies marked. Source: arXiv 2301.05217.
 
-use super::heat::{self, Heat};
+use super::heat::{self, Colors, Heat};
 use super::page::{self, Key, STEP_LOG};
 use super::panel::{Frame, Names, Panel};
 use super::scale::Scale;
@@ -20,9 +20,6 @@ const MAX_REPLICAS: usize = 8;
 
 /// Distance between panels, points: across, down.
 const GAP: (f64, f64) = (22.0, 24.0);
-
-/// Room for the colour bar to the right of the panels, points.
-const RIGHT: f64 = 84.0;
 
 impl Figure for FourierSpectrum {
     fn name(&self) -> &'static str {
@@ -61,15 +58,17 @@ Source
         let shown = norm.seeds.len().min(MAX_REPLICAS);
         let keys = [Key::marker("key frequency at the last checkpoint (listed above each panel)")];
         let shows = format!("Fourier norms of W_E; {shown} of {} replicas", norm.seeds.len());
-        let area = page::head(&mut sink.drawing, input.title, &shows, &keys, RIGHT);
+        let highest = page::values(&[norm]).filter(|x| x.is_finite()).fold(0.0, f64::max);
+        let colors = Colors::from_zero(highest);
+        let mut area = page::head(&mut sink.drawing, input.title, &shows, &keys, 0.0);
+        area.width -= heat::bar_room(&colors, &area);
         let columns = page::columns(shown);
         let frames = area.grid(shown.div_ceil(columns).max(1), columns, GAP);
         let x = page::log_steps(&[norm]);
         let y = Scale::Linear { low: 0.5, high: norm.width() as f64 + 0.5 };
-        let highest = page::values(&[norm]).filter(|x| x.is_finite()).fold(0.0, f64::max);
         for (r, &frame) in frames.iter().enumerate().take(shown) {
             let panel = Panel { frame, x, y };
-            let drawn = Heat { series: norm, r, highest }.draw(&mut sink.drawing, &panel);
+            let drawn = Heat { series: norm, r, colors }.draw(&mut sink.drawing, &panel);
             sink.table.map(norm, r, drawn);
             let keys = mark_keys(sink, &panel, is_key, r);
             let names = Names {
@@ -79,7 +78,7 @@ Source
             };
             panel.axes(&mut sink.drawing, names);
         }
-        heat::color_bar(&mut sink.drawing, &area, highest, "norm of W_E's component (no unit)");
+        heat::color_bar(&mut sink.drawing, &area, &colors, "norm of W_E's component (no unit)");
         Ok(())
     }
 }

@@ -4,12 +4,12 @@
 //! way to its neighbours on the axis of steps; a missing value is grey.
 
 use super::drawing::{Anchor, Drawing};
-use super::panel::{Frame, Panel, write_label};
-use super::scale::Scale;
+use super::panel::{Frame, Panel, label_width, write_label};
+use super::scale::{Scale, Tick};
 use super::style::{BLACK, GRID, Ink, LABEL_SIZE, TICK_SIZE, viridis};
 use crate::measure::Series;
 
-/// Colours told apart: 64 steps of viridis are finer than the eye, and equal neighbours become one rectangle.
+/// Colours told apart: 64 steps are finer than the eye, and equal neighbours become one rectangle.
 const LEVELS: f64 = 63.0;
 
 /// Checkpoints closer than this are not drawn, points.
@@ -18,14 +18,19 @@ const MIN_CELL: f64 = 1.0;
 /// How far a cell reaches under the next one, so that no gap shows, points.
 const OVERLAP: f64 = 0.4;
 
+/// Distance of a colour bar from its panels, and its width, points.
+const BAR_GAP: f64 = 22.0;
+/// See [`BAR_GAP`].
+const BAR_WIDTH: f64 = 12.0;
+
 /// One replica of a column with an axis.
 pub struct Heat<'a> {
     /// The column.
     pub series: &'a Series,
     /// The replica.
     pub r: usize,
-    /// The value that has the last colour; 0 has the first.
-    pub highest: f64,
+    /// The colours of the values.
+    pub colors: Colors,
 }
 
 impl Heat<'_> {
@@ -40,7 +45,7 @@ impl Heat<'_> {
         for row in (0..rows).rev() {
             let y = top + (rows - 1 - row) as f64 * row_height;
             let below = (y + row_height + OVERLAP).min(top + height);
-            let colors: Vec<Ink> = shown.iter().map(|&(s, _)| self.color(self.series.at(s, self.r)[row])).collect();
+            let colors: Vec<Ink> = shown.iter().map(|&(s, _)| self.colors.of(self.series.at(s, self.r)[row])).collect();
             let mut from = 0;
             for run in colors.chunk_by(|a, b| a == b) {
                 let to = from + run.len();
@@ -63,13 +68,6 @@ impl Heat<'_> {
         }
         shown
     }
-
-    fn color(&self, value: f64) -> Ink {
-        if !value.is_finite() {
-            return GRID;
-        }
-        viridis(if self.highest > 0.0 { (value / self.highest * LEVELS).round() / LEVELS } else { 0.0 })
-    }
 }
 
 /// Borders of cells around `places`: half way between neighbours, and both ends of the axis.
@@ -78,23 +76,62 @@ fn edges(places: &[f64]) -> Vec<f64> {
     std::iter::once(0.0).chain(between).chain([1.0]).collect()
 }
 
-/// A bar with the colours from 0 to `highest`, to the right of `area`.
-pub fn color_bar(drawing: &mut Drawing, area: &Frame, highest: f64, name: &str) {
-    let (left, right) = (area.left + area.width + 22.0, area.left + area.width + 34.0);
+/// A bar with all colours of `colors`, right of `area`; needs [`bar_room`] there.
+pub fn color_bar(drawing: &mut Drawing, area: &Frame, colors: &Colors, name: &str) {
+    let (left, right) = (area.left + area.width + BAR_GAP, area.left + area.width + BAR_GAP + BAR_WIDTH);
     let (bottom, step) = (area.top + area.height, area.height / (LEVELS + 1.0));
     for level in (0..=LEVELS as u32).rev() {
         let top = bottom - f64::from(level + 1) * step;
-        drawing.rect((left, top), (right, (top + step + OVERLAP).min(bottom)), viridis(f64::from(level) / LEVELS));
+        let ink = (colors.map)(f64::from(level) / LEVELS);
+        drawing.rect((left, top), (right, (top + step + OVERLAP).min(bottom)), ink);
     }
     let corners = vec![(left, area.top), (right, area.top), (right, bottom), (left, bottom), (left, area.top)];
     drawing.line(corners, BLACK, 0.8);
-    let high = if highest > 0.0 { highest } else { 1.0 };
-    for tick in (Scale::Linear { low: 0.0, high }).ticks(6.0) {
+    for tick in colors.ticks(area) {
         let y = bottom - tick.place * area.height;
         drawing.line(vec![(right, y), (right + 4.0, y)], BLACK, 0.8);
         if let Some(label) = tick.label {
             write_label(drawing, (right + 7.0, y + TICK_SIZE * 0.36), &label, Anchor::Start);
         }
     }
-    drawing.text_upwards((right + 42.0, area.top + area.height / 2.0), name, LABEL_SIZE, BLACK);
+    let at = (right + 7.0 + colors.label_width(area) + 14.0, area.top + area.height / 2.0);
+    drawing.text_upwards(at, name, LABEL_SIZE, BLACK);
+}
+
+/// Width that a colour bar beside `area` needs, with its numbers and its name.
+pub fn bar_room(colors: &Colors, area: &Frame) -> f64 {
+    BAR_GAP + BAR_WIDTH + 7.0 + colors.label_width(area) + 14.0 + 6.0
+}
+
+/// Which value has which colour.
+#[derive(Debug, Clone, Copy)]
+pub struct Colors {
+    low: f64,
+    high: f64,
+    map: fn(f64) -> Ink,
+}
+
+impl Colors {
+    /// From 0 to `highest`.
+    pub fn from_zero(highest: f64) -> Colors {
+        Colors { low: 0.0, high: if highest > 0.0 { highest } else { 1.0 }, map: viridis }
+    }
+
+    /// The colour of `value`; grey where it is no number.
+    pub fn of(&self, value: f64) -> Ink {
+        if !value.is_finite() {
+            return GRID;
+        }
+        // Halves, so that the ends may be as far apart as numbers go.
+        let level = (value / 2.0 - self.low / 2.0) / (self.high / 2.0 - self.low / 2.0);
+        (self.map)((level * LEVELS).round() / LEVELS)
+    }
+
+    fn ticks(&self, area: &Frame) -> Vec<Tick> {
+        Scale::Linear { low: self.low, high: self.high }.ticks((area.height / 50.0).clamp(2.0, 6.0))
+    }
+
+    fn label_width(&self, area: &Frame) -> f64 {
+        self.ticks(area).into_iter().filter_map(|tick| tick.label).map(|label| label_width(&label)).fold(0.0, f64::max)
+    }
 }

@@ -10,6 +10,12 @@
 //! To add a figure: a new file `figure/NAME.rs` with a unit struct that implements [`Figure`], and one line in [`ALL`].
 //! The tests below then check its name, its headings and that it can draw whatever runs give.
 
+pub mod arms;
+mod arms_curves;
+mod arms_lay;
+mod arms_points;
+#[cfg(test)]
+mod check;
 mod context;
 mod csv;
 mod drawing;
@@ -133,13 +139,12 @@ impl<'a> FigureInput<'a> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::style::PAGE;
     use super::*;
 
     fn drawn(figure: &dyn Figure, run: &synthetic::Run) -> (Sink, String) {
         let mut sink = Sink::default();
         figure.draw(&run.input(), &mut sink).unwrap();
-        let text = svg::svg(&sink.drawing, PAGE).unwrap();
+        let text = svg::svg(&sink.drawing).unwrap();
         (sink, text)
     }
 
@@ -271,21 +276,7 @@ mod tests {
             for figure in ALL {
                 let (sink, text) = drawn(*figure, run);
                 assert!(!text.contains("NaN") && !text.contains("inf"), "{case}: {}", figure.name());
-                let inside = |item: &drawing::Item| match item {
-                    drawing::Item::Line { points, .. } | drawing::Item::Fill { points, .. } => {
-                        points.iter().all(|&(x, y)| {
-                            (0.0..=f64::from(PAGE.0)).contains(&x) && (0.0..=f64::from(PAGE.1)).contains(&y)
-                        })
-                    }
-                    drawing::Item::Text(text) => {
-                        let (x, y) = text.start();
-                        let length = font::width(&text.text, text.size);
-                        let end = if text.upwards { y - length >= 0.0 } else { x + length <= f64::from(PAGE.0) };
-                        x >= 0.0 && y <= f64::from(PAGE.1) && end && font::has_all(&text.text)
-                    }
-                };
-                let beyond = sink.drawing.items.iter().find(|item| !inside(item));
-                assert_eq!(beyond, None, "{case}: {} draws beyond the page", figure.name());
+                assert_eq!(check::faults(&sink.drawing), Vec::<String>::new(), "{case}: {}", figure.name());
             }
         }
     }

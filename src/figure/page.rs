@@ -6,12 +6,15 @@ use super::drawing::{Anchor, Drawing, Point};
 use super::font;
 use super::panel::{Frame, Panel};
 use super::scale::Scale;
-use super::style::{BLACK, GREY, Ink, LABEL_SIZE, PAGE, PHASES, TICK_SIZE, TITLE_SIZE};
+use super::style::{BLACK, GREY, Ink, LABEL_SIZE, PHASES, TICK_SIZE, TITLE_SIZE};
 use crate::measure::Series;
 use crate::transition::ReplicaPhases;
 
 /// Label of a logarithmic axis of training steps.
 pub const STEP_LOG: &str = "step (updates, log scale)";
+
+/// Radius of the dots of single replicas, points.
+pub const DOT: f64 = 3.2;
 
 /// Distance of title and legend from the left edge, points.
 const MARGIN: f64 = 16.0;
@@ -27,6 +30,10 @@ pub enum Mark {
     Upright,
     /// A triangle that points to the left.
     Triangle,
+    /// A filled circle.
+    Dot,
+    /// A circle.
+    Ring,
 }
 
 /// One entry of the legend.
@@ -59,10 +66,12 @@ impl Key {
 
 /// Title, what is shown, and the legend, wrapped; the rest of the page is left for panels, with `right` kept free.
 pub fn head(drawing: &mut Drawing, title: &str, shows: &str, keys: &[Key], right: f64) -> Frame {
-    drawing.text((MARGIN, 22.0), title, TITLE_SIZE, BLACK, Anchor::Start);
-    drawing.text((MARGIN, 38.0), shows, TICK_SIZE, GREY, Anchor::Start);
+    let (page_width, page_height) = (f64::from(drawing.page.0), f64::from(drawing.page.1));
+    let room = page_width - MARGIN;
+    let title = font::fitted(title, TITLE_SIZE, room - MARGIN);
+    drawing.text((MARGIN, 22.0), &title, TITLE_SIZE, BLACK, Anchor::Start);
+    drawing.text((MARGIN, 38.0), &font::fitted(shows, TICK_SIZE, room - MARGIN), TICK_SIZE, GREY, Anchor::Start);
     let width = |key: &Key| 28.0 + font::width(&key.text, LABEL_SIZE) + 16.0;
-    let room = f64::from(PAGE.0) - MARGIN;
     let two_rows = keys.iter().map(width).sum::<f64>() - 16.0 > room - MARGIN;
     let (mut x, mut y) = (MARGIN, 57.0);
     for (i, key) in keys.iter().enumerate() {
@@ -75,7 +84,7 @@ pub fn head(drawing: &mut Drawing, title: &str, shows: &str, keys: &[Key], right
         x += width(key);
     }
     let (left, top) = (62.0, y + 24.0);
-    Frame { left, top, width: f64::from(PAGE.0) - left - right, height: f64::from(PAGE.1) - top - 44.0 }
+    Frame { left, top, width: page_width - left - right, height: page_height - top - 44.0 }
 }
 
 fn draw_key(drawing: &mut Drawing, key: &Key, (x, y): Point) {
@@ -85,6 +94,8 @@ fn draw_key(drawing: &mut Drawing, key: &Key, (x, y): Point) {
         Mark::Area => drawing.rect((x, middle - 6.0), (x + 22.0, middle + 6.0), key.ink),
         Mark::Upright => drawing.line(vec![(x + 11.0, middle - 6.0), (x + 11.0, middle + 6.0)], key.ink, 1.6),
         Mark::Triangle => triangle(drawing, (x + 8.0, middle)),
+        Mark::Dot => drawing.dot((x + 11.0, middle), DOT, key.ink),
+        Mark::Ring => drawing.ring((x + 11.0, middle), DOT, key.ink, 1.2),
     }
     drawing.text((x + 28.0, y), &key.text, LABEL_SIZE, BLACK, Anchor::Start);
 }

@@ -120,11 +120,22 @@ impl Panel {
 
     /// Grid lines at the numbered ticks; to be drawn before the curves.
     pub fn grid(&self, drawing: &mut Drawing) {
-        let Frame { left, top, width, height } = self.frame;
+        self.grid_x(drawing);
+        self.grid_y(drawing);
+    }
+
+    /// Upright grid lines.
+    pub fn grid_x(&self, drawing: &mut Drawing) {
+        let Frame { top, height, .. } = self.frame;
         for tick in self.x.ticks(self.room_x()).iter().filter(|tick| tick.label.is_some()) {
             let x = self.x_at(tick.place);
             drawing.line(vec![(x, top), (x, top + height)], GRID, 0.6);
         }
+    }
+
+    /// Level grid lines.
+    pub fn grid_y(&self, drawing: &mut Drawing) {
+        let Frame { left, width, .. } = self.frame;
         for tick in self.y.ticks(self.room_y()).iter().filter(|tick| tick.label.is_some()) {
             let y = self.y_at(tick.place);
             drawing.line(vec![(left, y), (left + width, y)], GRID, 0.6);
@@ -133,35 +144,65 @@ impl Panel {
 
     /// Frame, ticks, numbers and names; to be drawn after the curves.
     pub fn axes(&self, drawing: &mut Drawing, names: Names<'_>) {
+        self.outline(drawing);
+        self.x_axis(drawing, names.x);
+        self.y_axis(drawing, names.y);
+        if let Some(name) = names.panel {
+            self.name(drawing, name);
+        }
+    }
+
+    /// What the panel shows, above its left corner.
+    pub fn name(&self, drawing: &mut Drawing, name: &str) {
+        drawing.text((self.frame.left, self.frame.top - 5.0), name, TICK_SIZE, GREY, Anchor::Start);
+    }
+
+    /// The frame.
+    pub fn outline(&self, drawing: &mut Drawing) {
         let Frame { left, top, width, height } = self.frame;
         let bottom = top + height;
         let corners = vec![(left, top), (left + width, top), (left + width, bottom), (left, bottom), (left, top)];
         drawing.line(corners, BLACK, 0.8);
+    }
+
+    /// Ticks below the frame; numbers and the name where there is a name.
+    pub fn x_axis(&self, drawing: &mut Drawing, name: Option<&str>) {
+        let Frame { left, top, width, height } = self.frame;
+        let bottom = top + height;
         for tick in self.x.ticks(self.room_x()) {
             let (x, length) = (self.x_at(tick.place), if tick.label.is_some() { TICK } else { TICK / 2.0 });
             drawing.line(vec![(x, bottom), (x, bottom + length)], BLACK, 0.8);
-            if let (Some(label), Some(_)) = (tick.label, names.x) {
+            if let (Some(label), Some(_)) = (tick.label, name) {
                 write_label(drawing, (x, bottom + TICK + 11.0), &label, Anchor::Middle);
             }
         }
+        if let Some(name) = name {
+            let name = font::fitted(name, LABEL_SIZE, f64::from(drawing.page.0) - 32.0);
+            drawing.text((left + width / 2.0, bottom + TICK + 28.0), &name, LABEL_SIZE, BLACK, Anchor::Middle);
+        }
+    }
+
+    /// Ticks left of the frame; numbers and the name where there is a name.
+    pub fn y_axis(&self, drawing: &mut Drawing, name: Option<&str>) {
+        let Frame { left, top, height, .. } = self.frame;
         let mut widest: f64 = 0.0;
         for tick in self.y.ticks(self.room_y()) {
             let (y, length) = (self.y_at(tick.place), if tick.label.is_some() { TICK } else { TICK / 2.0 });
             drawing.line(vec![(left - length, y), (left, y)], BLACK, 0.8);
-            if let (Some(label), Some(_)) = (tick.label, names.y) {
+            if let (Some(label), Some(_)) = (tick.label, name) {
                 let middle = y + TICK_SIZE * font::CAP_HEIGHT_EM / 2.0;
                 write_label(drawing, (left - TICK - 3.0, middle), &label, Anchor::End);
                 widest = widest.max(label_width(&label));
             }
         }
-        if let Some(name) = names.x {
-            drawing.text((left + width / 2.0, bottom + TICK + 28.0), name, LABEL_SIZE, BLACK, Anchor::Middle);
-        }
-        if let Some(name) = names.y {
-            drawing.text_upwards((left - TICK - widest - 10.0, top + height / 2.0), name, LABEL_SIZE, BLACK);
-        }
-        if let Some(name) = names.panel {
-            drawing.text((left, top - 5.0), name, TICK_SIZE, GREY, Anchor::Start);
+        // A name that is longer than the panel has its unit on a line of its own.
+        let lines = match name.and_then(|name| Some((name, name.find(" (")?))) {
+            Some((name, at)) if font::width(name, LABEL_SIZE) > height + 24.0 => vec![&name[at + 1..], &name[..at]],
+            _ => name.into_iter().collect(),
+        };
+        for (i, line) in lines.into_iter().enumerate() {
+            let x = left - TICK - widest - 10.0 - i as f64 * LABEL_SIZE * 1.2;
+            drawing.text_upwards((x, top + height / 2.0), line, LABEL_SIZE, BLACK);
         }
     }
 
@@ -177,7 +218,8 @@ impl Panel {
 /// Size of an exponent beside its base.
 const EXPONENT: f64 = 0.72;
 
-fn label_width(label: &Label) -> f64 {
+/// Width of a tick's number.
+pub fn label_width(label: &Label) -> f64 {
     font::width(&label.base, TICK_SIZE) + font::width(&label.exponent, TICK_SIZE * EXPONENT)
 }
 

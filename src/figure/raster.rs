@@ -23,8 +23,9 @@ pub struct Canvas {
     rgb: Vec<u8>,
 }
 
-/// The pixels of `drawing` on white, `[height, width, 3]`.
-pub fn pixels(drawing: &Drawing, (width, height): (u32, u32), scale: u32) -> Vec<u8> {
+/// The pixels of `drawing` on white, `[height, width, 3]`, `scale` of them a point.
+pub fn pixels(drawing: &Drawing, scale: u32) -> Vec<u8> {
+    let (width, height) = drawing.page;
     let (width, height) = ((width * scale) as usize, (height * scale) as usize);
     let mut canvas = Canvas { width, height, scale: f64::from(scale), rgb: vec![255; width * height * 3] };
     for item in &drawing.items {
@@ -74,6 +75,9 @@ impl Canvas {
         let (top, bottom) = ys.fold((f64::MAX, f64::MIN), |(low, high), y| (low.min(y), high.max(y)));
         let first = (top.floor().max(0.0) as usize).min(self.height);
         let last = (bottom.ceil().max(0.0) as usize).min(self.height);
+        if last <= first {
+            return;
+        }
         let mut crossings: Vec<Vec<(f64, i32)>> = vec![vec![]; (last - first) * SAMPLES];
         for polygon in polygons {
             let next = polygon.iter().cycle().skip(1);
@@ -151,7 +155,8 @@ mod tests {
 
     /// Share of ink on the page, in pixels.
     fn inked(drawing: &Drawing) -> f64 {
-        pixels(drawing, (40, 30), 1).chunks(3).map(|p| 1.0 - f64::from(p[0]) / 255.0).sum()
+        let drawing = Drawing { page: (40, 30), ..drawing.clone() };
+        pixels(&drawing, 1).chunks(3).map(|p| 1.0 - f64::from(p[0]) / 255.0).sum()
     }
 
     #[test]
@@ -170,6 +175,13 @@ mod tests {
         drawing.line(vec![(5.0, 15.0), (35.0, 15.0), (5.0, 15.0)], BLACK.faded(0.5), 4.0);
         // 30 by 4 at half cover, and a half disc of radius 2 at the turn.
         assert!((inked(&drawing) - 0.5 * (120.0 + 2.0 * 3.0)).abs() < 1.5, "{}", inked(&drawing));
+    }
+
+    #[test]
+    fn a_stroke_without_length_covers_nothing() {
+        let mut drawing = Drawing::default();
+        drawing.line(vec![(5.0, 15.0), (5.0, 15.0)], BLACK, 3.0);
+        assert_eq!(inked(&drawing), 0.0);
     }
 
     #[test]

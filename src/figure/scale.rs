@@ -187,6 +187,14 @@ pub fn number(value: f64, decimals: usize) -> String {
     format!("{}{unit}", text.replace('-', "−"))
 }
 
+/// The label of a logarithmic axis: `loss (nats)` becomes `loss (nats, log scale)`.
+pub fn with_log(label: &str) -> String {
+    match label.strip_suffix(')') {
+        Some(open) => format!("{open}, log scale)"),
+        None => format!("{label} (log scale)"),
+    }
+}
+
 fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     values.fold(None, |range, x| match range {
         None => Some((x, x)),

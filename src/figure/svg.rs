@@ -25,7 +25,8 @@ const TOP_TO_BASELINE_EM: f64 = 0.76;
 ///
 /// # Errors
 /// The drawing library's words.
-pub fn svg(drawing: &Drawing, (width, height): (u32, u32)) -> Result<String, String> {
+pub fn svg(drawing: &Drawing) -> Result<String, String> {
+    let (width, height) = drawing.page;
     let (units_wide, units_high) = (width * UNITS as u32, height * UNITS as u32);
     let mut out = String::new();
     {

@@ -70,7 +70,7 @@ fn add(out: &mut [f64], factor: f64, x: &[f64]) {
 /// a + b, or a − b, mod p.
 fn s_of(modular: &Modular, [a, b]: [u32; 2]) -> usize {
     let (a, b, p) = (a as usize, b as usize, modular.p);
-    if modular.op == Op::Sub { (a + p - b) % p } else { (a + b) % p }
+    if modular.op == Some(Op::Sub) { (a + p - b) % p } else { (a + b) % p }
 }
 
 /// Whether the task is x + y or x − y mod p over all pairs, and the model has what rule `w_l` reads.
@@ -83,8 +83,18 @@ pub fn fits(setting: &Setting) -> Result<(), String> {
     let Some(modular) = examples.modular else {
         return Err("the task has no modulus".into());
     };
-    if matches!(modular.op, Op::Mul | Op::Div) {
-        return Err("the waves of x·y and x/y run over the multiplicative group, which is not supported".into());
+    match modular.op {
+        Some(Op::Add | Op::Sub) => {}
+        Some(Op::Mul | Op::Div) => {
+            return Err("the waves of x·y and x/y run over the multiplicative group, which is not supported".into());
+        }
+        None if modular.ops.len() > 1 => {
+            let n = modular.ops.len();
+            return Err(format!("the task has {n} operations, and no single sum that all its logits are waves of"));
+        }
+        None => {
+            return Err("the answer is no function of a + b or a − b alone, so the logits are no waves of it".into());
+        }
     }
     if examples.n_positions() != 1 {
         return Err(format!("the loss is on {} positions, not on one", examples.n_positions()));

@@ -5,6 +5,8 @@
 //! - `gpt2` (TransformerLens): every weight normal with deviation 0.8/√d_model, biases 0.
 //! - `unit`: every weight normal with deviation 1, biases 0; for `parametrization = "mean_field"`.
 //! - `gromov`: [analytic weights](super::gromov).
+//! - `torch`: what PyTorch's CPU generator draws, in the order and with the scales of the published grokking notebook for a transformer and
+//!   of PyTorch's own layers for an MLP; [`super::torch`] says what exactly. Its draws stand in one sequence, unlike those below.
 //!
 //! A one-hot MLP has no d_model; its first layer is its embedding, so d_mlp stands in its place.
 //!
@@ -14,13 +16,23 @@
 use std::sync::Arc;
 
 use super::gromov::Waves;
+use super::torch;
 use crate::engine::{ParamInfo, ParamLayout, Params, Real};
+use crate::outside;
 use crate::rng::Rng;
 use crate::spec::{Family, Init, Input, ModelSpec};
 
 /// Parameters of one replica a seed.
 pub fn initialize<T: Real>(layout: &Arc<ParamLayout>, spec: &ModelSpec, seeds: &[u64]) -> Params<T> {
     let mut params = Params::zeros(Arc::clone(layout), seeds.len());
+    if spec.init == Init::Torch {
+        for (r, &seed) in seeds.iter().enumerate() {
+            for (id, values) in torch::start(layout, spec, T::DTYPE, seed).into_iter().enumerate() {
+                params.set(r, id, values.into_iter().map(T::from_f64));
+            }
+        }
+        return params;
+    }
     let waves = |&seed: &u64| (spec.init == Init::Gromov).then(|| Waves::new(layout, seed));
     let waves: Vec<Option<Waves>> = seeds.iter().map(waves).collect();
     for (id, info) in layout.infos.iter().enumerate() {
@@ -34,6 +46,22 @@ pub fn initialize<T: Real>(layout: &Arc<ParamLayout>, spec: &ModelSpec, seeds: &
 }
 
 fn start(info: &ParamInfo, spec: &ModelSpec, (seed, waves): (u64, Option<&Waves>), values: &mut [f64]) {
+    let rng = || Rng::stream(seed, &format!("init/{}", info.name));
+    // What is not there has no parameters either: the graph could not be compiled.
+    if let Family::Outside(name) = spec.family {
+        if let Ok(network) = outside::network(&name) {
+            network.start(spec, info, &mut rng(), values);
+        }
+        return;
+    }
+    if let Some(name) = &spec.layer
+        && info.name.contains(".mlp.")
+    {
+        if let Ok(layer) = outside::layer(name) {
+            layer.start(spec, info, &mut rng(), values);
+        }
+        return;
+    }
     let field = info.name.rsplit('.').next().unwrap_or_default();
     if field == "w" {
         values.fill(1.0);
@@ -43,7 +71,7 @@ fn start(info: &ParamInfo, spec: &ModelSpec, (seed, waves): (u64, Option<&Waves>
         waves.fill(info, values);
         values.iter_mut().for_each(|x| *x *= spec.init_scale);
     } else {
-        Rng::stream(seed, &format!("init/{}", info.name)).fill_normal(values);
+        rng().fill_normal(values);
         let deviation = spec.init_scale * deviation(info, spec);
         for x in values {
             *x *= deviation;
@@ -59,6 +87,7 @@ fn deviation(info: &ParamInfo, spec: &ModelSpec) -> f64 {
         Init::Paper if info.name == "unembed.W_U" => 1.0 / (info.shape[1] as f64).sqrt(),
         Init::Paper => 1.0 / root,
         Init::Unit | Init::Gromov => 1.0,
+        Init::Torch => unreachable!("invariant: `torch` draws in its own way"),
     }
 }
 

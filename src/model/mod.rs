@@ -3,6 +3,7 @@
 mod gromov;
 mod init;
 mod mlp;
+mod torch;
 mod transformer;
 
 pub use init::initialize;
@@ -12,6 +13,7 @@ use crate::engine::cpu::activation::Activation;
 use crate::engine::cpu::formula::FormulaOp;
 use crate::engine::op::ValueId;
 use crate::error::{Error, Result};
+use crate::outside;
 use crate::spec::{Act, Family, Init, ModelSpec};
 use crate::task::{Op, Task};
 
@@ -32,11 +34,15 @@ pub struct TaskShape {
     pub varying_tokens: usize,
 }
 
-/// The network of a spec, every value at every position.
+/// The network of a spec, every value at every position; one that is not in this program is told when it is compiled.
 pub fn graph(spec: &ModelSpec, task: &TaskShape) -> Graph {
     match spec.family {
         Family::Transformer => transformer::graph(spec, task),
         Family::Mlp => mlp::graph(spec, task),
+        Family::Outside(name) => match outside::network(&name) {
+            Ok(network) => network.graph(spec, task),
+            Err(fault) => Graph { fault: Some(fault), ..Graph::new(task.n_ctx) },
+        },
     }
 }
 
@@ -45,7 +51,7 @@ pub fn graph(spec: &ModelSpec, task: &TaskShape) -> Graph {
 /// # Errors
 /// [`Error::Value`] for analytic weights of another task, and for classes without an embedding to read them with.
 pub fn fits(spec: &ModelSpec, task: &Task) -> Result<()> {
-    let adds_two = task.modular.is_some_and(|m| m.op == Op::Add)
+    let adds_two = task.modular.as_ref().is_some_and(|m| m.op() == Some(Op::Add))
         && task.possible_tokens.iter().filter(|tokens| tokens.len() > 1).count() == 2;
     if spec.init == Init::Gromov && !adds_two {
         return Err(Error::Value {

@@ -16,6 +16,7 @@ use crate::engine::cpu::softmax::Softmax;
 use crate::engine::cpu::sum::Sum;
 use crate::engine::cpu::tied::Tied;
 use crate::engine::op::{ParamId, ValueId};
+use crate::outside;
 use crate::spec::{ModelSpec, Normalization, Positional};
 
 /// The graph of a transformer.
@@ -24,7 +25,7 @@ pub(super) fn graph(spec: &ModelSpec, task: &TaskShape) -> Graph {
     let w_e = g.param("embed.W_E", &[task.d_vocab, spec.d_model]);
     let mut x = embed(&mut g, spec, task, w_e);
     for layer in 0..spec.n_layers {
-        x = block(&mut g, spec, layer, x);
+        x = block(&mut g, spec, task, layer, x);
     }
     let x = normalize(&mut g, spec, "ln_final", x);
     g.logits = unembed(&mut g, spec, task, (x, w_e));
@@ -61,16 +62,26 @@ fn unembed(g: &mut Graph, spec: &ModelSpec, task: &TaskShape, (x, w_e): (ValueId
     y
 }
 
-fn block(g: &mut Graph, spec: &ModelSpec, layer: usize, x: ValueId) -> ValueId {
+fn block(g: &mut Graph, spec: &ModelSpec, task: &TaskShape, layer: usize, x: ValueId) -> ValueId {
     let d = spec.d_model;
     let name = |rest: &str| format!("blocks.{layer}.{rest}");
     let attn_out = attention(g, spec, layer, x);
-    if spec.d_mlp == 0 {
+    if spec.d_mlp == 0 && spec.layer.is_none() {
         return residual(g, spec, layer, (x, attn_out));
     }
     let mid = g.value(name("hook_resid_mid"), &[d]);
     g.push(Sum { a: x, b: attn_out, y: mid });
     let normal = normalize(g, spec, &name("ln2"), mid);
+    if let Some(own) = &spec.layer {
+        let mlp_out = match outside::layer(own) {
+            Ok(own) => own.push(g, spec, task, (&name("mlp"), &name("hook_mlp_out")), normal),
+            Err(fault) => {
+                g.fault = Some(fault);
+                normal
+            }
+        };
+        return residual(g, spec, layer, (mid, mlp_out));
+    }
     let (w_in, b_in) = matrix(g, &name("mlp"), "in", [d, spec.d_mlp], spec.mlp_bias);
     let pre = g.value(name("mlp.hook_pre"), &[spec.d_mlp]);
     g.push(Linear { x: normal, y: pre, w: w_in, b: b_in, residual: None, d_in: d, d_out: spec.d_mlp });

@@ -5,7 +5,12 @@
 //! of the name, so two streams of one seed overlap only if two names hash alike, and two seeds share no key. No
 //! thread generator, no clock, no platform mathematics library; a position is all that a resume needs.
 
+#[cfg(test)]
+mod fixture;
+pub mod mt19937;
 pub mod philox;
+pub mod python;
+pub mod torch;
 
 use std::convert::Infallible;
 

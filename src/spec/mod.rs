@@ -4,6 +4,7 @@
 //! defaults written out. Defaults live here and nowhere else. An unset option is `None`, never a magic number.
 
 mod act;
+mod name;
 pub mod parse;
 mod validate;
 
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 pub use act::Formula;
 pub(crate) use act::MAX_STEPS;
-pub use parse::{Source, from_toml};
+pub use name::Name;
+pub use parse::{Source, from_toml, line_of_key};
 
 /// A whole experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +39,38 @@ pub struct Spec {
     pub measure: MeasureSpec,
     /// What is drawn after measuring.
     pub figure: FigureSpec,
+    /// Variants that are run one after another and compared: tables `[[arms]]` with a `name` and `set`, a list of
+    /// changes like `"model.act=gelu"`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub arms: Vec<Arm>,
+    /// Variants that differ in the value of a key: a table `[sweep]` with `key`, `values`, and for the figures `label`
+    /// and `log_x`. With arms too, every arm takes every value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<Sweep>,
+}
+
+/// One variant of an experiment.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Arm {
+    /// Name, and folder of its run: letters, digits, `_`, `-`, `.`.
+    pub name: String,
+    /// Changes of the spec, each as `key=value`.
+    pub set: Vec<String>,
+}
+
+/// One key over several values.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sweep {
+    /// The key, like `data.train_frac`.
+    pub key: String,
+    /// Its values.
+    pub values: Vec<toml::Value>,
+    /// What the axis of the figures says; the key when unset.
+    pub label: Option<String>,
+    /// Whether that axis is logarithmic.
+    pub log_x: bool,
 }
 
 /// Floating-point precision.
@@ -57,13 +91,28 @@ pub struct DataSpec {
     pub train_frac: Option<f64>,
     /// One seed for the split of all replicas; each replica splits by its own seed when unset.
     pub seed: Option<u64>,
+    /// Whose random order is split: the first `train_frac` of it are for training.
+    pub split: SplitRule,
+}
+
+/// Whose random order a split takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SplitRule {
+    /// phaselab's own.
+    #[default]
+    Phaselab,
+    /// `torch.manual_seed(seed); torch.randperm(n)`.
+    TorchRandperm,
+    /// `random.seed(seed); random.shuffle(list(range(n)))`.
+    PythonShuffle,
 }
 
 /// The network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelSpec {
-    /// Transformer or MLP.
+    /// Transformer or MLP, or the name of a model that the program adds.
     pub family: Family,
     /// Transformer blocks, or hidden layers of an MLP: 1 to 4.
     pub n_layers: usize,
@@ -99,16 +148,44 @@ pub struct ModelSpec {
     pub init: Init,
     /// Factor on every initial weight.
     pub init_scale: f64,
+    /// A layer that the program adds, in place of a transformer's MLPs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer: Option<String>,
+    /// Settings of a model or layer that the program adds; the built-in ones have none.
+    #[serde(skip_serializing_if = "toml::Table::is_empty")]
+    pub custom: toml::Table,
 }
 
 /// Kind of network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(from = "String", into = "String")]
 pub enum Family {
     /// Decoder-only transformer.
     Transformer,
     /// Token embeddings, joined, or one-hot tokens; then hidden layers.
     Mlp,
+    /// One that the program adds ([`outside`](crate::outside)).
+    Outside(Name),
+}
+
+impl From<String> for Family {
+    fn from(name: String) -> Family {
+        match name.as_str() {
+            "transformer" => Family::Transformer,
+            "mlp" => Family::Mlp,
+            other => Family::Outside(Name::from(other)),
+        }
+    }
+}
+
+impl From<Family> for String {
+    fn from(family: Family) -> String {
+        match family {
+            Family::Transformer => "transformer".into(),
+            Family::Mlp => "mlp".into(),
+            Family::Outside(name) => name.to_string(),
+        }
+    }
 }
 
 /// Activation function.
@@ -201,6 +278,9 @@ pub enum Init {
     Paper,
     /// TransformerLens's `gpt2`: normal, deviation 0.8/√d_model for every weight, biases 0.
     Gpt2,
+    /// What PyTorch's CPU generator draws after `torch.manual_seed(seed)`: the published grokking notebook's order and scales for a
+    /// transformer, the defaults of `nn.Embedding` and `nn.Linear` for an MLP.
+    Torch,
     /// Normal, deviation 1 for every weight, biases 0.
     Unit,
     /// Gromov 2023: the weights that solve x + y mod p, cosines of one random frequency a neuron; one-hot MLPs with x².
@@ -211,20 +291,93 @@ pub enum Init {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossSpec {
-    /// Which.
+    /// Which; or the name of one that the program adds.
     pub kind: LossKind,
     /// Log-softmax in f64 whatever the dtype, as the grokking paper does.
     pub f64: bool,
+    /// Added to it, weighted; `phaselab explain terms` tells what there is.
+    pub terms: Vec<TermSpec>,
+}
+
+/// A term of the training loss: a differentiable measure by name, or an expression.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TermSpec {
+    /// For the column of its value, `term_NAME`; the measure's name, or `expr`, when unset.
+    pub name: Option<String>,
+    /// Factor on its value; below 0 to make the value grow, 0 to watch it only.
+    pub weight: f64,
+    /// Updates made before the first one that it takes part in.
+    pub from_step: u64,
+    /// Updates made before the first one without it again; it stays to the end when unset.
+    pub to_step: Option<u64>,
+    /// A differentiable measure's name.
+    pub measure: Option<String>,
+    /// Frequencies that the measure is about.
+    pub freqs: Option<Vec<usize>>,
+    /// Instead: take the key frequencies that each replica has after so many updates, from then on.
+    pub freqs_at: Option<u64>,
+    /// Rule of these key frequencies.
+    pub freqs_rule: KeyRule,
+    /// An expression, instead of a measure: of `w` over parameters, of `l` and `y` over logits.
+    pub expr: Option<String>,
+    /// Parameters that the expression is over, as `embed.W_E` or `blocks.*.mlp.*`; or `logits`.
+    pub over: Option<String>,
+    /// Numbers of the expression, over parameters or over classes, made one.
+    pub reduce: Reduce,
+}
+
+/// Where key frequencies are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyRule {
+    /// In the embedding, as the measure `key_freqs_w_e`.
+    #[serde(rename = "w_e")]
+    WE,
+    /// In the neuron-logit map, as the measure `key_freqs_w_l`.
+    #[serde(rename = "w_l")]
+    WL,
+}
+
+/// How numbers become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reduce {
+    /// Their sum.
+    Sum,
+    /// Their mean.
+    Mean,
 }
 
 /// Kind of loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", from = "String", into = "String")]
 pub enum LossKind {
     /// Mean of −log softmax(logits)[target], nats.
     CrossEntropy,
     /// Mean over examples and outputs of (logits − onehot(target))².
     Mse,
+    /// One that the program adds ([`outside`](crate::outside)).
+    Outside(Name),
+}
+
+impl From<String> for LossKind {
+    fn from(name: String) -> LossKind {
+        match name.as_str() {
+            "cross_entropy" => LossKind::CrossEntropy,
+            "mse" => LossKind::Mse,
+            other => LossKind::Outside(Name::from(other)),
+        }
+    }
+}
+
+impl From<LossKind> for String {
+    fn from(kind: LossKind) -> String {
+        match kind {
+            LossKind::CrossEntropy => "cross_entropy".into(),
+            LossKind::Mse => "mse".into(),
+            LossKind::Outside(name) => name.to_string(),
+        }
+    }
 }
 
 /// The optimiser, with PyTorch's semantics.
@@ -414,6 +567,8 @@ impl Default for Spec {
             train: TrainSpec::default(),
             measure: MeasureSpec::default(),
             figure: FigureSpec::default(),
+            arms: vec![],
+            sweep: None,
         }
     }
 }
@@ -440,6 +595,8 @@ impl Default for ModelSpec {
             parametrization: Parametrization::Standard,
             init: Init::Paper,
             init_scale: 1.0,
+            layer: None,
+            custom: toml::Table::new(),
         }
     }
 }
@@ -453,7 +610,32 @@ impl ModelSpec {
 
 impl Default for LossSpec {
     fn default() -> LossSpec {
-        LossSpec { kind: LossKind::CrossEntropy, f64: false }
+        LossSpec { kind: LossKind::CrossEntropy, f64: false, terms: vec![] }
+    }
+}
+
+impl Default for TermSpec {
+    fn default() -> TermSpec {
+        TermSpec {
+            name: None,
+            weight: 1.0,
+            from_step: 0,
+            to_step: None,
+            measure: None,
+            freqs: None,
+            freqs_at: None,
+            freqs_rule: KeyRule::WL,
+            expr: None,
+            over: None,
+            reduce: Reduce::Sum,
+        }
+    }
+}
+
+impl TermSpec {
+    /// Its own name, its measure's, or `expr`.
+    pub fn name(&self) -> String {
+        self.name.as_ref().or(self.measure.as_ref()).map_or("expr", String::as_str).to_owned()
     }
 }
 

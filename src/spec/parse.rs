@@ -66,6 +66,28 @@ pub fn from_toml<T: DeserializeOwned>(source: Source<'_>, validate: impl Fn(&T) 
     }
 }
 
+/// A table of free keys as a `T`, with all faults; keys are those within the table.
+///
+/// # Errors
+/// What serde says of each key that does not fit.
+#[cfg_attr(not(feature = "candle"), expect(dead_code, reason = "only models from outside have such tables"))]
+pub(crate) fn settings<T: DeserializeOwned>(table: &toml::Table) -> Result<T, Vec<Fault>> {
+    let (mut table, mut faults) = (table.clone(), vec![]);
+    loop {
+        match serde_path::<T>(&table) {
+            Ok(value) if faults.is_empty() => return Ok(value),
+            Ok(_) => return Err(faults),
+            Err((key, message)) => {
+                let gone = remove(&mut table, &key);
+                faults.push(Fault { line: None, key, message });
+                if !gone {
+                    return Err(faults);
+                }
+            }
+        }
+    }
+}
+
 fn fail(path: &Path, faults: Vec<Fault>) -> Error {
     Error::Spec { path: PathBuf::from(path), faults }
 }
@@ -114,17 +136,35 @@ fn lay_over(table: &mut toml::Table, set: &str) -> Result<(), String> {
         if part.is_empty() {
             return Err("the key has an empty part".into());
         }
-        if parts.peek().is_none() {
-            at.insert(part.to_owned(), value);
+        let is_last = parts.peek().is_none();
+        let inner = match indexed(part) {
+            Some((name, index)) => element(at, name, index)?,
+            None if is_last => {
+                at.insert(part.to_owned(), value);
+                return Ok(());
+            }
+            None => at.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new())),
+        };
+        if is_last {
+            *inner = value;
             return Ok(());
         }
-        at = at
-            .entry(part)
-            .or_insert_with(|| toml::Value::Table(toml::Table::new()))
-            .as_table_mut()
-            .ok_or_else(|| format!("`{part}` is a value, not a section"))?;
+        at = inner.as_table_mut().ok_or_else(|| format!("`{part}` is a value, not a section"))?;
     }
     Ok(())
+}
+
+/// `terms[0]` as its name and its index.
+fn indexed(part: &str) -> Option<(&str, usize)> {
+    let (name, index) = part.split_once('[')?;
+    Some((name, index.strip_suffix(']')?.parse().ok()?))
+}
+
+/// An element of a list that is there.
+fn element<'a>(table: &'a mut toml::Table, name: &str, index: usize) -> Result<&'a mut toml::Value, String> {
+    let list = table.get_mut(name).and_then(toml::Value::as_array_mut).ok_or_else(|| format!("`{name}` is no list"))?;
+    let count = list.len();
+    list.get_mut(index).ok_or_else(|| format!("`{name}` has {count} entries, counted from 0"))
 }
 
 /// Takes a dotted key out; false when it was not there.
@@ -132,7 +172,16 @@ fn remove(table: &mut toml::Table, key: &str) -> bool {
     let mut at = table;
     let mut parts = key.split('.').peekable();
     while let Some(part) = parts.next() {
-        let part = part.split('[').next().unwrap_or(part);
+        let name = part.split('[').next().unwrap_or(part);
+        if let Some((name, index)) = indexed(part)
+            && parts.peek().is_some()
+            && element(at, name, index).is_ok_and(|value| value.is_table())
+        {
+            let value = element(at, name, index).ok().and_then(toml::Value::as_table_mut);
+            at = value.expect("invariant: it was there a line ago");
+            continue;
+        }
+        let part = name;
         if parts.peek().is_none() || !at.get(part).is_some_and(toml::Value::is_table) {
             return at.remove(part).is_some();
         }

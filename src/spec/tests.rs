@@ -34,6 +34,32 @@ fn seeds_are_written_as_they_are_read() {
 }
 
 #[test]
+fn entries_of_a_list_are_set_by_their_index_and_their_faults_have_lines() {
+    let text = "[[loss.terms]]\nexpr = \"w\"\nover = \"embed.W_E\"\n\n[[loss.terms]]\nmeasure = \"gini_w_e\"\nweigth = 2\nfreqs = 7\n";
+    let read = |text: &str, sets: &[&str]| {
+        let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
+        from_toml::<Spec>(Source { path: Path::new("e.toml"), text, sets: &sets }, Spec::faults).map_err(|e| e.cause())
+    };
+    let causes = read(text, &[]).unwrap_err();
+    assert_eq!(causes.len(), 2, "{causes:?}");
+    assert!(causes[0].starts_with("line 7: loss.terms[1].weigth: unknown key; did you mean `weight`?"), "{causes:?}");
+    assert!(causes[1].starts_with("line 8: loss.terms[1].freqs: "), "{causes:?}");
+    let right = text.replace("weigth = 2\nfreqs = 7\n", "");
+    let spec = read(&right, &["loss.terms[1].weight=-0.5", "loss.terms[0].over=\"*\""]).unwrap();
+    assert_eq!((spec.loss.terms[0].weight, spec.loss.terms[1].weight), (1.0, -0.5));
+    assert_eq!(spec.loss.terms[0].over.as_deref(), Some("*"));
+    assert_eq!(read(&right, &["loss.terms=[]"]).unwrap().loss, LossSpec::default());
+    for (set, want) in [
+        ("loss.terms[2].weight=1", "`terms` has 2 entries, counted from 0"),
+        ("loss.kinds[0]=1", "`kinds` is no list"),
+        ("loss.terms[0].weight=nan", "nan is not a finite number"),
+    ] {
+        let causes = read(&right, &[set]).unwrap_err();
+        assert!(causes.len() == 1 && causes[0].contains(want), "{set}: {causes:?}");
+    }
+}
+
+#[test]
 fn a_resolved_spec_reads_back_equal() {
     let mut spec = Spec { title: "a \"title\"".into(), ..Spec::default() };
     spec.optim.clip_norm = Some(0.5);
@@ -42,6 +68,11 @@ fn a_resolved_spec_reads_back_equal() {
     spec.train.seeds = Seeds(vec![4, 9]);
     spec.train.snapshots = Snapshots { windows: vec![[1, 9, 2]], list: vec![3], ..Snapshots::default() };
     spec.train.stop = Some(Stop { metric: StopMetric::TestLossNats, threshold: 1e-2, evals: 3, extra_steps: 100 });
+    let freqs = Some(vec![2, 7]);
+    spec.loss.terms = vec![
+        TermSpec { measure: Some("restricted_train_loss".into()), freqs, to_step: Some(9), ..TermSpec::default() },
+        TermSpec { expr: Some("w^2".into()), over: Some("*".into()), reduce: Reduce::Mean, ..TermSpec::default() },
+    ];
     let text = spec.to_toml();
     let source = Source { path: Path::new("run.toml"), text: &text, sets: &[] };
     assert_eq!(from_toml(source, Spec::faults).unwrap(), spec);

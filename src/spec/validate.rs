@@ -1,10 +1,11 @@
 //! What a spec's types cannot tell: sizes that contradict each other, ranges, keys that another family reads.
 
 use super::{
-    Act, DataSpec, Family, Init, Input, ModelSpec, Normalization, OptimSpec, Parametrization, Positional, Snapshots,
-    Spec, TrainSpec,
+    Act, DataSpec, Family, Init, Input, LossSpec, ModelSpec, Normalization, OptimSpec, Parametrization, Positional,
+    Snapshots, Spec, SplitRule, TermSpec, TrainSpec,
 };
 use crate::error::Fault;
+use crate::term;
 
 impl Spec {
     /// All contradictions, with the key of each.
@@ -12,9 +13,33 @@ impl Spec {
         let mut found = Found(vec![]);
         data(&self.data, &mut found);
         model(&self.model, &mut found);
+        terms(&self.loss, &mut found);
         optim(&self.optim, &mut found);
         train(&self.train, self.train.steps, &mut found);
+        variants(self, &mut found);
+        self.torch_seeds(&mut found);
         found.0
+    }
+
+    /// PyTorch's generator reads 32 bits: larger seeds would give replicas the numbers of smaller ones.
+    fn torch_seeds(&self, found: &mut Found) {
+        let torch_split = self.data.split == SplitRule::TorchRandperm;
+        let (key, who) = match (torch_split, self.model.init == Init::Torch) {
+            (_, true) => ("model.init", "torch"),
+            (true, false) => ("data.split", "torch_randperm"),
+            (false, false) => return,
+        };
+        let fits = |seed: u64| seed <= u32::MAX.into();
+        let large = self.train.seeds.0.iter().copied().find(|&seed| !fits(seed));
+        found.check(large.is_none(), "train.seeds", || {
+            format!(
+                "{} does not fit 32 bits, all that PyTorch's generator reads ({key} = \"{who}\")",
+                large.unwrap_or(0)
+            )
+        });
+        found.check(!torch_split || self.data.seed.is_none_or(fits), "data.seed", || {
+            "does not fit 32 bits, all that PyTorch's generator reads (data.split = \"torch_randperm\")".into()
+        });
     }
 }
 
@@ -40,17 +65,24 @@ fn data(data: &DataSpec, found: &mut Found) {
 }
 
 fn model(m: &ModelSpec, found: &mut Found) {
+    found.check(m.init_scale.is_finite() && m.init_scale >= 0.0, "model.init_scale", || {
+        format!("{} is not a finite number of at least 0", m.init_scale)
+    });
+    if let Family::Outside(_) = m.family {
+        return;
+    }
     found.check((1..=4).contains(&m.n_layers), "model.n_layers", || {
         format!("{} layers; a model has 1 to 4", m.n_layers)
     });
     found.check((1..=MAX_WIDTH).contains(&m.d_model), "model.d_model", || format!("must be 1 to {MAX_WIDTH}"));
     found.check(m.d_mlp <= MAX_WIDTH, "model.d_mlp", || format!("must be at most {MAX_WIDTH}"));
-    found.check(m.init_scale.is_finite() && m.init_scale >= 0.0, "model.init_scale", || {
-        format!("{} is not a finite number of at least 0", m.init_scale)
+    found.check(m.init != Init::Torch || m.layer.is_none(), "model.init", || {
+        "`torch` does not know how a layer from outside starts; take another".into()
     });
     match m.family {
         Family::Transformer => transformer(m, found),
         Family::Mlp => mlp(m, found),
+        Family::Outside(_) => {}
     }
     if m.init == Init::Gromov {
         gromov(m, found);
@@ -102,6 +134,54 @@ fn gromov(m: &ModelSpec, found: &mut Found) {
     });
 }
 
+fn terms(loss: &LossSpec, found: &mut Found) {
+    for (i, term) in loss.terms.iter().enumerate() {
+        let key = |name: &str| format!("loss.terms[{i}]{}{name}", if name.is_empty() { "" } else { "." });
+        found.check(term.weight.is_finite(), &key("weight"), || format!("{} is not a finite number", term.weight));
+        found.check(term.to_step.is_none_or(|to| to > term.from_step), &key("to_step"), || {
+            format!("{} is not after from_step {}", term.to_step.unwrap_or_default(), term.from_step)
+        });
+        let name = term.name();
+        let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        found.check(!name.is_empty() && name.chars().all(letters), &key("name"), || {
+            format!("`{name}` must be lower-case letters, digits and `_`: it names a column")
+        });
+        found.check(loss.terms[..i].iter().all(|other| other.name() != name), &key("name"), || {
+            format!("two terms are called `{name}`; give one of them another `name`")
+        });
+        term_kind(term, &key, found);
+    }
+}
+
+fn term_kind(term: &TermSpec, key: &dyn Fn(&str) -> String, found: &mut Found) {
+    match (&term.measure, &term.expr) {
+        (Some(_), Some(_)) => found.check(false, &key("expr"), || {
+            "stands beside `measure`; a term is one or the other: write two terms".into()
+        }),
+        (None, None) => found.check(false, &key(""), || {
+            "a term needs `measure = \"…\"` (`phaselab list terms`) or `expr = \"…\"`".into()
+        }),
+        (Some(_), None) => {
+            found.check(term.over.is_none(), &key("over"), || "is for `expr`; remove it".into());
+            found.check(term.freqs.is_none() || term.freqs_at.is_none(), &key("freqs_at"), || {
+                "stands beside `freqs`; frequencies are given or found, not both".into()
+            });
+        }
+        (None, Some(expr)) => {
+            found.check(term.freqs.is_none(), &key("freqs"), || "is for `measure`; remove it".into());
+            found.check(term.freqs_at.is_none(), &key("freqs_at"), || "is for `measure`; remove it".into());
+            let Some(over) = &term.over else {
+                return found.check(false, &key("over"), || {
+                    "missing; the parameters' name, as `embed.W_E` or `blocks.*.mlp.*`, or `logits`".into()
+                });
+            };
+            if let Err(e) = term::parse_expr(expr, over == term::LOGITS) {
+                found.check(false, &key("expr"), || format!("`{expr}`: {e}"));
+            }
+        }
+    }
+}
+
 fn optim(o: &OptimSpec, found: &mut Found) {
     found.check(o.lr.is_finite() && o.lr >= 0.0, "optim.lr", || {
         format!("{} is not a finite number of at least 0", o.lr)
@@ -149,5 +229,25 @@ fn train(t: &TrainSpec, steps: u64, found: &mut Found) {
     if let Some(stop) = &t.stop {
         found.check(stop.evals > 0, "train.stop.evals", || "must be at least 1".into());
         found.check(stop.threshold.is_finite(), "train.stop.threshold", || "must be a finite number".into());
+    }
+}
+
+fn variants(spec: &Spec, found: &mut Found) {
+    for (i, arm) in spec.arms.iter().enumerate() {
+        let key = format!("arms[{i}].name");
+        let usable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        found.check(!arm.name.is_empty() && arm.name.chars().all(usable) && !arm.name.starts_with('.'), &key, || {
+            format!("`{}` cannot name a folder; use letters, digits, `_`, `-` and `.`", arm.name)
+        });
+        found.check(spec.arms[..i].iter().all(|other| other.name != arm.name), &key, || {
+            format!("`{}` stands twice", arm.name)
+        });
+    }
+    if let Some(sweep) = &spec.sweep {
+        found.check(!sweep.key.is_empty(), "sweep.key", || "missing; a key like `data.train_frac`".into());
+        found.check(!sweep.values.is_empty(), "sweep.values", || "missing; the values of the key, as a list".into());
+        for (i, value) in sweep.values.iter().enumerate() {
+            found.check(!sweep.values[..i].contains(value), "sweep.values", || format!("{value} stands twice"));
+        }
     }
 }

@@ -222,13 +222,25 @@ out = 0
                 "\"modluar\"",
                 "line 2: family: there is no task family `modluar`; did you mean `modular`?",
             ),
-            ("\"modular\"", "\"groups\"", "line 2: family: there is no task family `groups`; known: modular"),
-            ("x+y\"\n", "x^y\"\n", "line 5: params.op: there is no operation `x^y`; known: x+y, x-y, x*y, x/y"),
+            (
+                "\"modular\"",
+                "\"groups\"",
+                "line 2: family: there is no task family `groups`; known: modular, random_labels",
+            ),
+            (
+                "x+y\"\n",
+                "x^2+z\"\n",
+                "line 5: params.op: column 5: found `z`, expected a variable (x, y, p); functions are not allowed here",
+            ),
             ("p = 7", "p = 1", "line 6: params.p: 1 is out of range; it must be 2 to 1024"),
             ("p = 7", "p = 2000", "line 6: params.p: 2000 is out of range; it must be 2 to 1024"),
             ("p = 7\n", "", "line 4: params.p: missing; the modulus, 2 to 1024"),
             ("p = 7", "p = -7", "line 6: params.p: invalid value: integer `-7`, expected u32"),
-            ("a b =", "a + b =", "line 9: layout.tokens: there is no layout `a + b =`; known: a b ="),
+            (
+                "a b =",
+                "a + b =",
+                "line 9: layout.tokens: there is no layout `a + b =`; known: a b =, a op b =, op a b =",
+            ),
             ("0.5", "0", "line 12: split.train_frac: 0 is outside its range; it must be above 0 and at most 1"),
             ("[5, 4]", "[5, 7]", "line 19: worked[0]: the task has no example with in = [5, 7]"),
             ("[5, 4]", "[5]", "line 19: worked[0]: the task has no example with in = [5]"),
@@ -258,10 +270,10 @@ out = 0
     #[test]
     fn all_faults_of_one_stage_are_listed_in_line_order() {
         assert_eq!(
-            faults(&[("title", "titel"), ("p = 7", "p = 0"), ("0.5", "1.5"), ("\"x+y", "\"xy")]),
+            faults(&[("title", "titel"), ("p = 7", "p = 0"), ("0.5", "1.5"), ("\"x+y", "\"x+")]),
             [
                 "line 1: titel: unknown key; did you mean `title`?",
-                "line 5: params.op: there is no operation `xy`; known: x+y, x-y, x*y, x/y",
+                "line 5: params.op: column 3: found the end, expected a number, a name or `(`",
                 "line 6: params.p: 0 is out of range; it must be 2 to 1024",
                 "line 12: split.train_frac: 1.5 is outside its range; it must be above 0 and at most 1",
                 "title: missing; write one line for people",

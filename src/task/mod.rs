@@ -6,8 +6,11 @@
 
 pub mod card;
 mod find;
+mod layout;
 pub mod modular;
 pub mod op;
+mod operation;
+pub mod random_labels;
 mod replay;
 mod sample;
 mod split;
@@ -16,6 +19,7 @@ pub use card::Card;
 pub use find::{CARDS, list};
 pub use modular::Modular;
 pub use op::Op;
+pub use operation::{Formula, Operation};
 pub use replay::{Facts, Worked};
 pub use sample::sample;
 pub use split::{Split, n_train, split};
@@ -23,7 +27,7 @@ pub use split::{Split, n_train, split};
 use crate::error::{Fault, Result};
 
 /// Every task family, in the order of `phaselab list`.
-pub const FAMILIES: &[&dyn TaskFamily] = &[&modular::Family];
+pub const FAMILIES: &[&dyn TaskFamily] = &[&modular::Family, &random_labels::Family];
 
 /// A way of making examples, which cards set the parameters of.
 pub trait TaskFamily: std::fmt::Debug + Sync {
@@ -77,7 +81,7 @@ pub struct Task {
     pub targets_bl: Vec<u32>,
     /// The card's fraction of examples for training; a spec may choose another.
     pub train_frac: f64,
-    /// Modulus and operation, for the measures that need them.
+    /// Modulus, operations and operands, for the measures that need them.
     pub modular: Option<Modular>,
 }
 

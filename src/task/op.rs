@@ -1,7 +1,8 @@
-//! Operations mod p on two operands.
+//! The operations mod p that have a name: their waves are known, so measures ask for them.
 //!
-//! Reads operands `a`, `b` in 0 … p − 1; writes a number in 0 … p − 1. A further operation is one more variant and one
-//! more line in each `match`. Source: Power et al. 2022 (arXiv 2201.02177), appendix A.1.
+//! Reads operands `a`, `b` in 0 … p − 1; writes a number in 0 … p − 1. Any other operation is an expression (`operation.rs`). Source: Power et al. 2022 (arXiv 2201.02177), appendix A.1.
+
+use crate::expr::smallest_factor;
 
 /// An operation mod p.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,9 +84,13 @@ fn inverse(b: u32, p: u32) -> u32 {
     power
 }
 
-/// The smallest factor of `n` above 1, for `n` ≥ 2; `n` itself exactly when it is a prime.
-pub fn smallest_factor(n: u32) -> u32 {
-    (2..).take_while(|d| d * d <= n).find(|&d| n.is_multiple_of(d)).unwrap_or(n)
+/// Why division needs another modulus than the composite `p`.
+pub(super) fn needs_prime(p: u32) -> String {
+    let factor = smallest_factor(p);
+    format!(
+        "{p} = {factor} · {} is not a prime, so 1 / {factor} does not exist; take a prime p, or another operation",
+        p / factor
+    )
 }
 
 #[cfg(test)]

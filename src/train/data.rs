@@ -31,7 +31,7 @@ impl<'a> Data<'a> {
     pub fn new(spec: &Spec, task: &'a Task) -> Result<Data<'a>> {
         let seeds = spec.train.seeds.0.clone();
         let frac = spec.data.train_frac.unwrap_or(task.train_frac);
-        let of = |seed| split(task.n_examples(), frac, seed);
+        let of = |seed| split(task.n_examples(), frac, seed, spec.data.split);
         let splits = match spec.data.seed {
             Some(seed) => vec![of(seed)?],
             None => seeds.iter().map(|&seed| of(seed)).collect::<Result<_>>()?,

@@ -8,6 +8,9 @@ use crate::tensor::{Data, Tensor};
 /// Names of the columns, in files and series.
 pub const COLUMNS: [&str; 4] = ["train_loss_nats", "train_acc_frac", "test_loss_nats", "test_acc_frac"];
 
+/// What the column of a term begins with.
+pub(crate) const TERM: &str = "term_";
+
 /// Names and units of the columns.
 pub(crate) fn columns() -> impl Iterator<Item = (&'static str, &'static str)> {
     COLUMNS.into_iter().zip(["nats", "fraction", "nats", "fraction"])
@@ -20,11 +23,22 @@ pub struct Metrics {
     pub steps: Vec<u64>,
     /// `[evaluations, R]`, one for each of [`COLUMNS`]; NaN without a test split.
     pub columns: [Vec<f64>; 4],
+    /// Name and `[evaluations, R]` values of each term of the loss; NaN where it takes no part.
+    pub terms: Vec<(String, Vec<f64>)>,
 }
 
 impl Metrics {
-    /// Adds an evaluation.
-    pub fn push(&mut self, step: u64, train: &[StepOutcome], test: Option<&[StepOutcome]>) {
+    /// Without any evaluation, of a loss with terms of these names.
+    pub fn new(terms: impl Iterator<Item = String>) -> Metrics {
+        Metrics { terms: terms.map(|name| (name, vec![])).collect(), ..Metrics::default() }
+    }
+
+    /// Adds an evaluation; `terms_rk` has the values `[R, terms]`.
+    pub fn push(&mut self, step: u64, train: &[StepOutcome], test: Option<&[StepOutcome]>, terms_rk: &[f64]) {
+        for (k, (_, values)) in self.terms.iter_mut().enumerate() {
+            let n_terms = terms_rk.len() / train.len();
+            values.extend((0..train.len()).map(|r| terms_rk.get(r * n_terms + k).copied().unwrap_or(f64::NAN)));
+        }
         self.steps.push(step);
         let [train_loss, train_acc, test_loss, test_acc] = &mut self.columns;
         train_loss.extend(train.iter().map(|o| o.loss));
@@ -38,7 +52,7 @@ impl Metrics {
     /// Takes out evaluations that a run going on to more steps would not have made: after `step`, or off the schedule.
     pub fn keep_scheduled(&mut self, step: u64, every: u64, replicas: usize) {
         let keep: Vec<bool> = self.steps.iter().map(|&s| s < step && s.is_multiple_of(every)).collect();
-        for column in &mut self.columns {
+        for column in self.columns.iter_mut().chain(self.terms.iter_mut().map(|(_, values)| values)) {
             let mut rows = column.chunks(replicas).zip(&keep);
             *column = rows.by_ref().filter(|(_, keep)| **keep).flat_map(|(row, _)| row.to_vec()).collect();
         }
@@ -88,7 +102,9 @@ impl Metrics {
     pub fn to_tensors(&self, replicas: usize) -> Vec<Tensor> {
         let evals = self.steps.len();
         let step = Tensor { name: "metrics/step".into(), shape: vec![evals], data: Data::U64(self.steps.clone()) };
-        let columns = COLUMNS.iter().zip(&self.columns).map(|(name, values)| Tensor {
+        let names = COLUMNS.iter().map(|&name| name.to_owned());
+        let terms = self.terms.iter().map(|(name, values)| (format!("{TERM}{name}"), values));
+        let columns = names.zip(&self.columns).chain(terms).map(|(name, values)| Tensor {
             name: format!("metrics/{name}"),
             shape: vec![evals, replicas],
             data: Data::F64(values.clone()),
@@ -116,6 +132,8 @@ impl Metrics {
         for (name, column) in COLUMNS.iter().zip(&mut metrics.columns) {
             *column = find(name)?.to_f64();
         }
+        let of_term = |t: &Tensor| Some((t.name.strip_prefix("metrics/")?.strip_prefix(TERM)?.to_owned(), t.to_f64()));
+        metrics.terms = tensors.iter().filter_map(of_term).collect();
         Ok(metrics)
     }
 }
@@ -146,7 +164,7 @@ mod tests {
         let mut metrics = Metrics::default();
         for (step, acc) in [(0, 0.95), (10, 0.5), (20, 0.95), (30, 0.9), (40, 1.0)] {
             let row = [outcome(1.0, acc), outcome(f64::NAN, 0.0)];
-            metrics.push(step, &row, Some(&row));
+            metrics.push(step, &row, Some(&row), &[]);
         }
         assert_eq!(metrics.end(Some(&stop), 1000, &[None, Some(3)]), 60);
         assert_eq!(metrics.end(Some(&stop), 50, &[None, Some(3)]), 50);
@@ -157,13 +175,16 @@ mod tests {
 
     #[test]
     fn tensors_bring_everything_back_and_unscheduled_rows_go() {
-        let mut metrics = Metrics::default();
+        let mut metrics = Metrics::new(["a".to_owned(), "b".to_owned()].into_iter());
         for step in [0, 10, 20, 25] {
-            metrics.push(step, &[outcome(step as f64, 0.1), outcome(2.0, 0.2)], None);
+            let terms_rk = [1.0, step as f64, 2.0, 0.5];
+            metrics.push(step, &[outcome(step as f64, 0.1), outcome(2.0, 0.2)], None, &terms_rk);
         }
         let mut back = Metrics::from_tensors(&metrics.to_tensors(2)).unwrap();
         assert_eq!(back.columns[0], metrics.columns[0]);
+        assert_eq!(back.terms, metrics.terms);
         back.keep_scheduled(25, 10, 2);
         assert_eq!((back.steps, back.columns[0].len()), (vec![0, 10, 20], 6));
+        assert_eq!(back.terms[1], ("b".to_owned(), vec![0.0, 0.5, 10.0, 0.5, 20.0, 0.5]));
     }
 }

@@ -4,6 +4,7 @@
 //! due, evaluation if due, one more update. The training loss of a full batch comes with the update's own forward pass.
 
 mod data;
+mod late_freqs;
 mod metrics;
 mod session;
 
@@ -18,7 +19,7 @@ use crate::task::Task;
 
 pub use data::Data;
 pub use metrics::Metrics;
-pub(crate) use metrics::columns as metrics_columns;
+pub(crate) use metrics::{TERM, columns as metrics_columns};
 pub use session::Session;
 pub(crate) use session::{batch_shape, task_shape};
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Progress;
 use super::data::Data;
+use super::late_freqs::LateFreqs;
 use super::metrics::{Metrics, median};
 use crate::checkpoint::{ResumePoint, Snapshot};
 use crate::engine::{Batch, BatchShape, Params, Plan, Real, Runner, State, StepOutcome, Workers};
@@ -11,9 +12,10 @@ use crate::error::Result;
 use crate::loss::LossTerm;
 use crate::model::{self, TaskShape};
 use crate::optim::{self, Settings, Update};
-use crate::spec::Spec;
+use crate::spec::{Spec, TermSpec};
 use crate::task::Task;
 use crate::tensor::{Data as Numbers, Tensor};
+use crate::term::{self, Place, Replicas};
 
 /// All replicas of a run.
 pub struct Session<'a, T: Real> {
@@ -33,6 +35,7 @@ pub struct Session<'a, T: Real> {
     outcomes: Vec<StepOutcome>,
     non_finite: Vec<Option<u64>>,
     metrics: Metrics,
+    late_freqs: LateFreqs,
     end: u64,
     /// Of the examples and the splits: going on with others would be another run.
     data_crc32: u32,
@@ -117,12 +120,19 @@ impl<'a, T: Real> Session<'a, T> {
         let mask = data.train_mask();
         let zeros = || Params::zeros(Arc::clone(plan.params()), seeds.len());
         let update = optim::build::<T>(&spec.optim, Settings::new(&spec.optim, seeds.len(), spec.train.steps));
+        let place = Place { task, params: plan.params(), batch_size: spec.train.batch_size };
+        let terms = term::build(&spec.loss, &place, &Replicas { count: seeds.len(), batches: &batches })?;
+        let late_freqs = LateFreqs::new(&spec.loss, task);
+        let grads = zeros();
+        let moments = (0..update.moments()).map(|_| zeros()).collect();
+        let mut train = Runner::new(Arc::new(plan), workers);
+        train.set_terms(terms)?;
         Ok(Session {
             spec,
-            grads: zeros(),
-            moments: (0..update.moments()).map(|_| zeros()).collect(),
+            grads,
+            moments,
             data,
-            train: Runner::new(Arc::new(plan), workers),
+            train,
             batches,
             test,
             whole_train,
@@ -131,7 +141,8 @@ impl<'a, T: Real> Session<'a, T> {
             step: 0,
             outcomes: vec![StepOutcome::default(); seeds.len()],
             non_finite: vec![None; seeds.len()],
-            metrics: Metrics::default(),
+            metrics: Metrics::new(spec.loss.terms.iter().map(TermSpec::name)),
+            late_freqs,
             end: spec.train.steps,
             data_crc32: data_crc32(task, &mask),
         })
@@ -162,9 +173,13 @@ impl<'a, T: Real> Session<'a, T> {
         &self.metrics
     }
 
-    /// Of the training plan, the examples and the splits.
+    /// Of the training plan, the examples, the splits and the loss's terms.
     pub fn fingerprint(&self) -> String {
-        format!("{}-{:08x}", self.train.plan().fingerprint(), self.data_crc32)
+        let terms = match &self.spec.loss.terms[..] {
+            [] => String::new(),
+            terms => format!("-{:08x}", crc32fast::hash(format!("{terms:?}").as_bytes())),
+        };
+        format!("{}-{:08x}{terms}", self.train.plan().fingerprint(), self.data_crc32)
     }
 
     /// The training plan.
@@ -201,6 +216,7 @@ impl<'a, T: Real> Session<'a, T> {
                 train.run(&self.params)?;
             }
         }
+        self.late_freqs.find(self.step, &self.params, &mut self.train)?;
         self.data.fill(self.step, self.train.plan(), &mut self.batches);
         let state = State { params: &mut self.params, grads: &mut self.grads, moments: &mut self.moments };
         self.train.step(state, &self.batches, &*self.update, self.step, &mut self.outcomes)?;
@@ -231,12 +247,15 @@ impl<'a, T: Real> Session<'a, T> {
         if let Some(test) = &mut self.test {
             test.run(&self.params)?;
         }
-        match &mut self.whole_train {
-            Some(train) => _ = train.run(&self.params)?,
-            // The training plan itself, so that the bits are those of a run that goes on.
-            None => {
-                self.train.loss_and_grads(&mut self.params, &mut self.grads, &self.batches, &mut self.outcomes)?;
-            }
+        if let Some(train) = &mut self.whole_train {
+            train.run(&self.params)?;
+        }
+        // The training plan itself, so that the bits are those of a run that goes on.
+        if self.whole_train.is_none() || !self.spec.loss.terms.is_empty() {
+            self.late_freqs.find(self.step, &self.params, &mut self.train)?;
+            self.data.fill(self.step, self.train.plan(), &mut self.batches);
+            self.train.set_step(self.step);
+            self.train.loss_and_grads(&mut self.params, &mut self.grads, &self.batches, &mut self.outcomes)?;
         }
         self.record();
         Ok(())
@@ -244,7 +263,8 @@ impl<'a, T: Real> Session<'a, T> {
 
     fn record(&mut self) {
         let train = self.whole_train.as_ref().map_or(&self.outcomes, |train| &train.outcomes);
-        self.metrics.push(self.step, train, self.test.as_ref().map(|test| &test.outcomes[..]));
+        let test = self.test.as_ref().map(|test| &test.outcomes[..]);
+        self.metrics.push(self.step, train, test, self.train.term_values());
     }
 
     /// Where the run is.
@@ -282,6 +302,7 @@ impl<'a, T: Real> Session<'a, T> {
             shape: vec![self.non_finite.len()],
             data: Numbers::U64(marks),
         });
+        tensors.extend(self.late_freqs.to_tensors());
         ResumePoint { step: self.step, plan_fingerprint: self.fingerprint(), tensors }
     }
 
@@ -305,6 +326,7 @@ impl<'a, T: Real> Session<'a, T> {
             self.train.skip(r);
         }
         self.step = point.step;
+        self.late_freqs.restore(&point.tensors, &mut self.train);
         self.settle(true);
         if self.step < self.end {
             self.metrics.keep_scheduled(self.step, self.spec.train.eval_every, self.non_finite.len());
@@ -317,7 +339,7 @@ impl<'a, T: Real> Session<'a, T> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::spec::{Grokfast, ModelSpec, Normalization, Seeds, Stop, StopMetric};
+    use crate::spec::{Grokfast, ModelSpec, Normalization, Reduce, Seeds, Stop, StopMetric};
 
     /// Small, with mini-batches, two seeds and a stop rule.
     fn spec() -> Spec {
@@ -429,6 +451,116 @@ mod tests {
         resumed.restore(&broken.resume_point()).unwrap();
         advance_to(&mut resumed, 20);
         assert_eq!(resumed.non_finite(), [Some(0), None]);
+    }
+
+    /// Full batches, and a term of each kind, one with frequencies that are found on the way.
+    fn spec_with_terms() -> Spec {
+        let mut spec = spec();
+        (spec.train.batch_size, spec.train.stop, spec.train.steps) = (None, None, 24);
+        let measured = |name: &str| TermSpec { measure: Some(name.into()), ..TermSpec::default() };
+        let expr = |name: &str, text: &str, over: &str| TermSpec {
+            name: Some(name.into()),
+            expr: Some(text.into()),
+            over: Some(over.into()),
+            weight: 1e-3,
+            ..TermSpec::default()
+        };
+        spec.loss.terms = vec![
+            TermSpec { freqs: Some(vec![3, 17]), to_step: Some(20), ..measured("restricted_train_loss") },
+            TermSpec { freqs_at: Some(7), weight: 0.2, ..measured("excluded_train_loss") },
+            TermSpec { freqs_at: Some(7), freqs_rule: crate::spec::KeyRule::WE, ..measured("off_freq_norm_w_e") },
+            TermSpec { weight: -0.5, ..measured("gini_w_e") },
+            expr("sparse", "abs(w)", "blocks.*.mlp.*"),
+            TermSpec { reduce: Reduce::Mean, from_step: 4, ..expr("margin", "y * l^2", "logits") },
+        ];
+        spec
+    }
+
+    /// Metrics as bits, so that values that are not there compare.
+    fn metric_bits(session: &Session<'_, f32>) -> Vec<Vec<u64>> {
+        let metrics = session.metrics();
+        let values = metrics.columns.iter().chain(metrics.terms.iter().map(|(_, values)| values));
+        values.map(|column| column.iter().map(|x| x.to_bits()).collect()).collect()
+    }
+
+    #[test]
+    fn terms_resume_with_the_same_bits_on_other_threads_before_and_after_their_frequencies_are_found() {
+        let (spec, task) = (spec_with_terms(), Task::load("mod_add_53").unwrap());
+        let mut whole = session(&spec, &task, 1);
+        advance_to(&mut whole, u64::MAX);
+        whole.evaluate_last().unwrap();
+        assert!(whole.non_finite().iter().all(Option::is_none));
+        for pause in [5, 7, 13] {
+            let mut first = session(&spec, &task, 3);
+            advance_to(&mut first, pause);
+            let mut second = session(&spec, &task, 2);
+            second.restore(&first.resume_point()).unwrap();
+            advance_to(&mut second, u64::MAX);
+            second.evaluate_last().unwrap();
+            assert_eq!(bits(&second), bits(&whole), "paused at {pause}");
+            assert_eq!(metric_bits(&second), metric_bits(&whole), "paused at {pause}");
+        }
+        // Evaluations are at 0, 4, 8, …; values of the first replica.
+        let value = |term: usize, eval: usize| whole.metrics().terms[term].1[2 * eval];
+        assert!(value(0, 0).is_finite() && value(0, 4).is_finite() && value(0, 5).is_nan(), "to_step 20");
+        assert!(value(1, 1).is_nan() && value(1, 2).is_finite(), "from the step of its frequencies on");
+        assert!(value(5, 0).is_nan() && value(5, 1).is_finite(), "from_step 4");
+        // Without terms the run is another one.
+        let plain = Spec { loss: crate::spec::LossSpec::default(), ..spec.clone() };
+        let mut without = session(&plain, &task, 1);
+        advance_to(&mut without, u64::MAX);
+        assert_ne!(bits(&without), bits(&whole));
+    }
+
+    #[test]
+    fn a_replica_with_terms_alone_is_the_replica_among_others() {
+        let (spec, task) = (spec_with_terms(), Task::load("mod_add_53").unwrap());
+        let alone =
+            Spec { train: crate::spec::TrainSpec { seeds: Seeds(vec![5]), ..spec.train.clone() }, ..spec.clone() };
+        let (mut among, mut alone) = (session(&spec, &task, 2), session(&alone, &task, 1));
+        advance_to(&mut among, 12);
+        advance_to(&mut alone, 12);
+        let stride = alone.params.layout.stride;
+        assert_eq!(bits(&among)[stride..], bits(&alone));
+    }
+
+    #[test]
+    fn mini_batches_take_terms_that_need_no_whole_split() {
+        let (mut spec, task) = (spec(), Task::load("mod_add_53").unwrap());
+        spec.train.stop = None;
+        spec.train.steps = 12;
+        spec.loss.terms = spec_with_terms().loss.terms.split_off(3);
+        let mut session = session(&spec, &task, 2);
+        advance_to(&mut session, u64::MAX);
+        session.evaluate_last().unwrap();
+        let metrics = session.metrics();
+        assert_eq!((metrics.steps.clone(), metrics.terms.len()), (vec![0, 4, 8, 12], 3));
+        assert!(metrics.terms.iter().all(|(_, values)| values[2..].iter().all(|x| x.is_finite())), "{metrics:?}");
+        spec.loss.terms = spec_with_terms().loss.terms;
+        let error = Session::<f32>::new(&spec, &task, Workers::new(1).unwrap()).err().unwrap();
+        assert!(error.cause()[0].contains("train.batch_size"), "{:?}", error.cause());
+    }
+
+    #[test]
+    fn other_terms_have_another_fingerprint() {
+        let (spec, task) = (spec_with_terms(), Task::load("mod_add_53").unwrap());
+        let of = |change: &dyn Fn(&mut Vec<TermSpec>)| {
+            let mut changed = spec.clone();
+            change(&mut changed.loss.terms);
+            session(&changed, &task, 1).fingerprint()
+        };
+        let mut all = vec![
+            of(&|_| ()),
+            of(&|terms| terms.clear()),
+            of(&|terms| terms[0].weight = 2.0),
+            of(&|terms| terms[0].freqs = Some(vec![3, 16])),
+            of(&|terms| terms[1].freqs_at = Some(8)),
+            of(&|terms| terms[4].expr = Some("w^2".into())),
+            of(&|terms| terms.swap(0, 1)),
+        ];
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 7);
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub struct Curves {
     pub non_finite: bool,
     /// Training loss, nats.
     pub train_loss_nats: Curve,
+    /// Training loss at every evaluation, which are denser than checkpoints; nats.
+    pub train_loss_evals_nats: Curve,
     /// Test loss, nats.
     pub test_loss_nats: Curve,
     /// Training accuracy, fraction.
@@ -40,6 +42,7 @@ impl Curves {
             seed,
             non_finite: false,
             train_loss_nats: curve("loss", "train_loss_nats"),
+            train_loss_evals_nats: curve("metrics", "train_loss_nats"),
             test_loss_nats: curve("loss", "test_loss_nats"),
             train_acc_frac: curve("loss", "train_acc_frac"),
             test_acc_frac: curve("loss", "test_acc_frac"),

@@ -12,11 +12,16 @@ mod threshold;
 pub use boundary::{Boundaries, boundaries};
 pub use curves::Curves;
 pub use rate::{Rate, Spread};
-pub use summary::{Summary, SummaryRow, write_summary};
+pub use summary::{Summary, SummaryRow, write_summary, write_variants_summary};
 pub use threshold::Curve;
 
 /// Evaluations in a row that make a crossing a sustained one.
 pub const SUSTAINED: usize = 3;
+
+/// A spike of the training loss rises to this many nats …
+pub const SPIKE_NATS: f64 = 0.1;
+/// … after the loss has been below this.
+pub const CALM_NATS: f64 = 0.01;
 
 /// How phase boundaries are found: the text of `phaselab explain phases`.
 pub fn explain() -> &'static str {
@@ -48,6 +53,8 @@ pub struct ReplicaPhases {
     pub test_99_sustained_step: Option<u64>,
     /// `test_99_step − train_99_step`, steps.
     pub delay_steps: Option<i64>,
+    /// How often the training loss rose to [`SPIKE_NATS`] or more after it had been below [`CALM_NATS`], over the evaluations.
+    pub train_loss_spikes: usize,
     /// End of memorisation (= start of circuit formation), by the written rule of [`crate::transition`].
     pub memorisation_end_step: Option<u64>,
     /// End of circuit formation (= start of cleanup).
@@ -73,6 +80,7 @@ pub fn phases(curves: &Curves) -> ReplicaPhases {
         test_90_sustained_step: test.sustained_at_least(0.90, SUSTAINED),
         test_99_sustained_step: test.sustained_at_least(0.99, SUSTAINED),
         delay_steps: train_99_step.zip(test_99_step).map(|(train, test)| test as i64 - train as i64),
+        train_loss_spikes: curves.train_loss_evals_nats.rises(CALM_NATS, SPIKE_NATS),
         memorisation_end_step: ends.memorisation_end_step,
         circuit_end_step: ends.circuit_end_step,
         cleanup_end_step: ends.cleanup_end_step,

@@ -98,8 +98,25 @@ pub fn write_summary(rows: &[SummaryRow], out: &mut dyn Write) -> io::Result<()>
     out.flush()
 }
 
+/// Writes the `summary.csv` of an experiment with variants: one row a variant and replica, the name of the variant and the
+/// value of the swept key (empty where there is none, or no number) first.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_variants_summary(variants: &[(&str, Option<f64>, &[SummaryRow])], out: &mut dyn Write) -> io::Result<()> {
+    let head = fields(&SummaryRow::default()).map(|(name, _)| name).join(",");
+    writeln!(out, "variant,x,{head}")?;
+    for (name, x, rows) in variants {
+        let x = Field(x.unwrap_or(f64::NAN));
+        for row in *rows {
+            writeln!(out, "{name},{x},{}", fields(row).map(|(_, value)| value).join(","))?;
+        }
+    }
+    out.flush()
+}
+
 /// Names and values of a row, in file order.
-fn fields(row: &SummaryRow) -> [(&'static str, String); 19] {
+fn fields(row: &SummaryRow) -> [(&'static str, String); 20] {
     let step = |step: Option<u64>| step.map(|step| step.to_string()).unwrap_or_default();
     let number = |x: f64| Field(x).to_string();
     let p = &row.phases;
@@ -115,6 +132,7 @@ fn fields(row: &SummaryRow) -> [(&'static str, String); 19] {
         ("test_90_sustained_step", step(p.test_90_sustained_step)),
         ("test_99_sustained_step", step(p.test_99_sustained_step)),
         ("delay_steps", p.delay_steps.map(|steps| steps.to_string()).unwrap_or_default()),
+        ("train_loss_spikes", p.train_loss_spikes.to_string()),
         ("memorisation_end_step", step(p.memorisation_end_step)),
         ("circuit_end_step", step(p.circuit_end_step)),
         ("cleanup_end_step", step(p.cleanup_end_step)),
@@ -163,8 +181,17 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("seed,non_finite,train_90_step,train_99_step,"), "{}", lines[0]);
-        assert_eq!(lines[1], "3,false,,130,,900,,140,,910,770,,,,14 35 41,2.4e-7,0.5,1,");
-        assert_eq!(lines[2], "4,false,,150,,,,,,,,,,,,0,0,0,0");
+        assert_eq!(lines[1], "3,false,,130,,900,,140,,910,770,0,,,,14 35 41,2.4e-7,0.5,1,");
+        assert_eq!(lines[2], "4,false,,150,,,,,,,,0,,,,,0,0,0,0");
+    }
+
+    #[test]
+    fn variants_stand_before_the_rows_of_each() {
+        let (rows, mut out) = (rows(), vec![]);
+        write_variants_summary(&[("decay_0.3", Some(0.3), &rows[..1]), ("gelu", None, &rows[1..])], &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let starts: Vec<&str> = text.lines().map(|line| &line[..16]).collect();
+        assert_eq!(starts, ["variant,x,seed,n", "decay_0.3,0.3,3,", "gelu,,4,false,,1"]);
     }
 
     #[test]

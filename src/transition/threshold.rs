@@ -42,6 +42,18 @@ impl Curve {
         let points: Vec<(u64, f64)> = self.points().collect();
         points.windows(in_a_row.max(1)).find(|window| window.iter().all(|&(_, x)| x >= level)).map(|window| window[0].0)
     }
+
+    /// How often the value rises to `high` or more after it has been below `low`.
+    pub fn rises(&self, low: f64, high: f64) -> usize {
+        let (mut count, mut was_low) = (0, false);
+        for (_, x) in self.points() {
+            if was_low && x >= high {
+                count += 1;
+            }
+            was_low = x < low || (was_low && x < high);
+        }
+        count
+    }
 }
 
 #[cfg(test)]
@@ -56,6 +68,14 @@ mod tests {
         assert_eq!(curve.sustained_at_least(0.9, 2), Some(30));
         assert_eq!(curve.sustained_at_least(0.9, 3), None);
         assert_eq!(curve.first_at_least(0.999), None);
+    }
+
+    #[test]
+    fn a_rise_begins_low_and_ends_high_and_a_plateau_counts_once() {
+        let steps: Vec<u64> = (0..9).collect();
+        let curve = Curve::new(&steps, &[4.0, 0.05, 0.2, 0.001, 0.05, 0.5, 3.0, 0.05, 0.2]);
+        assert_eq!(curve.rises(0.01, 0.1), 1);
+        assert_eq!(Curve::new(&steps, &[4.0, 0.0, 0.1, 0.0, 0.0, f64::NAN, 9.0, 9.0, 0.0]).rises(0.01, 0.1), 2);
     }
 
     #[test]

@@ -1,16 +1,21 @@
-//! Experiments: names -> specs.
+//! Experiments: names -> specs, and the variants of those that compare several (`arms.rs`).
 //!
 //! Reads `experiments/NN_slug/experiment.toml` (the working folder's, else the one in the binary), or a folder or file that
 //! is given; writes a [`Spec`] with `--set key=value` laid over it, and checks it against its task and the registries.
+
+mod arms;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::spec::{Source, Spec, from_toml};
+use crate::spec::{LossKind, Source, Spec, from_toml, line_of_key};
 use crate::task::Task;
-use crate::train::Data;
-use crate::{figure, measure, model};
+use crate::term::{self, Place};
+use crate::train::{Data, task_shape};
+use crate::{figure, measure, model, outside};
+
+pub use arms::{Variant, variants};
 
 /// The experiments in the binary: (`NN_slug`, TOML text), in order of name.
 pub const EXPERIMENTS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/experiments.rs"));
@@ -55,12 +60,42 @@ impl Experiment {
         self.path.parent().unwrap_or(Path::new(""))
     }
 
-    /// The spec, with `key=value` pairs laid over it.
+    /// The spec, with `key=value` pairs laid over it, and the defaults of what comes from outside written out.
     ///
     /// # Errors
     /// [`Error::Spec`] with all faults.
     pub fn spec(&self, sets: &[String]) -> Result<Spec> {
-        from_toml(Source { path: &self.path, text: &self.text, sets }, Spec::faults)
+        let faults = |spec: &Spec| [spec.faults(), outside::settle(&mut spec.clone())].concat();
+        let mut spec = from_toml(Source { path: &self.path, text: &self.text, sets }, faults)?;
+        outside::settle(&mut spec);
+        Ok(spec)
+    }
+
+    /// [`preflight`] of a spec of this experiment, with the lines of its faults.
+    ///
+    /// # Errors
+    /// As [`preflight`].
+    pub fn preflight(&self, spec: &Spec) -> Result<Task> {
+        preflight(spec).map_err(|e| match e {
+            Error::Spec { path, mut faults } if path == Path::new("the spec") => {
+                for fault in faults.iter_mut().filter(|fault| fault.line.is_none()) {
+                    fault.line = line_of_key(&self.text, &fault.key);
+                }
+                Error::Spec { path: self.path.clone(), faults }
+            }
+            other => other,
+        })
+    }
+
+    /// [`preflight`] of every variant, or of the spec itself when it has none.
+    ///
+    /// # Errors
+    /// As [`preflight`].
+    pub fn preflight_all(&self, spec: &Spec, variants: &[Variant]) -> Result<()> {
+        if variants.is_empty() {
+            return self.preflight(spec).map(drop);
+        }
+        variants.iter().try_for_each(|variant| self.preflight(&variant.spec).map(drop))
     }
 }
 
@@ -73,14 +108,26 @@ pub fn list() -> Vec<String> {
 /// empty, that the model can be that of the task, that measures and figures exist. Gives the task.
 ///
 /// # Errors
-/// [`Error::Unknown`] for a task, measure or figure; the faults of the task's card; [`Error::Value`] for an empty split,
-/// or a model that does not go with the task.
+/// [`Error::Unknown`] for a task, measure or figure; the faults of the task's card; [`Error::Value`] for an empty split, or a
+/// model that does not go with the task; [`Error::Outside`] for a model or loss from outside that does not fit the task.
 pub fn preflight(spec: &Spec) -> Result<Task> {
     spec.measure.names.iter().try_for_each(|name| measure::find(name).map(drop))?;
     spec.figure.names.iter().try_for_each(|name| figure::find(name).map(drop))?;
     let task = Task::load(&spec.task)?;
     model::fits(&spec.model, &task)?;
     Data::new(spec, &task)?;
+    let graph = model::graph(&spec.model, &task_shape(&task));
+    if !spec.loss.terms.is_empty() {
+        let place = Place { task: &task, params: &graph.params, batch_size: spec.train.batch_size };
+        let faults = term::faults(&spec.loss, &place);
+        if !faults.is_empty() {
+            return Err(Error::Spec { path: "the spec".into(), faults });
+        }
+    }
+    graph.compiles()?;
+    if let LossKind::Outside(name) = spec.loss.kind {
+        outside::loss(&name)?.try_out(task.d_vocab_out)?;
+    }
     Ok(task)
 }
 
@@ -176,8 +223,10 @@ mod tests {
         for (name, text) in EXPERIMENTS {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER).join(name).join(FILE);
             assert_eq!(std::fs::read_to_string(&path).unwrap(), *text, "{name}");
-            let spec = read(&path).unwrap().spec(&[]).unwrap_or_else(|e| panic!("{name}: {:?}", e.cause()));
-            assert_eq!(preflight(&spec).unwrap().name, spec.task);
+            let experiment = read(&path).unwrap();
+            let spec = experiment.spec(&[]).unwrap_or_else(|e| panic!("{name}: {:?}", e.cause()));
+            let variants = variants(&experiment, &spec, &[]).unwrap_or_else(|e| panic!("{name}: {:?}", e.cause()));
+            experiment.preflight_all(&spec, &variants).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert!(!spec.title.is_empty(), "{name} has no title");
         }
     }

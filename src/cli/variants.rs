@@ -1,0 +1,215 @@
+//! The runs of an experiment's variants, compared: for people, as CSV, as JSON, and in figures over all of them.
+//!
+//! Reads `variants.toml` and the runs below its folder; writes `summary.csv` and `figures/` beside it.
+
+use std::path::{Path, PathBuf};
+
+use phaselab::checkpoint::{FIGURES, SPEC, SUMMARY, VARIANTS, atomic};
+use phaselab::error::{Error, Result};
+use phaselab::experiment::{self, Experiment, Variant};
+use phaselab::figure::arms::{self, ArmsInput, Quantity};
+use phaselab::forward::RunSeries;
+use phaselab::measure::Series;
+use phaselab::spec::Spec;
+use phaselab::transition::{Spread, Summary, SummaryRow, write_variants_summary};
+use serde::Serialize;
+
+use super::output::{Format, Output, columns};
+use super::result::{interval, number, plural, rate};
+use super::stages;
+
+/// The finished runs of an experiment's variants.
+pub struct Comparison {
+    path: PathBuf,
+    spec: Spec,
+    runs: Vec<VariantRun>,
+    /// Variants without a finished run.
+    missing: Vec<String>,
+}
+
+/// The run of one variant.
+struct VariantRun {
+    variant: Variant,
+    rows: Vec<SummaryRow>,
+    /// Updates that were done.
+    trained_steps: u64,
+    /// Test accuracy at every evaluation.
+    test_acc_frac: Option<Series>,
+}
+
+/// A number of a replica that is drawn for all variants: its name, axis label, unit, whether its axis is logarithmic, and where
+/// it is.
+type Drawn = (&'static str, &'static str, &'static str, bool, fn(&SummaryRow) -> Option<f64>);
+
+const DRAWN: [Drawn; 4] = [
+    ("delay_steps", "delay from 0.99 train to 0.99 test accuracy (updates)", "step", true, |row| {
+        row.phases.delay_steps.map(|steps| steps as f64)
+    }),
+    ("final_train_acc_frac", "last train accuracy (fraction)", "fraction", false, |row| Some(row.final_train_acc_frac)),
+    ("final_test_acc_frac", "last test accuracy (fraction)", "fraction", false, |row| Some(row.final_test_acc_frac)),
+    ("train_loss_spikes", "spikes of the training loss (count)", "1", false, |row| {
+        Some(row.phases.train_loss_spikes as f64)
+    }),
+];
+
+/// A [`Comparison`] as JSON.
+#[derive(Serialize)]
+struct Json<'a> {
+    run: &'a Path,
+    title: &'a str,
+    variants: Vec<VariantJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct VariantJson<'a> {
+    name: &'a str,
+    x: Option<f64>,
+    replicas: &'a [SummaryRow],
+    summary: Summary,
+}
+
+/// Makes the folder of an experiment with variants, and stores its spec there.
+///
+/// # Errors
+/// [`Error::Exists`] when a single run is there; [`Error::Io`].
+pub fn begin(path: &Path, spec: &Spec) -> Result<()> {
+    if path.join(SPEC).is_file() {
+        let hint = "a single run is there; choose another folder with --out".into();
+        return Err(Error::Exists { path: path.to_path_buf(), hint });
+    }
+    std::fs::create_dir_all(path).map_err(Error::io("create the folder", path))?;
+    atomic::write_text(&path.join(VARIANTS), true, &spec.to_toml())
+}
+
+impl Comparison {
+    /// Reads the runs below `path`; variants that were not run, or not to the end, are left out.
+    ///
+    /// # Errors
+    /// A folder without `variants.toml`, damaged files.
+    pub fn load(path: &Path) -> Result<Comparison> {
+        let stored = Experiment::find(&path.join(VARIANTS).to_string_lossy())?;
+        let spec = stored.spec(&[])?;
+        let (mut runs, mut missing) = (vec![], vec![]);
+        for variant in experiment::variants(&stored, &spec, &[])? {
+            let folder = path.join(&variant.name);
+            if !folder.join(SUMMARY).is_file() {
+                missing.push(variant.name);
+                continue;
+            }
+            let run = RunSeries::open(&folder, 1)?;
+            let series = stages::load_series(&run, &folder)?;
+            let rows = stages::sum_up(&run, &series)?;
+            let trained_steps = run.steps().last().copied().unwrap_or_default();
+            let is_acc = |series: &Series| series.measure == "metrics" && series.column == "test_acc_frac";
+            let test_acc_frac = series.into_iter().find(is_acc);
+            runs.push(VariantRun { variant, rows, trained_steps, test_acc_frac });
+        }
+        Ok(Comparison { path: path.to_path_buf(), spec, runs, missing })
+    }
+
+    /// Whether any replica of any variant grokked.
+    pub fn is_yes(&self) -> bool {
+        self.runs.iter().any(|run| Summary::of(&run.rows).grokked.successes > 0)
+    }
+
+    /// Writes `summary.csv` and the figures into the folder; gives the errors of figures that could not be drawn.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save(&self, path: &Path) -> Result<Vec<Error>> {
+        atomic::write_text(&path.join(SUMMARY), true, &self.csv())?;
+        let folder = path.join(FIGURES);
+        std::fs::create_dir_all(&folder).map_err(Error::io("create the folder", &folder))?;
+        Ok(arms::draw(&self.drawn(), &folder).err().into_iter().collect())
+    }
+
+    /// What the figures over all variants show; numbers that are the same everywhere have no figure.
+    fn drawn(&self) -> ArmsInput {
+        let sweep = self.spec.sweep.as_ref();
+        let arm = |run: &VariantRun| arms::Arm {
+            label: run.variant.name.clone(),
+            x: run.variant.x,
+            seeds: run.rows.iter().map(|row| row.phases.seed).collect(),
+            steps_to_threshold: run.rows.iter().map(|row| row.phases.test_99_sustained_step).collect(),
+            trained_steps: run.trained_steps,
+            test_acc_frac: run.test_acc_frac.clone(),
+        };
+        let quantity = |(name, label, unit, log, of): Drawn| Quantity {
+            name: name.into(),
+            label: label.into(),
+            unit: unit.into(),
+            log,
+            values: self.runs.iter().map(|run| run.rows.iter().map(of).collect()).collect(),
+        };
+        let differs = |quantity: &Quantity| {
+            let mut all = quantity.values.iter().flatten();
+            let first = all.next();
+            all.any(|value| Some(value) != first)
+        };
+        ArmsInput {
+            title: self.spec.title.clone(),
+            x_label: sweep.map(|sweep| sweep.label.clone().unwrap_or(sweep.key.clone())).unwrap_or_default(),
+            x_log: sweep.is_some_and(|sweep| sweep.log_x),
+            threshold: "0.99 test accuracy".into(),
+            arms: self.runs.iter().map(arm).collect(),
+            quantities: DRAWN.map(quantity).into_iter().filter(differs).collect(),
+        }
+    }
+
+    /// The text of a format.
+    pub fn write(&self, format: Format, output: &Output) -> String {
+        match format {
+            Format::Table => self.table(output),
+            Format::Csv => self.csv(),
+            Format::Json => {
+                let variants = self.runs.iter().map(|run| VariantJson {
+                    name: &run.variant.name,
+                    x: run.variant.x,
+                    replicas: &run.rows,
+                    summary: Summary::of(&run.rows),
+                });
+                let json = Json { run: &self.path, title: &self.spec.title, variants: variants.collect() };
+                serde_json::to_string_pretty(&json).expect("invariant: every key is a string")
+            }
+        }
+    }
+
+    fn csv(&self) -> String {
+        let mut csv = vec![];
+        let rows = self.runs.iter().map(|run| (run.variant.name.as_str(), run.variant.x, run.rows.as_slice()));
+        write_variants_summary(&rows.collect::<Vec<_>>(), &mut csv).expect("invariant: memory takes every write");
+        String::from_utf8(csv).expect("invariant: the table is UTF-8")
+    }
+
+    fn table(&self, output: &Output) -> String {
+        let head =
+            ["variant", "grokked", "", "99 % train", "99 % test", "quartiles", "delay", "spikes", "test loss (nats)"];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        rows.extend(self.runs.iter().map(|run| {
+            let summary = Summary::of(&run.rows);
+            let test = summary.test_99_step.quartiles;
+            let loss = Spread::of(run.rows.iter().map(|row| Some(row.final_test_loss_nats).filter(|x| !x.is_nan())));
+            vec![
+                run.variant.name.clone(),
+                rate(summary.grokked),
+                interval(summary.grokked),
+                median(summary.train_99_step),
+                median(summary.test_99_step),
+                test.map_or("–".into(), |[low, _, high]| format!("{} to {}", number(low), number(high))),
+                median(summary.delay_steps),
+                median(Spread::of(run.rows.iter().map(|row| Some(row.phases.train_loss_spikes as f64)))),
+                loss.quartiles.map_or("–".into(), |[_, median, _]| format!("{median:.3e}")),
+            ]
+        }));
+        let mut text = format!("{}\n\n{}", output.bold(&self.spec.title), columns(&rows, &[3, 4, 6, 7, 8]));
+        text += "\nsteps are medians over the replicas that got there, losses and spikes over all\n";
+        if !self.missing.is_empty() {
+            text += &format!("not finished: {}\n", self.missing.join(", "));
+        }
+        text + &format!("in {}: summary.csv, figures, {}\n", self.path.display(), plural(self.runs.len(), "run"))
+    }
+}
+
+fn median(spread: Spread) -> String {
+    spread.quartiles.map_or("–".into(), |[_, median, _]| number(median))
+}

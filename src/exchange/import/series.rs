@@ -1,0 +1,250 @@
+//! Files -> replicas: their checkpoints in order of step, under our names.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::super::contents::{Checkpoint, SplitRows};
+use super::super::layout::{axes, is_transformer, n_blocks};
+use super::super::name_map::NameMap;
+use super::super::value::View;
+use super::{File, ImportOptions, fail, listed};
+use crate::error::Result;
+
+/// Blocks of a model at most; a spec says how many there may be.
+const MAX_BLOCKS: usize = 64;
+/// What a wrapper puts before every name: data parallelism, `torch.compile`, a module that holds the model.
+const PREFIXES: [&str; 3] = ["module.", "_orig_mod.", "model."];
+/// Buffers of TransformerLens, which are no parameters.
+const BUFFERS: [&str; 5] = [".attn.mask", ".attn.IGNORE", ".attn.rotary_sin", ".attn.rotary_cos", ".attn.alibi"];
+
+/// One replica over training.
+pub struct Replica {
+    /// The file, the first if there are several.
+    pub path: PathBuf,
+    /// By step, ascending; arrays under the file's names, and under ours after [`rename`].
+    pub checkpoints: Vec<(u64, BTreeMap<String, View>)>,
+    /// Rows of the four columns of metrics, as (step, value).
+    pub metrics: [Option<Vec<(u64, f64)>>; 4],
+    /// Training examples.
+    pub train: Option<SplitRows>,
+    /// Test examples.
+    pub test: Option<SplitRows>,
+}
+
+/// One replica of all files, or one a file where there are as many seeds.
+///
+/// # Errors
+/// Steps that nobody says, that stand twice, or that differ between replicas.
+pub fn arrange(files: &[File], options: &ImportOptions<'_>, note: &mut dyn FnMut(&str)) -> Result<Vec<Replica>> {
+    let Some(first) = files.first() else {
+        return Err(fail(Path::new("nothing"), vec!["no file is given".into()], "give a FILE"));
+    };
+    let per_file = files.len() > 1 && options.seeds.len() == files.len();
+    if options.seeds.len() > 1 && !per_file {
+        let cause = format!("{} seeds are given for {} files", options.seeds.len(), files.len());
+        return Err(fail(&first.path, vec![cause], "give one seed, or one for each file: then each file is a replica"));
+    }
+    if !per_file && files.len() > 1 {
+        return Ok(vec![joined(files, options, note)?]);
+    }
+    let replicas = files.iter().map(|file| alone(file, options, note)).collect::<Result<Vec<Replica>>>()?;
+    let steps = |replica: &Replica| replica.checkpoints.iter().map(|(step, _)| *step).collect::<Vec<_>>();
+    match replicas.iter().find(|replica| steps(replica) != steps(&replicas[0])) {
+        Some(other) => {
+            let cause = format!("its checkpoints are at other steps than those of {}", replicas[0].path.display());
+            Err(fail(&other.path, vec![cause], "import replicas with different steps into runs of their own"))
+        }
+        None => Ok(replicas),
+    }
+}
+
+/// The replica of one file.
+fn alone(file: &File, options: &ImportOptions<'_>, note: &mut dyn FnMut(&str)) -> Result<Replica> {
+    let found = &file.contents.checkpoints;
+    let untold = found.iter().any(|checkpoint| checkpoint.step.is_none());
+    let steps: Vec<u64> = match (untold, options.step, options.every) {
+        (_, Some(step), _) if found.len() == 1 => vec![step],
+        (false, ..) => found.iter().filter_map(|c| Some(c.step?.saturating_add(options.shift))).collect(),
+        (true, _, Some(every)) => {
+            (0..found.len() as u64).map(|i| i.saturating_mul(every).saturating_add(options.shift)).collect()
+        }
+        (true, ..) if found.len() == 1 => {
+            note(&format!(
+                "{}: it does not say its step; taken as step 0 (--step N says another)",
+                file.path.display()
+            ));
+            vec![0]
+        }
+        (true, ..) => {
+            let cause = format!("it has {} checkpoints and does not say their steps", found.len());
+            return Err(fail(&file.path, vec![cause], "--every N says how many steps lie between two of them"));
+        }
+    };
+    replica(&file.path, steps.into_iter().zip(found).collect(), file, options)
+}
+
+/// The replica of several files with a checkpoint each.
+fn joined(files: &[File], options: &ImportOptions<'_>, note: &mut dyn FnMut(&str)) -> Result<Replica> {
+    let mut checkpoints = vec![];
+    let mut rows: [Vec<(u64, f64)>; 4] = Default::default();
+    for file in files {
+        let [checkpoint] = &file.contents.checkpoints[..] else {
+            let cause = format!("it has {} checkpoints", file.contents.checkpoints.len());
+            let hint = "several files are one checkpoint each; give as many --seeds as files to make each a replica";
+            return Err(fail(&file.path, vec![cause], hint));
+        };
+        let step = match checkpoint.step.or_else(|| number_in(&file.path)) {
+            Some(step) => step.saturating_add(options.shift),
+            None => {
+                let hint = "name the files after their steps, as model_100.pth";
+                return Err(fail(&file.path, vec!["neither it nor its name says its step".into()], hint));
+            }
+        };
+        for (rows, values) in rows.iter_mut().zip(&file.contents.metrics) {
+            if let Some([value]) = values.as_deref() {
+                rows.push((step, *value));
+            }
+        }
+        checkpoints.push((step, checkpoint));
+    }
+    if files.iter().any(|file| file.contents.checkpoints.iter().any(|c| c.step.is_none())) {
+        note("steps are those in the names of the files");
+    }
+    let mut replica = replica(&files[0].path, checkpoints, &files[0], options)?;
+    replica.metrics = rows.map(|mut rows| {
+        rows.sort_by_key(|row| row.0);
+        (!rows.is_empty()).then_some(rows)
+    });
+    Ok(replica)
+}
+
+fn replica(
+    path: &Path,
+    mut checkpoints: Vec<(u64, &Checkpoint)>,
+    file: &File,
+    options: &ImportOptions<'_>,
+) -> Result<Replica> {
+    let contents = &file.contents;
+    let at: Vec<u64> = checkpoints.iter().map(|(step, _)| *step).collect();
+    checkpoints.sort_by_key(|(step, _)| *step);
+    if let Some(twice) = checkpoints.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        let cause = format!("step {} has two checkpoints", twice[0].0);
+        return Err(fail(path, vec![cause], "--every N gives the checkpoints of a list steps of their own"));
+    }
+    let rows = |values: &Vec<f64>| match values.len() == at.len() {
+        true => at.iter().copied().zip(values.iter().copied()).collect(),
+        false => (0u64..).map(|i| i.saturating_mul(options.losses_every.max(1))).zip(values.iter().copied()).collect(),
+    };
+    let mut metrics = [const { None }; 4];
+    for (column, values) in metrics.iter_mut().zip(&contents.metrics) {
+        *column = values.as_ref().filter(|values| !values.is_empty()).map(rows);
+        column.iter_mut().for_each(|rows: &mut Vec<(u64, f64)>| rows.sort_by_key(|row| row.0));
+    }
+    Ok(Replica {
+        path: path.to_path_buf(),
+        checkpoints: checkpoints.into_iter().map(|(step, checkpoint)| (step, checkpoint.arrays.clone())).collect(),
+        metrics,
+        train: contents.train.clone(),
+        test: contents.test.clone(),
+    })
+}
+
+/// The number after `step`, `epoch` or the like in a file's name, else its last number.
+fn number_in(path: &Path) -> Option<u64> {
+    let stem = path.file_stem()?.to_string_lossy().to_lowercase();
+    let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>();
+    let after = |word: &str| {
+        let (_, rest) = stem.rsplit_once(word)?;
+        digits(rest.trim_start_matches(['_', '-', '=', 's'])).parse().ok()
+    };
+    let last = || {
+        let end = stem.rfind(|c: char| c.is_ascii_digit())? + 1;
+        let start = stem[..end].rfind(|c: char| !c.is_ascii_digit()).map_or(0, |at| at + 1);
+        stem.get(start..end)?.parse().ok()
+    };
+    ["step", "epoch", "iter", "ckpt"].iter().find_map(|word| after(word)).or_else(last)
+}
+
+/// Gives the arrays of every checkpoint our names, and leaves out what is no parameter.
+///
+/// # Errors
+/// Names that mean nothing here; a model that needs positions of another kind.
+pub fn rename(replica: &mut Replica, map: Option<&NameMap>, note: &mut dyn FnMut(&str)) -> Result<()> {
+    let path = replica.path.clone();
+    let mut told = false;
+    for (_, arrays) in &mut replica.checkpoints {
+        let (ours, ignored) = match map {
+            Some(map) => map.apply(arrays).map_err(|cause| fail(&path, vec![cause], "change the file of --map"))?,
+            None => by_prefix(&path, arrays)?,
+        };
+        if !ignored.is_empty() && !told {
+            note(&format!("{}: ignored {}, no parameters", path.display(), listed(&ignored)));
+            told = true;
+        }
+        check_names(&path, &ours, &ignored)?;
+        *arrays = ours;
+    }
+    Ok(())
+}
+
+fn by_prefix(path: &Path, arrays: &BTreeMap<String, View>) -> Result<(BTreeMap<String, View>, Vec<String>)> {
+    let mut names: Vec<(&str, &View)> = arrays.iter().map(|(name, view)| (name.as_str(), view)).collect();
+    while let Some(prefix) = PREFIXES.iter().find(|prefix| names.iter().all(|(name, _)| name.starts_with(**prefix))) {
+        names.iter_mut().for_each(|(name, _)| *name = &name[prefix.len()..]);
+    }
+    let transformer = is_transformer(names.iter().map(|(name, _)| name));
+    let (mut ours, mut ignored, mut unknown) = (BTreeMap::new(), vec![], vec![]);
+    for (name, view) in names {
+        if axes(name, transformer).is_some() {
+            ours.insert(name.to_owned(), view.clone());
+        } else if BUFFERS.iter().any(|buffer| name.ends_with(buffer)) {
+            ignored.push(name.to_owned());
+        } else {
+            unknown.push(name.to_owned());
+        }
+    }
+    if unknown.is_empty() {
+        return Ok((ours, ignored));
+    }
+    let cause = format!("names that are not TransformerLens's: {}", listed(&unknown));
+    let hint = "--map NAMES.toml says what they are: `[names]`, then a line `\"embed.W_E\" = \"their.name\"` for each";
+    Err(fail(path, vec![cause], hint))
+}
+
+fn check_names(path: &Path, ours: &BTreeMap<String, View>, ignored: &[String]) -> Result<()> {
+    let needed = ["embed.W_E", "unembed.W_U"].into_iter().find(|name| !ours.contains_key(*name));
+    if let Some(name) = needed.filter(|name| *name == "embed.W_E" || ours.is_empty()) {
+        let hint = "--map NAMES.toml says what its parameters are called here";
+        return Err(fail(path, vec![format!("there is no {name} among its parameters")], hint));
+    }
+    if n_blocks(ours.keys()) > MAX_BLOCKS {
+        return Err(fail(path, vec![format!("it has more than {MAX_BLOCKS} blocks")], "only toy models are imported"));
+    }
+    let rotary = ignored.iter().any(|name| name.contains(".rotary_"));
+    if rotary && !ours.contains_key("pos_embed.W_pos") {
+        let cause = "its positions are rotary: buffers attn.rotary_sin and rotary_cos, and no pos_embed.W_pos";
+        return Err(fail(path, vec![cause.into()], "models with learned positions are imported"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_found_in_names() {
+        for (name, step) in [
+            ("model_100.pth", Some(100)),
+            ("run/p113_step_0000200.safetensors", Some(200)),
+            ("epoch7-acc99.pt", Some(7)),
+            ("checkpoints-5.npz", Some(5)),
+            ("steps=30.pt", Some(30)),
+            ("p113.pth", Some(113)),
+            ("final.pth", None),
+            ("99999999999999999999999.pth", None),
+        ] {
+            assert_eq!(number_in(Path::new(name)), step, "{name}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Terms of the training loss beside the loss itself: differentiable measures by name, and expressions.
+//!
+//! Reads `[[loss.terms]]` of a spec, the task, the model's parameters and the batches; writes [`Term`]s, which the engine adds
+//! to the loss (see [`engine::terms`](crate::engine::terms)). [`ALL`] is the registry: a name there is the name in the spec, on
+//! the command line and of the source file. The Fourier basis and the rules of key frequencies are those of
+//! [`measure`](crate::measure).
+
+mod excluded_train_loss;
+mod explain;
+mod expr;
+mod fourier_ipr_w_e;
+mod freq_norm_w_e;
+mod gini_w_e;
+mod off_freq_norm_w_e;
+mod projection;
+mod restricted_train_loss;
+mod spectrum;
+
+pub use explain::explain;
+pub(crate) use expr::{LOGITS, parse_expr};
+
+use crate::engine::{Batch, ParamLayout, Term, TermKind};
+use crate::error::{Error, Fault, Result, nearest};
+use crate::measure::{Rule, fourier::n_freqs};
+use crate::spec::{KeyRule, LossSpec, TermSpec};
+use crate::task::{Op, Task};
+
+/// A measure that has a gradient and so can be a term of the training loss.
+pub trait DifferentiableMeasure: Sync {
+    /// Registry name.
+    fn name(&self) -> &'static str;
+
+    /// One line for lists.
+    fn summary(&self) -> &'static str;
+
+    /// The whole definition, under the headings of [`Measure::explain`](crate::measure::Measure::explain).
+    fn explain(&self) -> String;
+
+    /// Unit of the value.
+    fn unit(&self) -> &'static str;
+
+    /// Whether frequencies are a parameter of it.
+    fn takes_freqs(&self) -> bool;
+
+    /// Whether the task, the model and the batches have what it is a function of.
+    ///
+    /// # Errors
+    /// The reason why not, as a clause: `the task has no modulus`.
+    fn fits(&self, place: &Place<'_>) -> Result<(), String>;
+
+    /// The term, without frequencies as yet. Only called where it fits.
+    fn build(&self, place: &Place<'_>, replicas: &Replicas<'_>) -> TermKind;
+}
+
+/// Every differentiable measure, in the order of help and lists.
+pub const ALL: &[&dyn DifferentiableMeasure] = &[
+    &restricted_train_loss::RestrictedTrainLoss,
+    &excluded_train_loss::ExcludedTrainLoss,
+    &gini_w_e::GiniWE,
+    &fourier_ipr_w_e::FourierIprWE,
+    &freq_norm_w_e::FreqNormWE,
+    &off_freq_norm_w_e::OffFreqNormWE,
+];
+
+/// What terms are fitted to.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The task.
+    pub task: &'a Task,
+    /// The model's parameters.
+    pub params: &'a ParamLayout,
+    /// Examples a step; all training examples when unset.
+    pub batch_size: Option<usize>,
+}
+
+/// Whom a term is built for.
+#[derive(Debug, Clone, Copy)]
+pub struct Replicas<'a> {
+    /// How many.
+    pub count: usize,
+    /// What the first step reads: one batch a replica, or one for all.
+    pub batches: &'a [Batch],
+}
+
+/// The measure of that name.
+///
+/// # Errors
+/// [`Error::Unknown`], with all names.
+pub fn find(name: &str) -> Result<&'static dyn DifferentiableMeasure> {
+    ALL.iter().copied().find(|measure| measure.name() == name).ok_or_else(|| Error::Unknown {
+        kind: "term",
+        name: name.into(),
+        known: ALL.iter().map(|measure| measure.name().to_owned()).collect(),
+    })
+}
+
+/// All that is wrong with the terms of a loss at this place, beyond what the spec alone tells.
+pub fn faults(loss: &LossSpec, place: &Place<'_>) -> Vec<Fault> {
+    let mut found = vec![];
+    for (i, term) in loss.terms.iter().enumerate() {
+        let mut say = |key: &str, message: String| {
+            found.push(Fault { line: None, key: format!("loss.terms[{i}].{key}"), message });
+        };
+        match (&term.measure, &term.expr) {
+            (Some(name), _) => measure_faults(name, term, place, &mut say),
+            (None, Some(_)) => {
+                if let Err(why) = expr::fits(term, place) {
+                    say("over", why);
+                }
+            }
+            (None, None) => {}
+        }
+    }
+    found
+}
+
+fn measure_faults(name: &str, term: &TermSpec, place: &Place<'_>, say: &mut dyn FnMut(&str, String)) {
+    let Ok(measure) = find(name) else {
+        let known: Vec<&str> = ALL.iter().map(|measure| measure.name()).collect();
+        let hint = match nearest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known: {}", known.join(", ")),
+        };
+        return say("measure", format!("no differentiable measure is named `{name}`; {hint}"));
+    };
+    if let Err(why) = measure.fits(place) {
+        return say("measure", format!("`{name}` does not fit: {why}"));
+    }
+    match (measure.takes_freqs(), &term.freqs, term.freqs_at) {
+        (true, None, None) => say(
+            "measure",
+            format!("`{name}` needs `freqs = [k, …]`, or `freqs_at = STEP` to take the key frequencies found there"),
+        ),
+        (true, Some(freqs), None) => freqs_faults(freqs, place, say),
+        (true, None, Some(_)) => {
+            if let Err(why) = rule_fits(term.freqs_rule, place) {
+                say("freqs_rule", why);
+            }
+        }
+        (false, Some(_), _) => say("freqs", format!("`{name}` has no frequencies; remove it")),
+        (false, _, Some(_)) => say("freqs_at", format!("`{name}` has no frequencies; remove it")),
+        _ => {}
+    }
+}
+
+fn freqs_faults(freqs: &[usize], place: &Place<'_>, say: &mut dyn FnMut(&str, String)) {
+    let highest = n_freqs(place.task.modular.as_ref().map_or(0, |m| m.p as usize));
+    if let Some(bad) = freqs.iter().find(|k| !(1..=highest).contains(*k)) {
+        say("freqs", format!("{bad} is no frequency of this task; it has 1 to {highest}"));
+    } else if freqs.is_empty() || (1..freqs.len()).any(|i| freqs[..i].contains(&freqs[i])) {
+        say("freqs", "must be one or more different frequencies".into());
+    }
+}
+
+/// The rule by the name that a spec gives it.
+pub(crate) fn rule(rule: KeyRule) -> Rule {
+    match rule {
+        KeyRule::WE => Rule::WE,
+        KeyRule::WL => Rule::WL,
+    }
+}
+
+/// Whether the model has what a rule of key frequencies reads.
+fn rule_fits(rule: KeyRule, place: &Place<'_>) -> Result<(), String> {
+    let p = modulus(place)?;
+    match rule {
+        KeyRule::WE => matrix_fits(place, "embed.W_E", 0, p),
+        KeyRule::WL => matrix_fits(place, "unembed.W_U", 1, p),
+    }
+}
+
+fn matrix_fits(place: &Place<'_>, name: &str, axis: usize, p: usize) -> Result<(), String> {
+    match place.params.find(name).map(|id| &place.params.infos[id].shape) {
+        Some(shape) if shape.len() == 2 && shape[axis] >= p => Ok(()),
+        Some(shape) => Err(format!("{name} has shape {shape:?}, without a place for each of the {p} residues")),
+        None => Err(format!("the model has no {name}")),
+    }
+}
+
+fn modulus(place: &Place<'_>) -> Result<usize, String> {
+    place
+        .task
+        .modular
+        .as_ref()
+        .map(|m| m.p as usize)
+        .filter(|&p| p >= 3)
+        .ok_or_else(|| "the task has no modulus".into())
+}
+
+/// Whether W_E has a row for each residue.
+fn w_e_fits(place: &Place<'_>) -> Result<(), String> {
+    matrix_fits(place, "embed.W_E", 0, modulus(place)?)
+}
+
+/// Whether every step reads the whole training split of x + y or x − y.
+fn whole_split_fits(place: &Place<'_>) -> Result<(), String> {
+    modulus(place)?;
+    if !place.task.modular.as_ref().is_some_and(|m| matches!(m.op(), Some(Op::Add | Op::Sub))) {
+        return Err("the task is not x+y or x-y, whose answers are what the waves are functions of".into());
+    }
+    if place.task.loss_positions.len() != 1 {
+        return Err(format!("the loss is on {} positions, not on one", place.task.loss_positions.len()));
+    }
+    match place.batch_size {
+        None => Ok(()),
+        Some(size) => Err(format!(
+            "it projects over the whole training split, and train.batch_size = {size} shows a part; leave train.batch_size out"
+        )),
+    }
+}
+
+/// The terms of a loss, ready for a runner. Frequencies that are found during training are set when they are.
+///
+/// # Errors
+/// [`Error::Spec`] with all of [`faults`].
+pub fn build(loss: &LossSpec, place: &Place<'_>, replicas: &Replicas<'_>) -> Result<Vec<Term>> {
+    let faults = faults(loss, place);
+    if !faults.is_empty() {
+        return Err(Error::Spec { path: "the spec".into(), faults });
+    }
+    loss.terms.iter().map(|term| build_one(term, place, replicas)).collect()
+}
+
+fn build_one(spec: &TermSpec, place: &Place<'_>, replicas: &Replicas<'_>) -> Result<Term> {
+    let kind = match &spec.measure {
+        Some(name) => find(name)?.build(place, replicas),
+        None => expr::build(spec, place)?,
+    };
+    let from = spec.from_step.max(spec.freqs_at.unwrap_or(0));
+    let steps = from..spec.to_step.unwrap_or(u64::MAX);
+    let mut term = Term { name: spec.name(), weight: spec.weight, steps, kind };
+    if let Some(freqs) = &spec.freqs {
+        (0..replicas.count).for_each(|r| term.set_freqs(r, freqs));
+    }
+    Ok(term)
+}
+
+/// Unit of a term's value.
+pub fn unit(spec: &TermSpec) -> &'static str {
+    spec.measure.as_deref().and_then(|name| find(name).ok()).map_or("1", |measure| measure.unit())
+}
+
+#[cfg(test)]
+mod tests;
