@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use phaselab::engine::{Batch, Params, Runner, State, StepOutcome, Workers};
-use phaselab::optim::{At, Settings, Update, build};
+use phaselab::optim::{At, MAX_MOMENTS, Settings, Update, build};
 use phaselab::rng::Rng;
 use phaselab::spec::{LossKind, LossSpec, OptimSpec, TermSpec};
 use phaselab::term::{Place, Replicas};
@@ -81,7 +81,7 @@ impl Update<f32> for Probe {
         self.inner.clip_norm(replica)
     }
 
-    fn update(&self, at: At, params: &mut [f32], grads: &[f32], moments: [&mut [f32]; 2]) {
+    fn update(&self, at: At, params: &mut [f32], grads: &[f32], moments: [&mut [f32]; MAX_MOMENTS]) {
         self.inner.update(at, params, grads, moments);
         WATCHED.set(at.step >= self.warm);
         self.seen[rayon::current_thread_index().unwrap_or(0)].store(COUNT.get(), Ordering::Relaxed);

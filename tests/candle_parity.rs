@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 use phaselab::engine::{Hook, Params, Runner, Savings, State, StepOutcome, Workers};
 use phaselab::optim::{Settings, build};
-use phaselab::spec::{Act, Family, Join, LossKind, Normalization, OptimSpec};
+use phaselab::spec::{Act, Family, Input, Join, LossKind, Normalization, OptimSpec, Parametrization, Positional};
 
 use crate::configs::{self, Config, apart, norm, size_floor};
 
@@ -44,20 +44,45 @@ impl Witness<'_> {
     }
 
     fn act(&self, x: &Tensor) -> Result<Tensor> {
-        match self.config.model.act {
+        let sigmoid = |x: &Tensor| (x.neg()?.exp()? + 1.0)?.recip();
+        match &self.config.model.act {
             Act::Relu => x.relu(),
             Act::Gelu => (x * 0.5)?.mul(&((x / 2f64.sqrt())?.erf()? + 1.0)?),
+            Act::Identity => Ok(x.clone()),
+            Act::Square => x.sqr(),
+            Act::Abs => x.abs(),
+            Act::Tanh => x.tanh(),
+            Act::Silu => x * sigmoid(x)?,
+            Act::Formula(formula) => {
+                assert_eq!(formula.text(), "x*sigmoid(1.7*x)", "the witness knows this one");
+                x * sigmoid(&(x * 1.7)?)?
+            }
         }
     }
 
+    /// A layer's result with the factor that stands before it.
+    fn scaled(&self, x: Tensor, factor: f64) -> Result<Tensor> {
+        if self.config.model.parametrization == Parametrization::MeanField { x * factor } else { Ok(x) }
+    }
+
     fn normalize(&self, x: &Tensor, name: &str) -> Result<Tensor> {
-        if self.config.model.normalization == Normalization::None {
+        let kind = self.config.model.normalization;
+        if kind == Normalization::None {
             return Ok(x.clone());
         }
-        let x = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+        let centred = matches!(kind, Normalization::Ln | Normalization::LnPre);
+        let x = if centred { x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)? } else { x.clone() };
         let scale = (x.sqr()?.mean_keepdim(D::Minus1)? + 1e-5)?.sqrt()?;
-        let x = x.broadcast_div(&scale)?;
-        x.broadcast_mul(self.p(&format!("{name}.w")))?.broadcast_add(self.p(&format!("{name}.b")))
+        let mut x = x.broadcast_div(&scale)?;
+        assert_eq!(self.has(&format!("{name}.w")), matches!(kind, Normalization::Ln | Normalization::Rms));
+        assert_eq!(self.has(&format!("{name}.b")), kind == Normalization::Ln);
+        if self.has(&format!("{name}.w")) {
+            x = x.broadcast_mul(self.p(&format!("{name}.w")))?;
+        }
+        if self.has(&format!("{name}.b")) {
+            x = x.broadcast_add(self.p(&format!("{name}.b")))?;
+        }
+        Ok(x)
     }
 
     /// `[B, T, d]`.
@@ -86,42 +111,66 @@ impl Witness<'_> {
     }
 
     fn transformer(&self) -> Result<Tensor> {
-        let mut x = self.embed()?.broadcast_add(self.p("pos_embed.W_pos"))?;
+        let mut x = self.embed()?;
+        assert_eq!(self.has("pos_embed.W_pos"), self.config.model.positional == Positional::Learned);
+        if self.has("pos_embed.W_pos") {
+            x = x.broadcast_add(self.p("pos_embed.W_pos"))?;
+        }
         for layer in 0..self.config.model.n_layers {
             let block = format!("blocks.{layer}");
             x = (&x + self.attention(&self.normalize(&x, &format!("{block}.ln1"))?, &block)?)?;
             if self.config.model.d_mlp > 0 {
                 let normal = self.normalize(&x, &format!("{block}.ln2"))?;
-                x = (&x + self.layer(&normal, &block, true)?)?;
+                x = (&x + self.layer(&normal, &block)?)?;
             }
         }
         let x = self.normalize(&x, "ln_final")?;
         let at: Vec<u32> = self.config.task.loss_positions.iter().map(|&t| t as u32).collect();
-        self.linear(&x.index_select(&Tensor::new(at, &Device::Cpu)?, 1)?, "unembed.W_U", "unembed.b_U")
+        let x = x.index_select(&Tensor::new(at, &Device::Cpu)?, 1)?;
+        assert_eq!(self.has("unembed.W_U"), !self.config.model.tied_unembed);
+        if self.has("unembed.W_U") {
+            return self.linear(&x, "unembed.W_U", "unembed.b_U");
+        }
+        let classes = self.p("embed.W_E").narrow(0, 0, self.config.task.d_vocab_out)?;
+        let logits = x.broadcast_matmul(&classes.t()?)?;
+        if self.has("unembed.b_U") { logits.broadcast_add(self.p("unembed.b_U")) } else { Ok(logits) }
     }
 
-    /// A hidden layer, with or without the way back to the residual stream.
-    fn layer(&self, x: &Tensor, block: &str, back: bool) -> Result<Tensor> {
+    /// A hidden layer and the way back to the residual stream.
+    fn layer(&self, x: &Tensor, block: &str) -> Result<Tensor> {
         let hidden = self.act(&self.linear(x, &format!("{block}.mlp.W_in"), &format!("{block}.mlp.b_in"))?)?;
-        if back {
-            self.linear(&hidden, &format!("{block}.mlp.W_out"), &format!("{block}.mlp.b_out"))
-        } else {
-            Ok(hidden)
+        self.linear(&hidden, &format!("{block}.mlp.W_out"), &format!("{block}.mlp.b_out"))
+    }
+
+    /// What the first layer reads: `[B, 1, width]`.
+    fn mlp_input(&self) -> Result<Tensor> {
+        let (task, model) = (&self.config.task, &self.config.model);
+        if model.input == Input::Onehot {
+            let width = task.varying_tokens;
+            let codes = self.config.tokens.chunks_exact(task.n_ctx).flat_map(|tokens| {
+                let code = |&t: &usize| (0..width).map(move |code| f64::from(u8::from(tokens[t] as usize == code)));
+                task.varying_positions.iter().flat_map(code).collect::<Vec<_>>()
+            });
+            let shape = (self.config.examples(), 1, width * task.varying_positions.len());
+            return Tensor::from_vec(codes.collect::<Vec<f64>>(), shape, &Device::Cpu);
+        }
+        let x = self.embed()?;
+        let parts: Vec<Tensor> = task.varying_positions.iter().map(|&t| x.narrow(1, t, 1)).collect::<Result<_>>()?;
+        match model.join {
+            Join::Sum => parts[1..].iter().try_fold(parts[0].clone(), |sum, part| sum + part),
+            Join::Concat => Tensor::cat(&parts, 2),
         }
     }
 
     fn mlp(&self) -> Result<Tensor> {
-        let x = self.embed()?;
-        let parts: Vec<Tensor> =
-            self.config.task.varying_positions.iter().map(|&t| x.narrow(1, t, 1)).collect::<Result<_>>()?;
-        let mut x = match self.config.model.join {
-            Join::Sum => parts[1..].iter().try_fold(parts[0].clone(), |sum, part| sum + part)?,
-            Join::Concat => Tensor::cat(&parts, 2)?,
-        };
+        let mut x = self.mlp_input()?;
         for layer in 0..self.config.model.n_layers {
-            x = self.layer(&x, &format!("blocks.{layer}"), false)?;
+            let fan_in = x.dim(2)? as f64;
+            let [w, b] = ["W_in", "b_in"].map(|rest| format!("blocks.{layer}.mlp.{rest}"));
+            x = self.act(&self.scaled(self.linear(&x, &w, &b)?, 1.0 / fan_in.sqrt())?)?;
         }
-        self.linear(&x, "unembed.W_U", "unembed.b_U")
+        let fan_in = x.dim(2)? as f64;
+        self.scaled(self.linear(&x, "unembed.W_U", "unembed.b_U")?, 1.0 / fan_in)
     }
 
     /// Logits `[B, L, V]` and the loss.

@@ -12,7 +12,9 @@ use phaselab::engine::{
 use phaselab::loss::LossTerm;
 use phaselab::model::{self, TaskShape};
 use phaselab::rng::Rng;
-use phaselab::spec::{Act, Family, Join, LossKind, ModelSpec, Normalization};
+use phaselab::spec::{
+    Act, Family, Formula, Input, Join, LossKind, ModelSpec, Normalization, Parametrization, Positional,
+};
 use phaselab::tensor::Tensor;
 
 /// One network with its task.
@@ -53,6 +55,7 @@ pub fn modular(name: &'static str, p: u32, model: ModelSpec, kind: LossKind) -> 
             n_ctx: 3,
             loss_positions: vec![2],
             varying_positions: vec![0, 1],
+            varying_tokens: p as usize,
         },
         loss: LossTerm::new(kind, false),
         possible_tokens: Some(vec![(0..p).collect(), (0..p).collect(), vec![p]]),
@@ -72,7 +75,14 @@ pub fn sequences(name: &'static str, model: ModelSpec) -> Config {
     let all = vec![0, 1, 2, 3, 4];
     Config {
         name,
-        task: TaskShape { d_vocab: 9, d_vocab_out: 9, n_ctx: 5, loss_positions: all.clone(), varying_positions: all },
+        task: TaskShape {
+            d_vocab: 9,
+            d_vocab_out: 9,
+            n_ctx: 5,
+            loss_positions: all.clone(),
+            varying_positions: all,
+            varying_tokens: 9,
+        },
         loss: LossTerm::new(LossKind::CrossEntropy, false),
         possible_tokens: None,
         tokens,
@@ -100,8 +110,75 @@ pub fn everything(p: u32) -> Config {
     modular("2 layers, GELU, LayerNorm, all biases", p, model, LossKind::CrossEntropy)
 }
 
+/// Gromov's network: one-hot tokens, squares, factors before the layers, no biases, squared error.
+pub fn gromov(p: u32, d_mlp: usize) -> Config {
+    let model = ModelSpec {
+        input: Input::Onehot,
+        act: Act::Square,
+        mlp_bias: false,
+        parametrization: Parametrization::MeanField,
+        d_mlp,
+        ..mlp(Join::Sum, 1)
+    };
+    modular("MLP, one-hot, squares, mean field", p, model, LossKind::Mse)
+}
+
+/// RMSNorm, tied unembedding, no positions and an expression, in two layers.
+pub fn tied(p: u32) -> Config {
+    let model = ModelSpec {
+        normalization: Normalization::Rms,
+        tied_unembed: true,
+        positional: Positional::None,
+        act: formula(),
+        ..everything(p).model
+    };
+    modular("2 layers, RMSNorm, tied, no positions, expression, all biases", p, model, LossKind::CrossEntropy)
+}
+
+/// An activation that has no name.
+pub fn formula() -> Act {
+    Act::Formula(Formula::new("x*sigmoid(1.7*x)").unwrap())
+}
+
+/// What the grokking model and the sequence model can be made of otherwise.
+fn variants() -> Vec<Config> {
+    let ce = LossKind::CrossEntropy;
+    let with_act = |name, act| modular(name, 7, ModelSpec { act, ..small() }, ce);
+    let with_norm = |name, normalization| modular(name, 7, ModelSpec { normalization, n_layers: 2, ..small() }, ce);
+    let onehot = |join, n_layers| ModelSpec { input: Input::Onehot, ..mlp(join, n_layers) };
+    let mean_field =
+        ModelSpec { parametrization: Parametrization::MeanField, unembed_bias: true, ..mlp(Join::Concat, 2) };
+    let no_positions = ModelSpec { positional: Positional::None, n_layers: 2, ..small() };
+    let tied_only = ModelSpec { tied_unembed: true, ..small() };
+    vec![
+        with_norm("2 layers, LayerNorm without weights", Normalization::LnPre),
+        with_norm("2 layers, RMSNorm", Normalization::Rms),
+        with_norm("2 layers, RMSNorm without weights", Normalization::RmsPre),
+        with_act("identity", Act::Identity),
+        with_act("squares", Act::Square),
+        with_act("absolute values", Act::Abs),
+        with_act("tanh", Act::Tanh),
+        with_act("SiLU", Act::Silu),
+        with_act("an expression", formula()),
+        modular("2 layers, no positions", 7, no_positions.clone(), ce),
+        sequences("sequences, no positions", no_positions),
+        modular("tied unembedding", 7, tied_only.clone(), ce),
+        sequences("sequences, tied unembedding", tied_only),
+        tied(7),
+        sequences("sequences, RMSNorm, tied, no positions, expression", tied(7).model),
+        modular("MLP, concat, 4 layers, mean field", 7, ModelSpec { n_layers: 4, ..mean_field }, ce),
+        modular("MLP, one-hot, 1 layer", 7, onehot(Join::Sum, 1), ce),
+        modular("MLP, one-hot, 4 layers", 7, onehot(Join::Concat, 4), LossKind::Mse),
+        gromov(7, 24),
+    ]
+}
+
 /// Every network of the tests.
 pub fn all() -> Vec<Config> {
+    first().into_iter().chain(variants()).collect()
+}
+
+fn first() -> Vec<Config> {
     let (ce, mse) = (LossKind::CrossEntropy, LossKind::Mse);
     let attention_only = ModelSpec { n_layers: 3, d_mlp: 0, ..small() };
     let deep = ModelSpec { n_layers: 4, d_head: Some(6), n_heads: 3, normalization: Normalization::Ln, ..small() };

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use phaselab::engine::{Batch, Params, Plan, Real, Runner, Savings, State, StepOutcome, Workers};
 use phaselab::optim::{Settings, build};
 use phaselab::rng::Rng;
-use phaselab::spec::{LossKind, ModelSpec, OptimSpec};
+use phaselab::spec::{
+    Act, Formula, Grokfast, Input, LossKind, ModelSpec, Normalization, OptimSpec, Parametrization, Positional,
+};
 
 use crate::configs::{self, Config, PLAIN};
 
@@ -34,17 +36,17 @@ struct Traces {
     outcomes: Vec<Vec<(u64, u64, bool)>>,
 }
 
-struct Run<'a, T: Real> {
-    config: &'a Config,
+struct Run<T: Real> {
     plan: Arc<Plan>,
     threads: usize,
     batches: Vec<Batch>,
     params: Params<T>,
+    optim: OptimSpec,
 }
 
-impl<'a, T: Real> Run<'a, T> {
+impl<T: Real> Run<T> {
     /// A replica a seed, each with its split of 401 examples.
-    fn new(config: &'a Config, threads: usize, seeds: &[u64]) -> Run<'a, T> {
+    fn new(config: &Config, threads: usize, seeds: &[u64]) -> Run<T> {
         let mut part = config.shape();
         part.examples = 401;
         let graph = phaselab::model::graph(&config.model, &config.task);
@@ -57,15 +59,15 @@ impl<'a, T: Real> Run<'a, T> {
             batch
         };
         let params = phaselab::model::initialize(plan.params(), &config.model, seeds);
-        Run { config, threads, batches: seeds.iter().map(batch).collect(), params, plan }
+        let optim = OptimSpec { clip_norm: Some(1.0), ..OptimSpec::default() };
+        Run { threads, batches: seeds.iter().map(batch).collect(), params, plan, optim }
     }
 
     fn train(mut self, steps: u64) -> Traces {
-        let spec = OptimSpec { clip_norm: Some(1.0), ..OptimSpec::default() };
         let replicas = self.params.replicas();
-        let update = build::<T>(&spec, Settings::new(&spec, replicas, steps));
+        let update = build::<T>(&self.optim, Settings::new(&self.optim, replicas, steps));
         let mut grads = Params::zeros(Arc::clone(self.plan.params()), replicas);
-        let mut moments = [grads.clone(), grads.clone()];
+        let mut moments = vec![grads.clone(); update.moments()];
         let mut runner = Runner::new(Arc::clone(&self.plan), Workers::new(self.threads).unwrap());
         let mut outcomes = vec![];
         for step in 0..steps {
@@ -75,10 +77,13 @@ impl<'a, T: Real> Run<'a, T> {
             outcomes.push(out.iter().map(|o| (o.loss.to_bits(), o.acc_frac.to_bits(), o.finite)).collect());
         }
         let bits = |r: usize| {
-            let all = [&self.params, &grads, &moments[0], &moments[1]];
-            all.into_iter().flat_map(|p| p.replica(r)).map(|x| x.to_f64().to_bits()).collect()
+            [&self.params, &grads]
+                .into_iter()
+                .chain(&moments)
+                .flat_map(|p| p.replica(r))
+                .map(|x| x.to_f64().to_bits())
+                .collect()
         };
-        assert!(self.config.loss.f64, "the paper's loss");
         Traces { arrays: (0..replicas).map(bits).collect(), outcomes }
     }
 }
@@ -105,6 +110,26 @@ fn threads_do_not_matter_in_f32() {
 #[test]
 fn threads_do_not_matter_in_f64() {
     threads_do_not_matter::<f64>(20);
+}
+
+/// Networks and an optimiser that the canonical set-up has nothing of.
+#[test]
+fn threads_and_neighbours_do_not_matter_for_other_networks() {
+    for config in [configs::tied(23), configs::gromov(23, 200), configs::everything(23)] {
+        let run = |threads, seeds: &[u64]| {
+            let mut run = Run::<f32>::new(&config, threads, seeds);
+            run.optim.grokfast = Some(Grokfast::default());
+            run.train(8)
+        };
+        let one = run(1, &[0, 1, 2]);
+        assert_eq!(one.arrays[0].len() % 5, 0, "parameters, gradients, three moments");
+        assert_ne!(one.outcomes[0], one.outcomes[7], "nothing was learnt, so the test shows nothing");
+        for threads in [2, 3, 4] {
+            assert!(run(threads, &[0, 1, 2]) == one, "{}: {threads} threads", config.name);
+            let alone = run(threads, &[2]);
+            assert!(alone.arrays[0] == one.arrays[2], "{}: alone, {threads} threads", config.name);
+        }
+    }
 }
 
 #[test]
@@ -177,7 +202,21 @@ fn fingerprints_tell_plans_apart() {
         config.plan_with(Savings { fusion: false, ..Savings::default() }, &[], &[]).unwrap().fingerprint(),
         other(&|c| c.model.d_mlp = 48),
         other(&|c| c.model.attn_bias = true),
-        other(&|c| c.model.act = phaselab::spec::Act::Gelu),
+        other(&|c| c.model.act = Act::Gelu),
+        other(&|c| c.model.act = Act::Silu),
+        other(&|c| c.model.act = Act::Formula(Formula::new("x^2").unwrap())),
+        other(&|c| c.model.act = Act::Formula(Formula::new("x^3").unwrap())),
+        other(&|c| c.model.normalization = Normalization::Ln),
+        other(&|c| c.model.normalization = Normalization::LnPre),
+        other(&|c| c.model.normalization = Normalization::Rms),
+        other(&|c| c.model.normalization = Normalization::RmsPre),
+        other(&|c| c.model.positional = Positional::None),
+        other(&|c| c.model.tied_unembed = true),
+        other(&|c| c.model = ModelSpec { input: Input::Onehot, ..configs::gromov(23, 64).model }),
+        other(&|c| {
+            let standard = ModelSpec { parametrization: Parametrization::Standard, ..configs::gromov(23, 64).model };
+            c.model = standard;
+        }),
         other(&|c| c.loss.f64 = false),
         other(&|c| c.loss.weight = 0.5),
         other(&|c| c.loss.kind = LossKind::Mse),

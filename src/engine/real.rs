@@ -47,6 +47,10 @@ pub trait Real:
     fn sqrt(self) -> Self;
     /// eˣ, within 2 units in the last place; 0 below the smallest normal result.
     fn exp(self) -> Self;
+    /// eˣ − 1 without cancellation near 0, for |x| ≤ 80.
+    fn exp_m1(self) -> Self;
+    /// Absolute value.
+    fn abs(self) -> Self;
     /// erf x: full precision in f64, 2e-7 in f32.
     fn erf(self) -> Self;
     /// Neither infinite nor NaN.
@@ -60,6 +64,23 @@ pub trait Real:
     #[inline(always)]
     fn max(self, other: Self) -> Self {
         if self > other { self } else { other }
+    }
+
+    /// tanh x, to some units in the last place.
+    #[inline(always)]
+    fn tanh(self) -> Self {
+        // From 20 on, tanh rounds to 1 in f64 too; a NaN passes both comparisons.
+        let twice = self.abs() + self.abs();
+        let limit = Self::from_f64(40.0);
+        let m1 = (if twice > limit { limit } else { twice }).exp_m1();
+        let y = m1 / (m1 + Self::from_f64(2.0));
+        if self < Self::ZERO { -y } else { y }
+    }
+
+    /// 1 / (1 + e⁻ˣ).
+    #[inline(always)]
+    fn sigmoid(self) -> Self {
+        Self::ONE / (Self::ONE + (-self).exp())
     }
 }
 
@@ -87,18 +108,8 @@ impl Real for f32 {
     }
     #[inline(always)]
     fn exp(self) -> f32 {
-        const ROUND: f32 = 12_582_912.0; // 1.5 · 2^23: adding it rounds to an integer
-        let x = if self > 88.0 { 88.0 } else { self };
-        let n = x.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
-        // ln 2 in two parts, so that n · ln 2 is subtracted exactly.
-        let r = n.mul_add(-0.693_359_4, x);
-        let r = n.mul_add(2.121_944_4e-4, r);
-        let mut y = 1.987_569_2e-4f32;
-        for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
-            y = y.mul_add(r, c);
-        }
-        let y = (y * r).mul_add(r, r) + 1.0;
-        let scale = f32::from_bits((((n as i32) + 127) << 23) as u32);
+        let (m1, scale) = reduced_f32(if self > 88.0 { 88.0 } else { self });
+        let y = m1 + 1.0;
         if self > 88.0 {
             self * f32::MAX
         } else if self < -87.0 {
@@ -106,6 +117,15 @@ impl Real for f32 {
         } else {
             y * scale
         }
+    }
+    #[inline(always)]
+    fn exp_m1(self) -> f32 {
+        let (m1, scale) = reduced_f32(self);
+        m1.mul_add(scale, scale - 1.0)
+    }
+    #[inline(always)]
+    fn abs(self) -> f32 {
+        f32::abs(self)
     }
     #[inline(always)]
     fn erf(self) -> f32 {
@@ -165,32 +185,8 @@ impl Real for f64 {
     }
     #[inline(always)]
     fn exp(self) -> f64 {
-        const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5 · 2^52
-        let x = self.clamp(-708.0, 709.0);
-        let shifted = x.mul_add(std::f64::consts::LOG2_E, ROUND);
-        let n = shifted - ROUND;
-        let r = n.mul_add(-6.931_471_803_691_238e-1, x);
-        let r = n.mul_add(-1.908_214_929_270_587_7e-10, r);
-        // Taylor to degree 13: the next term is below 1e-17 for |r| ≤ ln 2 / 2.
-        let mut y = 1.0 / 6_227_020_800.0;
-        for c in [
-            1.0 / 479_001_600.0,
-            1.0 / 39_916_800.0,
-            1.0 / 3_628_800.0,
-            1.0 / 362_880.0,
-            1.0 / 40_320.0,
-            1.0 / 5_040.0,
-            1.0 / 720.0,
-            1.0 / 120.0,
-            1.0 / 24.0,
-            1.0 / 6.0,
-            0.5,
-        ] {
-            y = f64::mul_add(y, r, c);
-        }
-        let y = f64::mul_add(y * r, r, r) + 1.0;
-        // The low bits of the shifted sum hold n as an integer.
-        let scale = f64::from_bits((shifted.to_bits().wrapping_add(1023)) << 52);
+        let (m1, scale) = reduced_f64(self.clamp(-708.0, 709.0));
+        let y = m1 + 1.0;
         if self > 709.0 {
             self * f64::MAX
         } else if self < -708.0 {
@@ -198,6 +194,15 @@ impl Real for f64 {
         } else {
             y * scale
         }
+    }
+    #[inline(always)]
+    fn exp_m1(self) -> f64 {
+        let (m1, scale) = reduced_f64(self);
+        m1.mul_add(scale, scale - 1.0)
+    }
+    #[inline(always)]
+    fn abs(self) -> f64 {
+        f64::abs(self)
     }
     #[inline(always)]
     fn erf(self) -> f64 {
@@ -215,9 +220,71 @@ impl Real for f64 {
     }
 }
 
+/// (eʳ − 1, 2ⁿ) with x = n ln 2 + r, |r| ≤ ln 2 / 2.
+#[inline(always)]
+fn reduced_f32(x: f32) -> (f32, f32) {
+    const ROUND: f32 = 12_582_912.0; // 1.5 · 2^23: adding it rounds to an integer
+    let n = x.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
+    // ln 2 in two parts, so that n · ln 2 is subtracted exactly.
+    let r = n.mul_add(-0.693_359_4, x);
+    let r = n.mul_add(2.121_944_4e-4, r);
+    let mut y = 1.987_569_2e-4f32;
+    for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        y = y.mul_add(r, c);
+    }
+    ((y * r).mul_add(r, r), f32::from_bits((((n as i32) + 127) << 23) as u32))
+}
+
+/// (eʳ − 1, 2ⁿ) with x = n ln 2 + r, |r| ≤ ln 2 / 2.
+#[inline(always)]
+fn reduced_f64(x: f64) -> (f64, f64) {
+    const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5 · 2^52
+    let shifted = x.mul_add(std::f64::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = n.mul_add(-6.931_471_803_691_238e-1, x);
+    let r = n.mul_add(-1.908_214_929_270_587_7e-10, r);
+    // Taylor to degree 13: the next term is below 1e-17 for |r| ≤ ln 2 / 2.
+    let mut y = 1.0 / 6_227_020_800.0;
+    for c in [
+        1.0 / 479_001_600.0,
+        1.0 / 39_916_800.0,
+        1.0 / 3_628_800.0,
+        1.0 / 362_880.0,
+        1.0 / 40_320.0,
+        1.0 / 5_040.0,
+        1.0 / 720.0,
+        1.0 / 120.0,
+        1.0 / 24.0,
+        1.0 / 6.0,
+        0.5,
+    ] {
+        y = f64::mul_add(y, r, c);
+    }
+    // The low bits of the shifted sum hold n as an integer.
+    (f64::mul_add(y * r, r, r), f64::from_bits((shifted.to_bits().wrapping_add(1023)) << 52))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tanh_and_sigmoid_agree_with_the_reference() {
+        // From very small numbers, where eˣ − 1 would cancel, to where both end.
+        let sizes = (0..700).map(|i| 1e-12 * libm::exp(f64::from(i) * 0.05)).filter(|&x| x < 300.0);
+        for x in sizes.flat_map(|x| [x, -x]) {
+            let (tanh, sigmoid) = (libm::tanh(x), 1.0 / (1.0 + libm::exp(-x)));
+            assert!((Real::tanh(x) - tanh).abs() <= 1e-15 * tanh.abs(), "tanh({x}) = {}", Real::tanh(x));
+            assert!((Real::sigmoid(x) - sigmoid).abs() <= 1e-15 * sigmoid, "sigmoid({x})");
+            let (x, tanh) = (x as f32, libm::tanh(f64::from(x as f32)));
+            assert!((f64::from(Real::tanh(x)) - tanh).abs() <= 4e-7 * tanh.abs(), "tanh({x}) = {}", Real::tanh(x));
+            let sigmoid = 1.0 / (1.0 + libm::exp(-f64::from(x)));
+            assert!((f64::from(Real::sigmoid(x)) - sigmoid).abs() <= 5e-7 * sigmoid + 1e-37, "sigmoid({x})");
+        }
+        assert!(Real::tanh(f32::NAN).is_nan() && Real::sigmoid(f64::NAN).is_nan());
+        assert_eq!([Real::tanh(f64::INFINITY), Real::tanh(f64::NEG_INFINITY)], [1.0, -1.0]);
+        assert_eq!([Real::sigmoid(f32::INFINITY), Real::sigmoid(f32::NEG_INFINITY)], [1.0, 0.0]);
+    }
 
     #[test]
     fn exp_agrees_with_the_reference_over_its_range() {

@@ -21,7 +21,7 @@ use super::terms::{Share, Term, TermsAt};
 use super::work::{Slot, Work, copy_wants};
 use super::workers::Workers;
 use crate::error::{Error, Result};
-use crate::optim::{At, Update};
+use crate::optim::{At, MAX_MOMENTS, Update};
 use crate::tensor::Tensor;
 
 /// Rows of a pair table that are worked on together.
@@ -78,7 +78,7 @@ pub struct Runner<T: Real> {
 struct Arrays<'a, T> {
     params: Raw<'a, T>,
     grads: Raw<'a, T>,
-    moments: [Option<Raw<'a, T>>; 2],
+    moments: [Option<Raw<'a, T>>; MAX_MOMENTS],
     stride: usize,
 }
 
@@ -213,7 +213,7 @@ impl<T: Real> Runner<T> {
         let arrays = Arrays {
             params: Raw::read_only(&params.flat),
             grads: none,
-            moments: [None; 2],
+            moments: [None; MAX_MOMENTS],
             stride: params.layout.stride,
         };
         self.run(arrays, params.replicas(), batches, None, outcomes);
@@ -231,7 +231,7 @@ impl<T: Real> Runner<T> {
         let stride = params.layout.stride;
         let mut grads = vec![T::ZERO; if self.plan.backward { stride } else { 0 }];
         let params = Raw::read_only(params.replica(r));
-        let arrays = Arrays { params, grads: Raw::new(&mut grads), moments: [None; 2], stride };
+        let arrays = Arrays { params, grads: Raw::new(&mut grads), moments: [None; MAX_MOMENTS], stride };
         let mut wanted = self.plan.empty_wants();
         self.make_own();
         let mut slot = self.own[0].lock().expect("invariant: a panic in a worker ends the run");
@@ -396,7 +396,7 @@ pub struct State<'a, T> {
 fn arrays<T: Real>(state: State<'_, T>) -> Arrays<'_, T> {
     let stride = state.params.layout.stride;
     let mut moments = state.moments.iter_mut().map(|m| Raw::new(&mut m.flat));
-    let moments = [moments.next(), moments.next()];
+    let moments = std::array::from_fn(|_| moments.next());
     Arrays { params: Raw::new(&mut state.params.flat), grads: Raw::new(&mut state.grads.flat), moments, stride }
 }
 

@@ -40,11 +40,11 @@ pub struct ExprError {
 }
 
 /// Place of a node in [`Expr::nodes`].
-type Id = usize;
+pub(crate) type Id = usize;
 
 /// One step of an expression; operands stand before it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Node {
+pub(crate) enum Node {
     Number(f64),
     /// Index into the variables.
     Variable(usize),
@@ -179,6 +179,11 @@ impl Expr {
             };
         }
         scratch[self.nodes.len() - 1]
+    }
+
+    /// The steps, in order; the last is the whole.
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
     }
 
     /// How many steps an evaluation has: the scratch that [`Expr::eval_lanes`] needs.

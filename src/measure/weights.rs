@@ -1,7 +1,7 @@
 //! The weight matrices that Fourier measures look at: W_E by token, and W_L, from the last hidden layer to the logits.
 //!
 //! Reads parameters with TransformerLens's names; writes row-major `[p, …]` with one residue a row. LayerNorm weights are
-//! not folded in. Source: arXiv 2301.05217, section 3 (W_L = W_out W_U).
+//! not folded in. Without `unembed.W_U` the unembedding is tied: its transpose is `embed.W_E`, a class a row. Source: arXiv 2301.05217, section 3 (W_L = W_out W_U).
 
 use crate::error::Result;
 use crate::measure::subject::{Matrix, Setting};
@@ -29,11 +29,19 @@ pub fn w_e_fits(setting: &Setting) -> Result<usize, String> {
 /// The reason why not, as a clause.
 pub fn w_l_fits(setting: &Setting) -> Result<usize, String> {
     let p = modulus(setting)?;
+    if is_tied(|name| setting.shape(name).is_some()) {
+        return w_e_fits(setting);
+    }
     match setting.shape(W_U) {
         Some(&[_, d_vocab_out]) if d_vocab_out >= p => Ok(p),
         Some(shape) => Err(format!("{W_U} has shape {shape:?}, fewer columns than the {p} residues")),
         None => Err(format!("the model has no {W_U}")),
     }
+}
+
+/// Whether logits are read with the embedding.
+fn is_tied(has: impl Fn(&str) -> bool) -> bool {
+    has(W_E) && !has(W_U)
 }
 
 fn modulus(setting: &Setting) -> Result<usize, String> {
@@ -61,15 +69,23 @@ pub fn w_e(params: &[Tensor], p: usize) -> Result<&[f64]> {
 /// `[p, d_mlp]`, `[p, n_heads · d_head]` or `[p, d_model]`.
 ///
 /// # Errors
-/// [`crate::error::Error::Unknown`] without `unembed.W_U`.
+/// [`crate::error::Error::Unknown`] without `unembed.W_U` and `embed.W_E`.
 pub fn w_l(params: &[Tensor], p: usize) -> Result<Vec<f64>> {
-    let w_u = Matrix::of(params, W_U)?;
-    let Some(w_out) = last_writer(params, w_u.n_rows)? else {
-        return Ok(transpose(w_u.values, w_u.n_cols, p));
+    let tied = is_tied(|name| params.iter().any(|tensor| tensor.name == name));
+    // Row-major with a residual direction a row, and that many rows.
+    let (w_u_dv, n_cols, d_model) = if tied {
+        let w_e = Matrix::of(params, W_E)?;
+        (transpose(w_e.values, w_e.n_cols, w_e.n_cols), w_e.n_rows, w_e.n_cols)
+    } else {
+        let w_u = Matrix::of(params, W_U)?;
+        (w_u.values.to_vec(), w_u.n_cols, w_u.n_rows)
+    };
+    let Some(w_out) = last_writer(params, d_model)? else {
+        return Ok(transpose(&w_u_dv, n_cols, p));
     };
     let mut w_l_mp = vec![0.0; w_out.n_rows * p];
     for (row_p, out_d) in w_l_mp.chunks_exact_mut(p).zip(w_out.values.chunks_exact(w_out.n_cols)) {
-        for (&out, u_v) in out_d.iter().zip(w_u.values.chunks_exact(w_u.n_cols)) {
+        for (&out, u_v) in out_d.iter().zip(w_u_dv.chunks_exact(n_cols)) {
             for (sum, &u) in row_p.iter_mut().zip(u_v) {
                 *sum += out * u;
             }
@@ -118,6 +134,9 @@ mod tests {
         ];
         // Columns of [[1,2],[3,4],[5,6]] · [[1,0],[0,10]].
         assert_eq!(w_l(&params, 2).unwrap(), [1.0, 3.0, 5.0, 20.0, 40.0, 60.0]);
+        // The same W_U as the transpose of an embedding whose third token is no class.
+        let tied = [&params[..3], &[tensor("embed.W_E", &[3, 2], &[1.0, 0.0, 0.0, 10.0, 7.0, 7.0])]].concat();
+        assert_eq!(w_l(&tied, 2).unwrap(), [1.0, 3.0, 5.0, 20.0, 40.0, 60.0]);
     }
 
     #[test]

@@ -3,19 +3,24 @@
 //! - `paper` (Nanda et al. 2023, arXiv 2301.05217, its published code): every weight normal with deviation 1/√d_model, `W_U`
 //!   1/√d_vocab_out, biases 0.
 //! - `gpt2` (TransformerLens): every weight normal with deviation 0.8/√d_model, biases 0.
+//! - `unit`: every weight normal with deviation 1, biases 0; for `parametrization = "mean_field"`.
+//! - `gromov`: [analytic weights](super::gromov).
 //! - `torch`: what PyTorch's CPU generator draws, in the order and with the scales of the published grokking notebook for a transformer and
 //!   of PyTorch's own layers for an MLP; [`super::torch`] says what exactly. Its draws stand in one sequence, unlike those below.
+//!
+//! A one-hot MLP has no d_model; its first layer is its embedding, so d_mlp stands in its place.
 //!
 //! LayerNorm starts with w = 1, b = 0. Each parameter draws from a stream of its own name, in the order of its named
 //! shape, so its start does not depend on what else the model has, nor on the engine's storage.
 
 use std::sync::Arc;
 
+use super::gromov::Waves;
 use super::torch;
 use crate::engine::{ParamInfo, ParamLayout, Params, Real};
 use crate::outside;
 use crate::rng::Rng;
-use crate::spec::{Family, Init, ModelSpec};
+use crate::spec::{Family, Init, Input, ModelSpec};
 
 /// Parameters of one replica a seed.
 pub fn initialize<T: Real>(layout: &Arc<ParamLayout>, spec: &ModelSpec, seeds: &[u64]) -> Params<T> {
@@ -28,17 +33,19 @@ pub fn initialize<T: Real>(layout: &Arc<ParamLayout>, spec: &ModelSpec, seeds: &
         }
         return params;
     }
+    let waves = |&seed: &u64| (spec.init == Init::Gromov).then(|| Waves::new(layout, seed));
+    let waves: Vec<Option<Waves>> = seeds.iter().map(waves).collect();
     for (id, info) in layout.infos.iter().enumerate() {
         let mut values = vec![0.0; info.len()];
         for (r, &seed) in seeds.iter().enumerate() {
-            start(info, spec, seed, &mut values);
+            start(info, spec, (seed, waves[r].as_ref()), &mut values);
             params.set(r, id, values.iter().map(|&x| T::from_f64(x)));
         }
     }
     params
 }
 
-fn start(info: &ParamInfo, spec: &ModelSpec, seed: u64, values: &mut [f64]) {
+fn start(info: &ParamInfo, spec: &ModelSpec, (seed, waves): (u64, Option<&Waves>), values: &mut [f64]) {
     let rng = || Rng::stream(seed, &format!("init/{}", info.name));
     // What is not there has no parameters either: the graph could not be compiled.
     if let Family::Outside(name) = spec.family {
@@ -60,6 +67,9 @@ fn start(info: &ParamInfo, spec: &ModelSpec, seed: u64, values: &mut [f64]) {
         values.fill(1.0);
     } else if field.starts_with('b') {
         values.fill(0.0);
+    } else if let Some(waves) = waves {
+        waves.fill(info, values);
+        values.iter_mut().for_each(|x| *x *= spec.init_scale);
     } else {
         rng().fill_normal(values);
         let deviation = spec.init_scale * deviation(info, spec);
@@ -70,11 +80,13 @@ fn start(info: &ParamInfo, spec: &ModelSpec, seed: u64, values: &mut [f64]) {
 }
 
 fn deviation(info: &ParamInfo, spec: &ModelSpec) -> f64 {
-    let root = (spec.d_model as f64).sqrt();
+    let one_hot = spec.family == Family::Mlp && spec.input == Input::Onehot;
+    let root = (if one_hot { spec.d_mlp } else { spec.d_model } as f64).sqrt();
     match spec.init {
         Init::Gpt2 => 0.8 / root,
         Init::Paper if info.name == "unembed.W_U" => 1.0 / (info.shape[1] as f64).sqrt(),
         Init::Paper => 1.0 / root,
+        Init::Unit | Init::Gromov => 1.0,
         Init::Torch => unreachable!("invariant: `torch` draws in its own way"),
     }
 }
@@ -92,6 +104,7 @@ mod tests {
             n_ctx: 3,
             loss_positions: vec![2],
             varying_positions: vec![0, 1],
+            varying_tokens: 113,
         };
         let spec = ModelSpec::default();
         let layout = Arc::new(graph(&spec, &task).params);

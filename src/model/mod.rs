@@ -1,5 +1,6 @@
 //! Spec -> graph: the built-in networks as lists of ops, and how their parameters start.
 
+mod gromov;
 mod init;
 mod mlp;
 mod torch;
@@ -8,8 +9,13 @@ mod transformer;
 pub use init::initialize;
 
 use crate::engine::Graph;
+use crate::engine::cpu::activation::Activation;
+use crate::engine::cpu::formula::FormulaOp;
+use crate::engine::op::ValueId;
+use crate::error::{Error, Result};
 use crate::outside;
-use crate::spec::{Family, ModelSpec};
+use crate::spec::{Act, Family, Init, ModelSpec};
+use crate::task::{Op, Task};
 
 /// What a network must know of its task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +30,8 @@ pub struct TaskShape {
     pub loss_positions: Vec<usize>,
     /// Positions at which more than one token can stand: what an MLP reads.
     pub varying_positions: Vec<usize>,
+    /// The largest token that can stand at one of them, plus one: codes of one-hot tokens.
+    pub varying_tokens: usize,
 }
 
 /// The network of a spec, every value at every position; one that is not in this program is told when it is compiled.
@@ -35,5 +43,56 @@ pub fn graph(spec: &ModelSpec, task: &TaskShape) -> Graph {
             Ok(network) => network.graph(spec, task),
             Err(fault) => Graph { fault: Some(fault), ..Graph::new(task.n_ctx) },
         },
+    }
+}
+
+/// What only the task can tell of a model's spec.
+///
+/// # Errors
+/// [`Error::Value`] for analytic weights of another task, and for classes without an embedding to read them with.
+pub fn fits(spec: &ModelSpec, task: &Task) -> Result<()> {
+    let adds_two = task.modular.as_ref().is_some_and(|m| m.op() == Some(Op::Add))
+        && task.possible_tokens.iter().filter(|tokens| tokens.len() > 1).count() == 2;
+    if spec.init == Init::Gromov && !adds_two {
+        return Err(Error::Value {
+            what: "model.init".into(),
+            got: format!("gromov, for the task {}", task.name),
+            expected: "another rule: these weights solve x+y mod p".into(),
+        });
+    }
+    if spec.tied_unembed && task.d_vocab_out > task.d_vocab {
+        return Err(Error::Value {
+            what: "model.tied_unembed".into(),
+            got: format!("true, for {} classes and {} tokens", task.d_vocab_out, task.d_vocab),
+            expected: "false: each class needs a row of W_E".into(),
+        });
+    }
+    Ok(())
+}
+
+/// `y = act(x)`.
+fn activate(g: &mut Graph, act: &Act, x: ValueId, y: ValueId) {
+    match act {
+        Act::Formula(formula) => g.push(FormulaOp::new(x, y, formula)),
+        named => g.push(Activation { x, y, act: named.clone() }),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_that_is_not_the_tasks_is_refused() {
+        let [add, sub] = ["mod_add_97", "mod_sub_97"].map(|name| Task::load(name).unwrap());
+        let gromov = ModelSpec { init: Init::Gromov, ..ModelSpec::default() };
+        assert!(fits(&gromov, &add).is_ok());
+        assert!(fits(&gromov, &sub).unwrap_err().to_string().contains("mod_sub_97"));
+        let tied = ModelSpec { tied_unembed: true, ..ModelSpec::default() };
+        assert!(fits(&tied, &add).is_ok());
+        let more_classes = Task { d_vocab_out: add.d_vocab + 1, ..add };
+        assert!(fits(&tied, &more_classes).unwrap_err().to_string().contains("99 classes and 98 tokens"));
+        assert!(fits(&ModelSpec::default(), &more_classes).is_ok());
     }
 }

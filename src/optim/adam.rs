@@ -3,7 +3,7 @@
 //! `m = β₁ m + (1 − β₁) g`, `v = β₂ v + (1 − β₂) g²`,
 //! `w −= lr / (1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + ε)`; decay first: AdamW `w *= 1 − lr · λ`, Adam `g += λ w`.
 
-use super::{At, Settings, Update};
+use super::{At, MAX_MOMENTS, Settings, Update};
 use crate::engine::Real;
 use crate::engine::simd::vectorized;
 
@@ -25,7 +25,7 @@ impl<T: Real> Update<T> for Adam {
         self.settings.clip_norm[replica]
     }
 
-    fn update(&self, at: At, params: &mut [T], grads: &[T], [m, v]: [&mut [T]; 2]) {
+    fn update(&self, at: At, params: &mut [T], grads: &[T], [m, v, _]: [&mut [T]; MAX_MOMENTS]) {
         let s = &self.settings;
         let ([beta1, beta2], decay) = (s.betas[at.replica], s.weight_decay[at.replica]);
         let (lr, t) = (s.lr(at.replica, at.step), (at.step + 1) as f64);
@@ -60,7 +60,7 @@ mod tests {
             let adam = Adam { settings: Settings::new(&spec, 1, 10), decoupled };
             let (mut w, mut m, mut v) = ([1.0f64, -2.0], [0.0; 2], [0.0; 2]);
             let at = At { replica: 0, step: 0, first: 0, grad_scale: 1.0 };
-            adam.update(at, &mut w, &[3.0, -1e-3], [&mut m, &mut v]);
+            adam.update(at, &mut w, &[3.0, -1e-3], [&mut m, &mut v, &mut []]);
             for (w, want) in w.iter().zip(want) {
                 assert!((w - want).abs() < 1e-12, "{w} against {want}");
             }

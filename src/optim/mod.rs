@@ -1,12 +1,14 @@
-//! Gradients -> parameters: AdamW, Adam and SGD with PyTorch's semantics, schedules, clipping by norm.
+//! Gradients -> parameters: AdamW, Adam and SGD with PyTorch's semantics, schedules, clipping by norm, Grokfast's filter.
 //!
 //! Every setting is an array over replicas, so that a sweep is replicas. State beyond the parameters is a list of arrays of the
 //! parameters' shape ([`Update::moments`]) and the step count, so that a resume point holds all of it.
 
 mod adam;
+mod grokfast;
 mod sgd;
 
 pub use adam::Adam;
+pub use grokfast::Grokfast;
 pub use sgd::Sgd;
 
 use crate::engine::Real;
@@ -25,16 +27,19 @@ pub struct At {
     pub grad_scale: f64,
 }
 
+/// Arrays of state beside the parameters that an update has at most.
+pub const MAX_MOMENTS: usize = 3;
+
 /// One update of a block of one replica's parameters. Each number depends on its own gradient and moments alone.
 pub trait Update<T: Real>: Send + Sync {
-    /// Arrays of state beside the parameters, 0 to 2.
+    /// Arrays of state beside the parameters, 0 to [`MAX_MOMENTS`].
     fn moments(&self) -> usize;
 
     /// Largest gradient norm of a replica; larger ones are scaled down to it.
     fn clip_norm(&self, replica: usize) -> Option<f64>;
 
     /// Updates `params` from `grads`; moments that the optimiser lacks are empty.
-    fn update(&self, at: At, params: &mut [T], grads: &[T], moments: [&mut [T]; 2]);
+    fn update(&self, at: At, params: &mut [T], grads: &[T], moments: [&mut [T]; MAX_MOMENTS]);
 }
 
 /// The settings of each replica.
@@ -94,10 +99,15 @@ impl Settings {
 
 /// The optimiser that a spec names.
 pub fn build<T: Real>(spec: &OptimSpec, settings: Settings) -> Box<dyn Update<T>> {
-    match spec.kind {
+    let replicas = settings.lr.len();
+    let update: Box<dyn Update<T>> = match spec.kind {
         OptimKind::Adamw => Box::new(Adam { settings, decoupled: true }),
         OptimKind::Adam => Box::new(Adam { settings, decoupled: false }),
         OptimKind::Sgd => Box::new(Sgd { settings }),
+    };
+    match &spec.grokfast {
+        Some(filter) => Box::new(Grokfast::new(filter, replicas, update)),
+        None => update,
     }
 }
 

@@ -1,6 +1,6 @@
 //! SGD with momentum, as PyTorch computes it: `g += λ w`, `m = μ m + g` (m = g at the first step), `w −= lr · m`.
 
-use super::{At, Settings, Update};
+use super::{At, MAX_MOMENTS, Settings, Update};
 use crate::engine::Real;
 use crate::engine::simd::vectorized;
 
@@ -20,7 +20,7 @@ impl<T: Real> Update<T> for Sgd {
         self.settings.clip_norm[replica]
     }
 
-    fn update(&self, at: At, params: &mut [T], grads: &[T], [m, _]: [&mut [T]; 2]) {
+    fn update(&self, at: At, params: &mut [T], grads: &[T], [m, _, _]: [&mut [T]; MAX_MOMENTS]) {
         let s = &self.settings;
         let (lr, decay) = (T::from_f64(s.lr(at.replica, at.step)), T::from_f64(s.weight_decay[at.replica]));
         let (momentum, scale) = (T::from_f64(s.momentum[at.replica]), T::from_f64(at.grad_scale));
@@ -46,7 +46,7 @@ mod tests {
         let (mut w, mut m) = ([1.0f64], [0.0]);
         for step in 0..2 {
             let at = At { replica: 0, step, first: 0, grad_scale: 1.0 };
-            sgd.update(at, &mut w, &[2.0], [&mut m, &mut []]);
+            sgd.update(at, &mut w, &[2.0], [&mut m, &mut [], &mut []]);
         }
         // m: 2, then 3; w: 1 − 0.2 − 0.3.
         assert!((w[0] - 0.5).abs() < 1e-15);

@@ -3,12 +3,15 @@
 //! Read from `experiments/NN_slug/experiment.toml` and `--set key=value`; every run stores the resolved spec, with all
 //! defaults written out. Defaults live here and nowhere else. An unset option is `None`, never a magic number.
 
+mod act;
 mod name;
 pub mod parse;
 mod validate;
 
 use serde::{Deserialize, Serialize};
 
+pub use act::Formula;
+pub(crate) use act::MAX_STEPS;
 pub use name::Name;
 pub use parse::{Source, from_toml, line_of_key};
 
@@ -111,7 +114,7 @@ pub enum SplitRule {
 pub struct ModelSpec {
     /// Transformer or MLP, or the name of a model that the program adds.
     pub family: Family,
-    /// Transformer blocks, 1 to 4; hidden layers of an MLP, 1 to 3.
+    /// Transformer blocks, or hidden layers of an MLP: 1 to 4.
     pub n_layers: usize,
     /// Width of the residual stream, or of an MLP's token embedding.
     pub d_model: usize,
@@ -121,18 +124,26 @@ pub struct ModelSpec {
     pub d_head: Option<usize>,
     /// Width of the hidden layer; 0 for an attention-only transformer.
     pub d_mlp: usize,
-    /// Activation of the hidden layer.
+    /// Activation of the hidden layer: a name, or an expression in x, like `x^2` or `x*sigmoid(1.7*x)`.
     pub act: Act,
     /// Normalisation before attention, MLP and unembedding.
     pub normalization: Normalization,
+    /// What tells a transformer where a token stands.
+    pub positional: Positional,
+    /// A transformer's logits are x W_Eᵀ (the classes' rows), and there is no `W_U`.
+    pub tied_unembed: bool,
     /// `b_Q`, `b_K`, `b_V`, `b_O`.
     pub attn_bias: bool,
     /// `b_in`, `b_out`.
     pub mlp_bias: bool,
     /// `b_U`.
     pub unembed_bias: bool,
+    /// What an MLP's first layer reads.
+    pub input: Input,
     /// How an MLP joins the embeddings of its tokens.
     pub join: Join,
+    /// Factors before an MLP's layers.
+    pub parametrization: Parametrization,
     /// How parameters start.
     pub init: Init,
     /// Factor on every initial weight.
@@ -149,9 +160,9 @@ pub struct ModelSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Family {
-    /// Decoder-only transformer with learned positions.
+    /// Decoder-only transformer.
     Transformer,
-    /// Token embeddings, joined, then hidden layers.
+    /// Token embeddings, joined, or one-hot tokens; then hidden layers.
     Mlp,
     /// One that the program adds ([`outside`](crate::outside)).
     Outside(Name),
@@ -178,24 +189,75 @@ impl From<Family> for String {
 }
 
 /// Activation function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Act {
     /// max(x, 0), with derivative 0 at 0.
     Relu,
     /// x Φ(x), with erf (PyTorch's default, not the tanh form).
     Gelu,
+    /// x: a network without activation.
+    Identity,
+    /// x².
+    Square,
+    /// |x|, with derivative 0 at 0.
+    Abs,
+    /// tanh x.
+    Tanh,
+    /// x σ(x), σ the logistic function.
+    Silu,
+    /// An expression in x.
+    Formula(Formula),
 }
 
-/// Normalisation.
+/// Normalisation, in TransformerLens's names; ε = 1e-5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Normalization {
     /// None.
     #[serde(rename = "none")]
     None,
-    /// LayerNorm with weights and biases, ε = 1e-5.
+    /// LayerNorm with weights and biases.
     #[serde(rename = "LN")]
     Ln,
+    /// LayerNorm without them: centre and scale.
+    #[serde(rename = "LNPre")]
+    LnPre,
+    /// RMSNorm with weights.
+    #[serde(rename = "RMS")]
+    Rms,
+    /// RMSNorm without them: scale.
+    #[serde(rename = "RMSPre")]
+    RmsPre,
+}
+
+/// What tells a transformer where a token stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Positional {
+    /// `W_pos`, added to the embedding.
+    Learned,
+    /// Nothing but the causal mask; there is no `W_pos`.
+    None,
+}
+
+/// What an MLP's first layer reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Input {
+    /// Embeddings, joined.
+    Embed,
+    /// One-hot tokens, one after another: each position has rows of its own in `W_in`, and there is no `W_E`.
+    Onehot,
+}
+
+/// Factors before an MLP's layers, so that weights can have size 1 at every width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Parametrization {
+    /// None: `x W + b`.
+    Standard,
+    /// Gromov 2023: `(x W_in + b_in) / √fan_in` in hidden layers, `(x W_U + b_U) / fan_in` for the logits.
+    MeanField,
 }
 
 /// How an MLP joins token embeddings.
@@ -219,6 +281,10 @@ pub enum Init {
     /// What PyTorch's CPU generator draws after `torch.manual_seed(seed)`: the published grokking notebook's order and scales for a
     /// transformer, the defaults of `nn.Embedding` and `nn.Linear` for an MLP.
     Torch,
+    /// Normal, deviation 1 for every weight, biases 0.
+    Unit,
+    /// Gromov 2023: the weights that solve x + y mod p, cosines of one random frequency a neuron; one-hot MLPs with x².
+    Gromov,
 }
 
 /// The training loss.
@@ -336,6 +402,28 @@ pub struct OptimSpec {
     pub schedule: Schedule,
     /// Steps of linear warm-up: step s uses lr · min(1, (s + 1) / warmup_steps) (before any decay).
     pub warmup_steps: u64,
+    /// Filter on the (clipped) gradients before the optimiser: slow parts amplified, arXiv 2405.20233.
+    pub grokfast: Option<Grokfast>,
+}
+
+/// Filter on the (clipped) gradients before the optimiser: g + lamb · m, m an average of the gradients so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Grokfast {
+    /// Which average.
+    pub kind: GrokfastKind,
+    /// What of the average stays each step.
+    pub alpha: f64,
+    /// Weight of the average.
+    pub lamb: f64,
+}
+
+/// Kind of average.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GrokfastKind {
+    /// Exponential: m = alpha · m + (1 − alpha) · g, from the first gradient on.
+    Ema,
 }
 
 /// Kind of optimiser.
@@ -497,10 +585,14 @@ impl Default for ModelSpec {
             d_mlp: 512,
             act: Act::Relu,
             normalization: Normalization::None,
+            positional: Positional::Learned,
+            tied_unembed: false,
             attn_bias: false,
             mlp_bias: true,
             unembed_bias: false,
+            input: Input::Embed,
             join: Join::Sum,
+            parametrization: Parametrization::Standard,
             init: Init::Paper,
             init_scale: 1.0,
             layer: None,
@@ -559,7 +651,14 @@ impl Default for OptimSpec {
             clip_norm: None,
             schedule: Schedule::Constant,
             warmup_steps: 10,
+            grokfast: None,
         }
+    }
+}
+
+impl Default for Grokfast {
+    fn default() -> Grokfast {
+        Grokfast { kind: GrokfastKind::Ema, alpha: 0.98, lamb: 2.0 }
     }
 }
 

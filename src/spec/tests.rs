@@ -63,6 +63,8 @@ fn entries_of_a_list_are_set_by_their_index_and_their_faults_have_lines() {
 fn a_resolved_spec_reads_back_equal() {
     let mut spec = Spec { title: "a \"title\"".into(), ..Spec::default() };
     spec.optim.clip_norm = Some(0.5);
+    spec.optim.grokfast = Some(Grokfast { lamb: 5.0, ..Grokfast::default() });
+    spec.model.act = Act::try_from("x^2 - 1".to_owned()).unwrap();
     spec.train.seeds = Seeds(vec![4, 9]);
     spec.train.snapshots = Snapshots { windows: vec![[1, 9, 2]], list: vec![3], ..Snapshots::default() };
     spec.train.stop = Some(Stop { metric: StopMetric::TestLossNats, threshold: 1e-2, evals: 3, extra_steps: 100 });
@@ -97,4 +99,70 @@ fn seeds_that_torch_would_cut_short_are_refused() {
     );
     assert_eq!(faults(&[large, "data.split=python_shuffle"]), [""; 0]);
     assert_eq!(faults(&["train.seeds=[4294967295]", "model.init=torch", "data.split=torch_randperm"]), [""; 0]);
+}
+
+/// The faults of a text, each as `key: message`.
+fn faults(text: &str) -> Vec<String> {
+    match from_toml(Source { path: Path::new("spec.toml"), text, sets: &[] }, Spec::faults) {
+        Ok(_) => vec![],
+        Err(e) => e.cause(),
+    }
+}
+
+#[test]
+fn activations_are_names_or_expressions() {
+    let act = |text: &str| Act::try_from(text.to_owned());
+    for named in Act::NAMED {
+        assert_eq!(act(named.text()).unwrap(), named);
+    }
+    let formula = act("x*sigmoid(1.7*x)").unwrap();
+    assert_eq!(formula.text(), "x*sigmoid(1.7*x)");
+    assert_eq!(act(&String::from(formula.clone())).unwrap(), formula);
+    assert!(act("3").unwrap_err().contains("does not depend on x"));
+    assert!(act("rleu").unwrap_err().contains("did you mean `relu`?"));
+    let long = vec!["x"; 200].join("*");
+    assert!(act(&long).unwrap_err().contains("steps"), "{:?}", act(&long));
+    let found = faults("[model]\nact = \"x^2 + y\"\n");
+    assert!(
+        found.len() == 1 && found[0].starts_with("line 2: model.act: ") && found[0].contains("column 7"),
+        "{found:?}"
+    );
+}
+
+/// Each contradiction alone, with the key that it is found under; what is written next to it is no fault.
+#[test]
+fn contradictions_are_found_under_their_key() {
+    let mlp = "[model]\nfamily = \"mlp\"\n";
+    let gromov = "init = \"gromov\"\nact = \"square\"\ninput = \"onehot\"\n";
+    let cases = [
+        (format!("{mlp}normalization = \"RMS\"\n"), "model.normalization"),
+        (format!("{mlp}positional = \"none\"\n"), "model.positional"),
+        (format!("{mlp}tied_unembed = true\n"), "model.tied_unembed"),
+        (format!("{mlp}n_layers = 5\n"), "model.n_layers"),
+        (format!("{mlp}{gromov}n_layers = 2\n"), "model.init"),
+        (format!("{mlp}{}", gromov.replace("square", "relu")), "model.init"),
+        (format!("{mlp}{}", gromov.replace("onehot", "embed")), "model.init"),
+        ("[model]\ninput = \"onehot\"\n".into(), "model.input"),
+        ("[model]\nparametrization = \"mean_field\"\n".into(), "model.parametrization"),
+        ("[model]\nnormalization = \"ln\"\n".into(), "model.normalization"),
+        ("[optim]\ngrokfast = { alpha = 1.0 }\n".into(), "optim.grokfast.alpha"),
+        ("[optim.grokfast]\nlamb = -1.0\n".into(), "optim.grokfast.lamb"),
+        ("[optim.grokfast]\nkind = \"median\"\n".into(), "optim.grokfast.kind"),
+        ("[optim.grokfast]\nlambda = 2.0\n".into(), "optim.grokfast.lambda"),
+    ];
+    for (text, key) in cases {
+        let found = faults(&text);
+        assert!(found.len() == 1 && found[0].contains(&format!(": {key}: ")), "{text}: {found:?}");
+    }
+    for fine in [
+        format!("{mlp}{gromov}"),
+        format!("{mlp}{}", gromov.replace("square", "x ^ 2")),
+        format!("{mlp}n_layers = 4\nparametrization = \"mean_field\"\n"),
+        "[model]\nnormalization = \"LNPre\"\npositional = \"none\"\ntied_unembed = true\n".into(),
+        "[optim]\ngrokfast = { kind = \"ema\", alpha = 0.98, lamb = 2.0 }\n".into(),
+        "[optim]\ngrokfast = {}\n".into(),
+    ] {
+        assert_eq!(faults(&fine), [] as [String; 0], "{fine}");
+    }
+    assert_eq!(Grokfast::default(), Grokfast { kind: GrokfastKind::Ema, alpha: 0.98, lamb: 2.0 });
 }

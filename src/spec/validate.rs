@@ -1,6 +1,9 @@
 //! What a spec's types cannot tell: sizes that contradict each other, ranges, keys that another family reads.
 
-use super::{DataSpec, Family, Init, LossSpec, ModelSpec, OptimSpec, Snapshots, Spec, SplitRule, TermSpec, TrainSpec};
+use super::{
+    Act, DataSpec, Family, Init, Input, LossSpec, ModelSpec, Normalization, OptimSpec, Parametrization, Positional,
+    Snapshots, Spec, SplitRule, TermSpec, TrainSpec,
+};
 use crate::error::Fault;
 use crate::term;
 
@@ -68,9 +71,8 @@ fn model(m: &ModelSpec, found: &mut Found) {
     if let Family::Outside(_) = m.family {
         return;
     }
-    let layers = if m.family == Family::Transformer { 1..=4 } else { 1..=3 };
-    found.check(layers.contains(&m.n_layers), "model.n_layers", || {
-        format!("{} layers; this family has {} to {}", m.n_layers, layers.start(), layers.end())
+    found.check((1..=4).contains(&m.n_layers), "model.n_layers", || {
+        format!("{} layers; a model has 1 to 4", m.n_layers)
     });
     found.check((1..=MAX_WIDTH).contains(&m.d_model), "model.d_model", || format!("must be 1 to {MAX_WIDTH}"));
     found.check(m.d_mlp <= MAX_WIDTH, "model.d_mlp", || format!("must be at most {MAX_WIDTH}"));
@@ -78,28 +80,58 @@ fn model(m: &ModelSpec, found: &mut Found) {
         "`torch` does not know how a layer from outside starts; take another".into()
     });
     match m.family {
-        Family::Transformer => {
-            found.check(m.n_heads > 0, "model.n_heads", || "must be at least 1".into());
-            match m.d_head {
-                Some(d_head) => found.check(d_head > 0, "model.d_head", || "must be at least 1".into()),
-                None => found.check(m.n_heads == 0 || m.d_model.is_multiple_of(m.n_heads), "model.n_heads", || {
-                    format!(
-                        "{} heads do not divide d_model {}; set model.d_head, or another n_heads",
-                        m.n_heads, m.d_model
-                    )
-                }),
-            }
-            let wide = m.n_heads.saturating_mul(m.d_head());
-            found.check(wide <= MAX_WIDTH, "model.d_head", || {
-                format!("{} heads of {} are wider than {MAX_WIDTH}", m.n_heads, m.d_head())
-            });
-        }
-        Family::Mlp => {
-            found.check(m.d_mlp > 0, "model.d_mlp", || "an MLP needs a hidden layer of at least 1".into());
-            found.check(m.d_head.is_none(), "model.d_head", || "an MLP has no heads; remove it".into());
-        }
+        Family::Transformer => transformer(m, found),
+        Family::Mlp => mlp(m, found),
         Family::Outside(_) => {}
     }
+    if m.init == Init::Gromov {
+        gromov(m, found);
+    }
+}
+
+fn transformer(m: &ModelSpec, found: &mut Found) {
+    found.check(m.n_heads > 0, "model.n_heads", || "must be at least 1".into());
+    match m.d_head {
+        Some(d_head) => found.check(d_head > 0, "model.d_head", || "must be at least 1".into()),
+        None => found.check(m.n_heads == 0 || m.d_model.is_multiple_of(m.n_heads), "model.n_heads", || {
+            format!("{} heads do not divide d_model {}; set model.d_head, or another n_heads", m.n_heads, m.d_model)
+        }),
+    }
+    let wide = m.n_heads.saturating_mul(m.d_head());
+    found.check(wide <= MAX_WIDTH, "model.d_head", || {
+        format!("{} heads of {} are wider than {MAX_WIDTH}", m.n_heads, m.d_head())
+    });
+    found.check(m.input == Input::Embed, "model.input", || {
+        "a transformer reads embeddings; remove it, or set model.family = \"mlp\"".into()
+    });
+    found.check(m.parametrization == Parametrization::Standard, "model.parametrization", || {
+        "only an MLP has factors before its layers; remove it, or set model.family = \"mlp\"".into()
+    });
+}
+
+fn mlp(m: &ModelSpec, found: &mut Found) {
+    found.check(m.d_mlp > 0, "model.d_mlp", || "an MLP needs a hidden layer of at least 1".into());
+    found.check(m.d_head.is_none(), "model.d_head", || "an MLP has no heads; remove it".into());
+    found.check(m.normalization == Normalization::None, "model.normalization", || {
+        "an MLP has no normalisation; remove it".into()
+    });
+    found.check(m.positional == Positional::Learned, "model.positional", || {
+        "an MLP reads its tokens in their order and has no positions; remove it".into()
+    });
+    found.check(!m.tied_unembed, "model.tied_unembed", || {
+        "an MLP's W_U reads the last hidden layer, not the embedding's width; remove it".into()
+    });
+}
+
+/// What the analytic weights are made for.
+fn gromov(m: &ModelSpec, found: &mut Found) {
+    let of_one_hot = m.family == Family::Mlp && m.input == Input::Onehot;
+    let squares = m.act == Act::Square || matches!(&m.act, Act::Formula(f) if f.text().replace(' ', "") == "x^2");
+    found.check(of_one_hot && m.n_layers == 1 && squares, "model.init", || {
+        "gromov's weights are those of one hidden layer that squares one-hot tokens; set model.family = \"mlp\", \
+         input = \"onehot\", n_layers = 1 and act = \"square\", or another init"
+            .into()
+    });
 }
 
 fn terms(loss: &LossSpec, found: &mut Found) {
@@ -167,6 +199,14 @@ fn optim(o: &OptimSpec, found: &mut Found) {
     found.check(o.clip_norm.is_none_or(|c| c > 0.0), "optim.clip_norm", || {
         "must be above 0; leave it out for no clipping".into()
     });
+    if let Some(filter) = &o.grokfast {
+        found.check((0.0..1.0).contains(&filter.alpha), "optim.grokfast.alpha", || {
+            format!("{} must be at least 0 and below 1", filter.alpha)
+        });
+        found.check(filter.lamb.is_finite() && filter.lamb >= 0.0, "optim.grokfast.lamb", || {
+            format!("{} is not a finite number of at least 0", filter.lamb)
+        });
+    }
 }
 
 fn train(t: &TrainSpec, steps: u64, found: &mut Found) {

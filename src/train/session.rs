@@ -78,12 +78,14 @@ pub(crate) fn batch_shape(task: &Task, examples: usize) -> BatchShape {
 
 /// What a model must know of a task.
 pub(crate) fn task_shape(task: &Task) -> TaskShape {
+    let varying = || (0..task.n_ctx).filter(|&t| task.possible_tokens[t].len() > 1);
     TaskShape {
         d_vocab: task.d_vocab,
         d_vocab_out: task.d_vocab_out,
         n_ctx: task.n_ctx,
         loss_positions: task.loss_positions.clone(),
-        varying_positions: (0..task.n_ctx).filter(|&t| task.possible_tokens[t].len() > 1).collect(),
+        varying_positions: varying().collect(),
+        varying_tokens: varying().filter_map(|t| task.possible_tokens[t].last()).max().map_or(0, |&t| t as usize + 1),
     }
 }
 
@@ -93,6 +95,7 @@ impl<'a, T: Real> Session<'a, T> {
     /// # Errors
     /// Splits, batches or sizes that do not fit.
     pub fn new(spec: &'a Spec, task: &'a Task, workers: Workers) -> Result<Session<'a, T>> {
+        model::fits(&spec.model, task)?;
         let data = Data::new(spec, task)?;
         let seeds = &spec.train.seeds.0;
         let losses = [LossTerm::new(spec.loss.kind, spec.loss.f64)];
@@ -336,7 +339,9 @@ impl<'a, T: Real> Session<'a, T> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::spec::{Family, Init, ModelSpec, Reduce, Seeds, SplitRule, Stop, StopMetric, TrainSpec};
+    use crate::spec::{
+        Family, Grokfast, Init, ModelSpec, Normalization, Reduce, Seeds, SplitRule, Stop, StopMetric, TrainSpec,
+    };
 
     /// Small, with mini-batches, two seeds and a stop rule.
     fn spec() -> Spec {
@@ -417,6 +422,31 @@ mod tests {
             let other = Spec { data: crate::spec::DataSpec::default(), ..spec.clone() };
             assert_ne!(session(&other, &task, 1).fingerprint(), whole.fingerprint());
         }
+    }
+
+    /// The filter's average is part of the state.
+    #[test]
+    fn grokfast_resumes_with_the_same_bits() {
+        let (mut spec, task) = (spec(), Task::load("mod_add_53").unwrap());
+        spec.train.stop = None;
+        spec.train.steps = 12;
+        spec.optim.grokfast = Some(Grokfast::default());
+        spec.model = ModelSpec { tied_unembed: true, normalization: Normalization::Rms, ..spec.model };
+        let mut whole = session(&spec, &task, 1);
+        advance_to(&mut whole, u64::MAX);
+        let mut first = session(&spec, &task, 2);
+        advance_to(&mut first, 5);
+        let point = first.resume_point();
+        assert!(point.tensors.iter().any(|t| t.name == "moments/2/embed.W_E"));
+        let mut second = session(&spec, &task, 3);
+        second.restore(&point).unwrap();
+        advance_to(&mut second, u64::MAX);
+        assert!(bits(&second) == bits(&whole), "going on changed the bits");
+        let without = ResumePoint {
+            tensors: point.tensors.iter().filter(|t| !t.name.starts_with("moments/2/")).cloned().collect(),
+            ..point
+        };
+        assert!(session(&spec, &task, 1).restore(&without).is_err(), "a point without the average is no point");
     }
 
     #[test]

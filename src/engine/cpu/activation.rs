@@ -1,6 +1,7 @@
-//! Activations, number by number: ReLU `max(x, 0)` (derivative 0 at 0) and GELU `x Φ(x)` with erf, as PyTorch's default.
+//! Activations, number by number: ReLU `max(x, 0)` (derivative 0 at 0), GELU `x Φ(x)` with erf (PyTorch's default), identity,
+//! square, |x| (derivative 0 at 0), tanh, SiLU `x σ(x)`. Expressions have an op of their own, [`Formula`](super::formula).
 //!
-//! Shapes: x, y `[rows, width]`. Backward: `dx = dy · f'(x)`; GELU' = Φ(x) + x φ(x).
+//! Shapes: x, y `[rows, width]`. Backward: `dx = dy · f'(x)`; GELU' = Φ(x) + x φ(x), SiLU' = σ(x) (1 + x (1 − σ(x))).
 
 use crate::engine::ctx::Ctx;
 use crate::engine::op::{Kernel, Op, Tile, ValueId, wiring};
@@ -36,6 +37,34 @@ fn relu<T: Real>(x: T) -> (T, T) {
 }
 
 #[inline(always)]
+fn identity<T: Real>(x: T) -> (T, T) {
+    (x, T::ONE)
+}
+
+#[inline(always)]
+fn square<T: Real>(x: T) -> (T, T) {
+    (x * x, x + x)
+}
+
+#[inline(always)]
+fn abs<T: Real>(x: T) -> (T, T) {
+    let slope = if x < T::ZERO { -T::ONE } else { T::ONE };
+    (x.abs(), if x == T::ZERO { T::ZERO } else { slope })
+}
+
+#[inline(always)]
+fn tanh<T: Real>(x: T) -> (T, T) {
+    let y = x.tanh();
+    (y, (-y).mul_add(y, T::ONE))
+}
+
+#[inline(always)]
+fn silu<T: Real>(x: T) -> (T, T) {
+    let s = x.sigmoid();
+    (x * s, s * (T::ONE - s).mul_add(x, T::ONE))
+}
+
+#[inline(always)]
 fn forward<T: Real>(y: &mut [T], x: &[T], f: impl Fn(T) -> (T, T)) {
     for (y, &x) in y.iter_mut().zip(x) {
         *y = f(x).0;
@@ -56,6 +85,12 @@ impl<T: Real> Kernel<T> for Activation {
         match self.act {
             Act::Relu => vectorized!(forward(y, x, relu)),
             Act::Gelu => vectorized!(forward(y, x, gelu)),
+            Act::Identity => y.copy_from_slice(x),
+            Act::Square => vectorized!(forward(y, x, square)),
+            Act::Abs => vectorized!(forward(y, x, abs)),
+            Act::Tanh => vectorized!(forward(y, x, tanh)),
+            Act::Silu => vectorized!(forward(y, x, silu)),
+            Act::Formula(_) => unreachable!("invariant: formulas have an op of their own"),
         }
     }
 
@@ -67,6 +102,12 @@ impl<T: Real> Kernel<T> for Activation {
         match self.act {
             Act::Relu => vectorized!(backward(dx, dy, x, adding, relu)),
             Act::Gelu => vectorized!(backward(dx, dy, x, adding, gelu)),
+            Act::Identity => vectorized!(backward(dx, dy, x, adding, identity)),
+            Act::Square => vectorized!(backward(dx, dy, x, adding, square)),
+            Act::Abs => vectorized!(backward(dx, dy, x, adding, abs)),
+            Act::Tanh => vectorized!(backward(dx, dy, x, adding, tanh)),
+            Act::Silu => vectorized!(backward(dx, dy, x, adding, silu)),
+            Act::Formula(_) => unreachable!("invariant: formulas have an op of their own"),
         }
     }
 }
@@ -78,11 +119,11 @@ mod tests {
 
     #[test]
     fn gradients_agree_with_finite_differences() {
-        for act in [Act::Relu, Act::Gelu] {
+        for act in Act::NAMED {
             let mut check = OpCheck::new(4, 2);
             let x = check.input(&[37]);
             let y = check.value(&[37]);
-            check.assert_gradients(Activation { x, y, act }, y);
+            check.assert_gradients(Activation { x, y, act: act.clone() }, y);
         }
     }
 
@@ -92,5 +133,9 @@ mod tests {
         assert!((gelu(1.0f64).0 - 0.841_344_746_068_542_9).abs() < 1e-15);
         assert!((gelu(-2.0f64).0 + 0.045_500_263_896_358_42).abs() < 1e-15);
         assert_eq!(gelu(0.0f64), (0.0, 0.5));
+        assert_eq!((square(-3.0f64), abs(-3.0f64), abs(0.0f64)), ((9.0, -6.0), (3.0, -1.0), (0.0, 0.0)));
+        assert_eq!((tanh(0.0f64), silu(0.0f64)), ((0.0, 1.0), (0.0, 0.5)));
+        assert!((silu(2.0f64).0 - 1.761_594_155_955_765).abs() < 1e-15);
+        assert!((silu(2.0f64).1 - 1.090_784_248_784_895_5).abs() < 1e-14);
     }
 }

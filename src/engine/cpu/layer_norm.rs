@@ -1,6 +1,7 @@
 //! LayerNorm: `y = (x − mean x) / scale · w + b`, `scale = √(mean (x − mean x)² + ε)`, ε = 1e-5.
 //!
-//! Shapes: x, y `[rows, d]`, w, b `[d]`, scale `[rows, 1]` (TransformerLens's `hook_scale`; y is its `hook_normalized`).
+//! Shapes: x, y `[rows, d]`, w, b `[d]`, scale `[rows, 1]` (TransformerLens's `hook_scale`; y is its `hook_normalized`, which for
+//! `LN` it takes after w and b, for `RMS` before w: versions 1 to 3; its bridge in version 4 takes both before).
 //! Backward, with n = (x − mean x) / scale and g = dy · w: `dx = (g − mean g − n · mean(g · n)) / scale`,
 //! `dw += Σ dy · n`, `db += Σ dy`.
 
@@ -11,7 +12,7 @@ use crate::engine::simd::{add, dot, sum, vectorized};
 
 use super::{column_blocks, columns};
 
-const EPS: f64 = 1e-5;
+pub(super) const EPS: f64 = 1e-5;
 
 #[derive(Debug)]
 pub(crate) struct LayerNorm {
@@ -42,7 +43,7 @@ impl Op for LayerNorm {
 }
 
 #[inline(always)]
-fn mean<T: Real>(x: &[T]) -> T {
+pub(super) fn mean<T: Real>(x: &[T]) -> T {
     sum(x) / T::from_f64(x.len() as f64)
 }
 

@@ -151,7 +151,7 @@ impl<T: Real> Kernel<T> for Linear {
 }
 
 /// db += Σ_rows dy, with a sum of the chunk of its own first: the same bits whatever was there.
-fn add_rows<T: Real>(db: &mut [T], dy: &[T], stride: usize, from: usize) {
+pub(super) fn add_rows<T: Real>(db: &mut [T], dy: &[T], stride: usize, from: usize) {
     vectorized!({
         for (j, db) in db.chunks_mut(64).enumerate() {
             let mut sums = [T::ZERO; 64];

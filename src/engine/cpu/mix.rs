@@ -43,19 +43,15 @@ impl Mix {
         heads: Range<usize>,
         mut each: impl FnMut(usize, usize, usize, usize),
     ) {
-        let v = Operand::new(c, self.v, tile);
-        let queries = c.positions(self.z);
-        for example in tile.clone() {
-            for (i, &at) in queries.iter().enumerate() {
-                let row = (example - tile.start) * queries.len() + i;
-                for key in 0..=at {
-                    let row_v = v.row(example, key, key);
-                    for head in heads.clone() {
-                        each(row, head, key, row_v);
-                    }
-                }
-            }
-        }
+        Operand::new(c, self.v, tile).attended(
+            c.positions(self.z),
+            tile,
+            heads,
+            #[inline(always)]
+            |_, _, _| (),
+            #[inline(always)]
+            |row, (), head, key, row_v| each(row, head, key, row_v),
+        );
     }
 }
 

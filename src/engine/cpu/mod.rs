@@ -3,16 +3,22 @@
 pub(crate) mod activation;
 pub(crate) mod change;
 pub(crate) mod embed;
+pub(crate) mod factor;
+pub(crate) mod formula;
+pub(crate) mod gain;
 pub(crate) mod join;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod matmul;
 pub(crate) mod mix;
+pub(crate) mod one_hot;
+pub(crate) mod pre_norm;
 pub(crate) mod reals;
 pub(crate) mod scores;
 pub(crate) mod select;
 pub(crate) mod softmax;
 pub(crate) mod sum;
+pub(crate) mod tied;
 
 use std::ops::Range;
 

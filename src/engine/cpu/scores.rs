@@ -53,6 +53,31 @@ impl<'c, 'a, T: Real> Operand<'c, 'a, T> {
     pub(crate) fn row(&self, example: usize, i: usize, position: usize) -> usize {
         if self.table { self.c.pair(example, position) } else { (example - self.first) * self.per_example + i }
     }
+
+    /// What causal attention walks over, this operand being the keys (or values): calls `each` with (row of the query within
+    /// the tile, what `of_query` gives for its (example, number, position), head, key, row of the key) for every unmasked key of
+    /// every query, examples first, heads last.
+    #[inline(always)]
+    pub(crate) fn attended<Q: Copy>(
+        &self,
+        queries: &[usize],
+        tile: &Tile,
+        heads: Range<usize>,
+        of_query: impl Fn(usize, usize, usize) -> Q,
+        mut each: impl FnMut(usize, Q, usize, usize, usize),
+    ) {
+        for example in tile.clone() {
+            for (i, &at) in queries.iter().enumerate() {
+                let (row, query) = ((example - tile.start) * queries.len() + i, of_query(example, i, at));
+                for key in 0..=at {
+                    let row_k = self.row(example, key, key);
+                    for head in heads.clone() {
+                        each(row, query, head, key, row_k);
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -89,21 +114,17 @@ impl Scores {
         c: &Ctx<'_, T>,
         tile: &Tile,
         heads: Range<usize>,
-        mut each: impl FnMut(usize, usize, usize, usize, usize),
+        each: impl FnMut(usize, usize, usize, usize, usize),
     ) {
         let (q, k) = (Operand::new(c, self.q, tile), Operand::new(c, self.k, tile));
-        let queries = c.positions(self.scores);
-        for example in tile.clone() {
-            for (i, &at) in queries.iter().enumerate() {
-                let (row, row_q) = ((example - tile.start) * queries.len() + i, q.row(example, i, at));
-                for key in 0..=at {
-                    let row_k = k.row(example, key, key);
-                    for head in heads.clone() {
-                        each(row, row_q, head, key, row_k);
-                    }
-                }
-            }
-        }
+        k.attended(
+            c.positions(self.scores),
+            tile,
+            heads,
+            #[inline(always)]
+            |example, i, at| q.row(example, i, at),
+            each,
+        );
     }
 }
 
