@@ -320,6 +320,38 @@ fn one_command_goes_from_data_to_figures_and_tells_the_same_numbers_in_every_for
 }
 
 /// Every cell of the CSV is the value of its column in JSON.
+#[test]
+fn terms_of_the_loss_are_checked_trained_on_and_told_beside_the_metrics() {
+    let dir = lab();
+    let file = dir.path().join("experiments/90_tiny/experiment.toml");
+    let good = "\n[[loss.terms]]\nmeasure = \"restricted_train_loss\"\nfreqs = [2, 5]\n\n\
+                [[loss.terms]]\nname = \"sparse\"\nexpr = \"abs(w)\"\nover = \"embed.*\"\nweight = 1e-3\n";
+    fs::write(&file, format!("{SPEC}{good}")).unwrap();
+    assert!(stdout(dir.path(), &["check", "tiny"], 0).starts_with("ok "));
+    let args = ["train", "tiny", "--steps", "30", "--set", "loss.terms[1].weight=0", "--out", "run"];
+    stdout(dir.path(), &args, 0);
+    let packed = arrays(dir.path(), "run");
+    for name in ["metrics/term_restricted_train_loss", "metrics/term_sparse"] {
+        let term = packed.tensor(name).unwrap_or_else(|| panic!("no {name}"));
+        assert_eq!(term.shape, [7, 2], "evaluations every 5 steps of 30, two replicas");
+        assert!(term.to_f64().iter().all(|x| x.is_finite() && *x > 0.0));
+    }
+    // A term more, or another weight, is another run.
+    let output = phaselab(dir.path(), &["train", "tiny", "--steps", "40", "--resume", "--out", "run"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("loss.terms: "), "{}", text(&output.stderr));
+
+    let bad = good.replace("[2, 5]", "[2, 7]").replace("abs(w)", "abs(w").replace("1e-3", "1e-3\nover_all = 1");
+    fs::write(&file, format!("{SPEC}{bad}")).unwrap();
+    let told = stdout(dir.path(), &["check", "tiny"], 1);
+    assert!(told.contains("line 25: loss.terms[1].expr: `abs(w`: column 6:"), "{told}");
+    assert!(told.contains("line 28: loss.terms[1].over_all: unknown key"), "{told}");
+    fs::write(&file, format!("{SPEC}{}", good.replace("[2, 5]", "[2, 7]").replace("embed.*", "embedding"))).unwrap();
+    let told = stdout(dir.path(), &["check", "tiny"], 1);
+    assert!(told.contains("line 21: loss.terms[0].freqs: 7 is no frequency of this task; it has 1 to 6"), "{told}");
+    assert!(told.contains("line 26: loss.terms[1].over: no parameter is named `embedding`"), "{told}");
+}
+
 fn same_numbers(csv: &str, json: &str) {
     let json: serde_json::Value = serde_json::from_str(json).unwrap();
     let (head, rows) = csv.split_once('\n').unwrap();

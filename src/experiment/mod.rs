@@ -108,8 +108,8 @@ pub fn list() -> Vec<String> {
 /// empty, that the model can be that of the task, that measures and figures exist. Gives the task.
 ///
 /// # Errors
-/// [`Error::Unknown`] for a task, measure or figure; the faults of the task's card; [`Error::Value`] for an empty split, or a
-/// model that does not go with the task; [`Error::Outside`] for a model or loss from outside that does not fit the task.
+/// [`Error::Unknown`] for a task, measure or figure; the faults of terms and of the task's card; [`Error::Value`] for an empty split,
+/// or a model that does not go with the task; [`Error::Outside`] for a model or loss from outside that does not fit the task.
 pub fn preflight(spec: &Spec) -> Result<Task> {
     spec.measure.names.iter().try_for_each(|name| measure::find(name).map(drop))?;
     spec.figure.names.iter().try_for_each(|name| figure::find(name).map(drop))?;

@@ -52,7 +52,7 @@ fn entries_of_a_list_are_set_by_their_index_and_their_faults_have_lines() {
     for (set, want) in [
         ("loss.terms[2].weight=1", "`terms` has 2 entries, counted from 0"),
         ("loss.kinds[0]=1", "`kinds` is no list"),
-        ("loss.terms[0].weight=nan", "nan is not a finite number"),
+        ("loss.terms[0].weight=nan", "NaN is not a finite number"),
     ] {
         let causes = read(&right, &[set]).unwrap_err();
         assert!(causes.len() == 1 && causes[0].contains(want), "{set}: {causes:?}");

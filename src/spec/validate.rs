@@ -138,8 +138,10 @@ fn terms(loss: &LossSpec, found: &mut Found) {
     for (i, term) in loss.terms.iter().enumerate() {
         let key = |name: &str| format!("loss.terms[{i}]{}{name}", if name.is_empty() { "" } else { "." });
         found.check(term.weight.is_finite(), &key("weight"), || format!("{} is not a finite number", term.weight));
-        found.check(term.to_step.is_none_or(|to| to > term.from_step), &key("to_step"), || {
-            format!("{} is not after from_step {}", term.to_step.unwrap_or_default(), term.from_step)
+        let from = term.from_step.max(term.freqs_at.unwrap_or(0));
+        found.check(term.to_step.is_none_or(|to| to > from), &key("to_step"), || {
+            let starts = if from == term.from_step { "from_step" } else { "freqs_at" };
+            format!("{} is not after {starts} {from}: the term would never take part", term.to_step.unwrap_or_default())
         });
         let name = term.name();
         let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';

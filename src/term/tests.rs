@@ -384,6 +384,7 @@ fn terms_that_do_not_fit_say_why() {
         ("expr = \"w\"\nover = \"embed.W_E\"\nname = \"a b\"", "x+y", "lower-case letters"),
         ("expr = \"w\"\nover = \"embed.W_E\"\nweight = nan", "x+y", "not a finite number"),
         ("expr = \"w\"\nover = \"embed.W_E\"\nfrom_step = 5\nto_step = 5", "x+y", "is not after from_step 5"),
+        ("measure = \"freq_norm_w_e\"\nfreqs_at = 9\nto_step = 9", "x+y", "is not after freqs_at 9"),
     ];
     for (toml, op, want) in rows {
         let told = told(op, &format!("title = \"t\"\n[[loss.terms]]\n{toml}\n"));
