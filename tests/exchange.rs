@@ -450,7 +450,7 @@ fn transformer_lens_loads_exports_strictly_and_gives_our_logits() {
             let output = phaselab(dir.path(), &args);
             assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
             assert!(text(&output.stderr).contains("strict=True"));
-            let script = fixture("transformer_lens.py");
+            let script = fixture("load_transformer_lens.py");
             let output = Command::new(&python)
                 .current_dir(dir.path())
                 .args([&script, &state, &config, &activations])

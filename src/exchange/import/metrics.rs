@@ -79,7 +79,7 @@ fn compare(
     };
     let (n, most) = apart(0);
     if n > 0 {
-        note(&format!("{column}: the file's and ours differ by at most {most:.1e} at {n} checkpoints"));
+        note(&format!("{column}: the file's and ours differ by at most {most:.1e}, of {n} compared"));
     }
     let (next_n, next) = apart(1);
     if next_n > 1 && n > 1 && next < 0.1 * most && most > 1e-4 {
