@@ -1,15 +1,17 @@
-//! A run folder -> what measures read: its snapshots, its examples, and forward passes over all of them in f64.
+//! A run folder -> what measures and figures read: its snapshots, its examples, and activations over all of them in f64.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::checkpoint::{SnapshotReader, hdf5, open_snapshots, resume};
-use crate::engine::{Batch, Hook, LOSS_LOGITS, Params, Plan, Runner, Workers};
+use crate::engine::op::{Space, Value};
+use crate::engine::{Batch, Graph, Hook, LOSS_LOGITS, Params, Plan, Runner, Savings, Targets, Workers};
 use crate::error::{Error, Result};
-use crate::measure::{self, Examples, Forward, Modular, Series, Setting, SnapshotSource};
+use crate::loss::LossTerm;
+use crate::measure::{self, Examples, Forward, HookShape, Modular, Series, Setting, SnapshotSource};
 use crate::model;
-use crate::spec::Spec;
+use crate::spec::{LossKind, Spec};
 use crate::task::Task;
 use crate::tensor::{Data, Tensor};
 use crate::train::{Metrics, batch_shape, metrics_columns, task_shape};
@@ -24,12 +26,25 @@ pub struct RunSeries {
     pool: rayon::ThreadPool,
 }
 
-/// Logits over all examples of a task, in f64; one runner for each pass under way.
-struct AllLogits {
+/// The network of a run and all examples of its task: activations in f64.
+struct Network<'a> {
+    spec: &'a Spec,
+    task: &'a Task,
+    /// Passes at the hooks that were asked for so far.
+    passes: Mutex<Vec<Arc<Pass>>>,
+}
+
+/// A plan that keeps some hooks, over all examples; one runner for each time that it is under way.
+struct Pass {
+    hooks: Vec<Hook>,
     plan: Arc<Plan>,
     batch: Batch,
     idle: Mutex<Vec<Runner<f64>>>,
 }
+
+/// What analysis does without: a sum inside a matrix product rounds otherwise than one apart, so that the numbers at a hook would
+/// depend on whether the hook before the sum is asked for too.
+const SAVINGS: Savings = Savings { positions: true, pairs: true, fusion: false };
 
 impl RunSeries {
     /// Opens the run in `folder`.
@@ -99,8 +114,8 @@ impl RunSeries {
         progress: &mut (dyn FnMut(usize, usize) -> Result<()> + Send),
     ) -> Result<Vec<Series>> {
         let setting = self.setting()?;
-        let forward = self.all_logits()?;
-        self.pool.install(|| measure::measure(names, self, &setting, &forward, steps, progress))
+        let network = self.network();
+        self.pool.install(|| measure::measure(names, self, &setting, &network, steps, progress))
     }
 
     /// Loss and accuracy at every evaluation, as the series of a measure `metrics`.
@@ -137,9 +152,60 @@ impl RunSeries {
         Ok(Metrics::from_tensors(&self.reader.metrics()?)?.with_last_row(&marks))
     }
 
+    /// Every activation that the model has, with its positions and axes.
+    pub fn hooks(&self) -> Vec<HookShape> {
+        self.network().hooks()
+    }
+
+    /// Activations of the replica with index `replica` at the checkpoint `step`, over all examples, in f64; the names are
+    /// TransformerLens's, and [`RunSeries::hooks`] has those that there are.
+    ///
+    /// The numbers do not depend on which other hooks are asked for.
+    ///
+    /// # Shapes
+    /// `[N, positions, axes…]`, one a hook: all positions at which the model has it (queries, for `hook_pattern`, whose axes are
+    /// `[n_heads, keys]`).
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] for a hook that is not there, with the nearest name; [`Error::Missing`] for a step without a
+    /// checkpoint; [`Error::Value`] for a replica that is not there; damaged files.
+    pub fn run_with_cache(&self, step: u64, replica: usize, hooks: &[&str]) -> Result<Vec<Tensor>> {
+        let params = self.replica_params(step, replica)?;
+        let hooks: Vec<Hook> = hooks.iter().map(|&name| Hook::value(name)).collect();
+        self.network().observe(&params, &hooks)
+    }
+
+    /// The parameters of one replica at a checkpoint, as files have them, without the replica axis.
+    fn replica_params(&self, step: u64, replica: usize) -> Result<Vec<Tensor>> {
+        if self.steps().binary_search(&step).is_err() {
+            let near = self.steps().iter().min_by_key(|known| known.abs_diff(step));
+            return Err(Error::Missing {
+                what: format!("the checkpoint of step {step}"),
+                path: self.folder.clone(),
+                hint: near.map(|near| format!("the nearest is that of step {near}")).unwrap_or_default(),
+            });
+        }
+        let n = self.seeds().len();
+        if replica >= n {
+            return Err(Error::Value {
+                what: "replica".into(),
+                got: replica.to_string(),
+                expected: format!("an index below {n}, the number of replicas"),
+            });
+        }
+        self.reader.read(step)?.params.iter().map(|tensor| tensor.row(replica)).collect()
+    }
+
+    fn network(&self) -> Network<'_> {
+        Network { spec: self.spec(), task: &self.task, passes: Mutex::new(vec![]) }
+    }
+
     fn setting(&self) -> Result<Setting<'_>> {
         let params = self.reader.read(*self.steps().last().expect("invariant: checked when opened"))?.params;
-        Ok(Setting::new(self.examples(), &params))
+        let setting = Setting::new(self.examples(), &params);
+        let operands = task_shape(&self.task).varying_positions.into_iter().take(2).collect();
+        let loss_positions = self.task.loss_positions.clone();
+        Ok(Setting { hooks: self.hooks(), loss_positions, operand_positions: operands, ..setting })
     }
 
     fn examples(&self) -> Examples<'_> {
@@ -149,15 +215,6 @@ impl RunSeries {
             targets: &self.task.targets_bl,
             modular: self.task.modular.map(|m| Modular { p: m.p as usize, op: m.op, pairs: &self.pairs }),
         }
-    }
-
-    fn all_logits(&self) -> Result<AllLogits> {
-        let graph = model::graph(&self.spec().model, &task_shape(&self.task));
-        let shape = batch_shape(&self.task, self.task.n_examples());
-        let plan = Plan::build_forward(graph, &shape, &[], &[Hook::value(LOSS_LOGITS)], &[])?;
-        let mut batch = Batch::classes(self.task.n_ctx, self.task.tokens_bt.clone(), self.task.targets_bl.clone())?;
-        plan.prepare(&mut batch)?;
-        Ok(AllLogits { plan: Arc::new(plan), batch, idle: Mutex::new(vec![]) })
     }
 }
 
@@ -179,8 +236,50 @@ impl SnapshotSource for RunSeries {
     }
 }
 
-impl Forward for AllLogits {
-    fn logits(&self, params: &[Tensor]) -> Result<Vec<f64>> {
+impl Network<'_> {
+    fn graph(&self) -> Graph {
+        model::graph(&self.spec.model, &task_shape(self.task))
+    }
+
+    fn hooks(&self) -> Vec<HookShape> {
+        let graph = self.graph();
+        let shape = |name: &str, id: usize| {
+            let Value { space, axes, .. } = &graph.values[id];
+            let Space::Batch(positions) = space else { unreachable!("invariant: tables come with a plan") };
+            HookShape { name: name.into(), positions: positions.clone(), axes: axes.clone() }
+        };
+        let own = graph.values.iter().enumerate().map(|(id, value)| shape(&value.name, id));
+        own.chain(graph.aliases.iter().map(|(name, id)| shape(name, *id))).collect()
+    }
+
+    /// The pass that keeps `hooks`: made when first asked for.
+    fn pass(&self, hooks: &[Hook]) -> Result<Arc<Pass>> {
+        let mut passes = self.passes.lock().expect("invariant: nobody panics with the lock held");
+        if let Some(pass) = passes.iter().find(|pass| pass.hooks == hooks) {
+            return Ok(Arc::clone(pass));
+        }
+        let batch = Batch::classes(self.task.n_ctx, self.task.tokens_bt.clone(), self.task.targets_bl.clone())?;
+        let losses = [LossTerm::new(self.spec.loss.kind, true)];
+        let losses = if hooks.iter().any(|hook| hook.gradient) { &losses[..] } else { &[] };
+        let pass = Arc::new(self.prepare(hooks, losses, batch)?);
+        passes.push(Arc::clone(&pass));
+        Ok(pass)
+    }
+
+    /// A pass over the examples of `batch`, backwards too where there is a loss.
+    fn prepare(&self, hooks: &[Hook], losses: &[LossTerm], mut batch: Batch) -> Result<Pass> {
+        let shape = batch_shape(self.task, batch.examples());
+        let plan = match losses.is_empty() {
+            true => Plan::build_forward_with(SAVINGS, self.graph(), &shape, losses, hooks, &[])?,
+            false => Plan::build_with(SAVINGS, self.graph(), &shape, losses, hooks, &[])?,
+        };
+        plan.prepare(&mut batch)?;
+        Ok(Pass { hooks: hooks.to_vec(), plan: Arc::new(plan), batch, idle: Mutex::new(vec![]) })
+    }
+}
+
+impl Pass {
+    fn run(&self, params: &[Tensor]) -> Result<Vec<Tensor>> {
         let with_replica_axis: Vec<Tensor> = (params.iter())
             .map(|t| Tensor { shape: std::iter::once(1).chain(t.shape.iter().copied()).collect(), ..t.clone() })
             .collect();
@@ -190,11 +289,173 @@ impl Forward for AllLogits {
             Some(runner) => runner,
             None => Runner::new(Arc::clone(&self.plan), Workers::new(1)?),
         };
-        let (_, mut wanted) = runner.observe(&params, 0, &self.batch)?;
+        let (_, wanted) = runner.observe(&params, 0, &self.batch)?;
         self.idle.lock().expect("invariant: nobody panics with the lock held").push(runner);
-        Ok(wanted.pop().map_or(vec![], |t| match t.data {
-            Data::F64(values) => values,
-            other => Tensor { data: other, ..t }.to_f64(),
-        }))
+        Ok(wanted)
+    }
+}
+
+impl Forward for Network<'_> {
+    fn observe(&self, params: &[Tensor], hooks: &[Hook]) -> Result<Vec<Tensor>> {
+        self.pass(hooks)?.run(params)
+    }
+
+    /// The loss of which a single logit is the gradient: half the squared distance, times the number of classes, from a target that
+    /// lies 1 below the logits in that class and is equal to them elsewhere.
+    fn logit_gradients(&self, params: &[Tensor], which: &[(usize, u32)], hooks: &[Hook]) -> Result<Vec<Tensor>> {
+        let (n_ctx, n_classes) = (self.task.n_ctx, self.task.d_vocab_out);
+        let examples = || which.iter().map(|&(example, _)| example);
+        let tokens_bt: Vec<u32> = examples().flat_map(|example| self.task.tokens_t(example)).copied().collect();
+        let targets_bl = examples().flat_map(|example| self.task.targets_l(example)).copied().collect();
+        let batch = Batch::classes(n_ctx, tokens_bt, targets_bl)?;
+        let logits = self.prepare(&[Hook::value(LOSS_LOGITS)], &[], batch.clone())?.run(params)?;
+        let mut y_bln = logits.iter().flat_map(Tensor::to_f64).collect::<Vec<f64>>();
+        let per_example = self.task.loss_positions.len() * n_classes;
+        for (y_ln, &(_, class)) in y_bln.chunks_exact_mut(per_example).zip(which) {
+            y_ln[class as usize] -= 1.0;
+        }
+        let targets = Targets::Reals { y_bln, width: n_classes };
+        let scale = 0.5 * (n_classes * which.len() * self.task.loss_positions.len()) as f64;
+        let loss = LossTerm { weight: scale, ..LossTerm::new(LossKind::Mse, true) };
+        let hooks: Vec<Hook> = hooks.iter().map(|hook| Hook { gradient: true, ..hook.clone() }).collect();
+        self.prepare(&hooks, &[loss], Batch { targets, ..batch })?.run(params)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::checkpoint::RunFolder;
+    use crate::spec::{ModelSpec, Normalization, Seeds};
+    use crate::train::{Progress, TrainOptions, Watch, train};
+
+    struct Silent;
+
+    impl Watch for Silent {
+        fn progress(&mut self, _: &Progress) {}
+        fn note(&mut self, _: &str) {}
+    }
+
+    const CARD: &str = "title = 'x + y mod 7'\nfamily = 'modular'\n[params]\nop = 'x+y'\np = 7\n[layout]\ntokens = 'a b ='\n\
+        [split]\ntrain_frac = 0.5\n";
+
+    /// Two replicas of a small transformer with everything on, three updates, in a folder that lives as long as the answer.
+    fn trained() -> (tempfile::TempDir, RunSeries) {
+        let dir = tempfile::tempdir().unwrap();
+        let card = dir.path().join("mod_add_7.toml");
+        std::fs::write(&card, CARD).unwrap();
+        let mut spec = Spec { task: card.display().to_string(), ..Spec::default() };
+        spec.model = ModelSpec {
+            d_model: 8,
+            n_heads: 2,
+            d_mlp: 12,
+            n_layers: 2,
+            normalization: Normalization::Ln,
+            ..ModelSpec::default()
+        };
+        spec.train.seeds = Seeds(vec![3, 5]);
+        spec.train.steps = 3;
+        let run = dir.path().join("run");
+        let folder = RunFolder::create(&run, &spec, false).unwrap();
+        let options = TrainOptions { threads: 1, resume: false, interrupt: &AtomicBool::new(false) };
+        train(&spec, &folder, &options, &mut Silent).unwrap();
+        let series = RunSeries::open(&run, 1).unwrap();
+        (dir, series)
+    }
+
+    fn bits(tensor: &Tensor) -> Vec<u64> {
+        tensor.to_f64().iter().map(|x| x.to_bits()).collect()
+    }
+
+    #[test]
+    fn every_hook_is_the_same_alone_and_among_others_at_all_positions() {
+        let (_dir, run) = trained();
+        let hooks = run.hooks();
+        let names: Vec<&str> = hooks.iter().map(|hook| hook.name.as_str()).collect();
+        for name in ["hook_embed", "blocks.1.hook_resid_pre", "blocks.0.attn.hook_pattern", "ln_final.hook_scale"] {
+            assert!(names.contains(&name), "{name} is not in {names:?}");
+        }
+        let step = *run.steps().last().unwrap();
+        let together = run.run_with_cache(step, 1, &names).unwrap();
+        for (hook, among) in hooks.iter().zip(&together) {
+            let shape = [&[49, 3][..], &hook.axes].concat();
+            assert_eq!((&among.name, &among.shape), (&hook.name, &shape));
+            let alone = run.run_with_cache(step, 1, &[&hook.name]).unwrap();
+            assert_eq!(bits(&alone[0]), bits(among), "{}", hook.name);
+        }
+        let other = run.run_with_cache(step, 0, &["hook_embed"]).unwrap();
+        assert_ne!(bits(&other[0]), bits(&together[0]), "replicas differ");
+        // h = resid_pre of block 0 = W_E[token] + W_pos[position], read from the file.
+        let params = run.replica_params(step, 1).unwrap();
+        let get = |name: &str| params.iter().find(|t| t.name == name).unwrap().to_f64();
+        let (w_e, w_pos) = (get("embed.W_E"), get("pos_embed.W_pos"));
+        let resid = together.iter().find(|t| t.name == "blocks.0.hook_resid_pre").unwrap().to_f64();
+        for (i, &token) in run.task.tokens_bt.iter().enumerate() {
+            for d in 0..8 {
+                let sum = w_e[token as usize * 8 + d] + w_pos[i % 3 * 8 + d];
+                assert!((resid[i * 8 + d] - sum).abs() < 1e-15, "row {i}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_named_with_what_is_near() {
+        let (_dir, run) = trained();
+        let step = *run.steps().last().unwrap();
+        let error = run.run_with_cache(step, 0, &["blocks.0.mlp.hook_pst"]).unwrap_err();
+        assert_eq!(error.hint().unwrap(), "did you mean `blocks.0.mlp.hook_post`?");
+        let error = run.run_with_cache(step + 7, 0, &["logits"]).unwrap_err();
+        assert_eq!(error.hint().unwrap(), format!("the nearest is that of step {step}"));
+        let error = run.run_with_cache(step, 2, &["logits"]).unwrap_err();
+        assert!(error.to_string().contains("below 2"), "{error}");
+    }
+
+    /// d logit / d W_E[a] is the gradient at the embedding of operand a, as long as the other operand is another token.
+    #[test]
+    fn gradients_of_single_logits_are_differences_of_logits() {
+        let (_dir, run) = trained();
+        let params = run.replica_params(3, 0).unwrap();
+        let network = run.network();
+        let (example, class) = (2 * 7 + 5, 4u32);
+        let at = Hook::value("hook_embed").at([0, 1]);
+        let gradients = network.logit_gradients(&params, &[(0, 0), (example, class)], &[at]).unwrap();
+        assert_eq!(gradients[0].shape, [2, 2, 8]);
+        let gradient = &gradients[0].to_f64()[16..];
+        let logit = |token: usize, d: usize, by: f64| {
+            let mut moved: Vec<Tensor> =
+                params.iter().map(|t| Tensor { data: Data::F64(t.to_f64()), ..t.clone() }).collect();
+            let w_e = moved.iter_mut().find(|t| t.name == "embed.W_E").unwrap();
+            let Data::F64(values) = &mut w_e.data else { unreachable!() };
+            values[token * 8 + d] += by;
+            let logits = network.observe(&moved, &[Hook::value(LOSS_LOGITS)]).unwrap();
+            logits[0].to_f64()[example * 7 + class as usize]
+        };
+        for (operand, token) in [2, 5].into_iter().enumerate() {
+            for d in 0..8 {
+                let slope = (logit(token, d, 1e-5) - logit(token, d, -1e-5)) / 2e-5;
+                let got = gradient[operand * 8 + d];
+                assert!((got - slope).abs() < 1e-8 * (1.0 + slope.abs()), "{operand} {d}: {got} against {slope}");
+            }
+        }
+    }
+
+    /// The gradient of the mean loss at the logits is (softmax − onehot) / N.
+    #[test]
+    fn a_gradient_among_the_hooks_is_that_of_the_mean_loss() {
+        let (_dir, run) = trained();
+        let params = run.replica_params(3, 0).unwrap();
+        let hooks = [Hook::value(LOSS_LOGITS), Hook::gradient(LOSS_LOGITS)];
+        let observed = run.network().observe(&params, &hooks).unwrap();
+        let (logits, gradients) = (observed[0].to_f64(), observed[1].to_f64());
+        for (n, (logits, gradient)) in logits.chunks(7).zip(gradients.chunks(7)).enumerate() {
+            let sum: f64 = logits.iter().map(|x| x.exp()).sum();
+            for (c, (x, got)) in logits.iter().zip(gradient).enumerate() {
+                let hit = f64::from(c as u32 == run.task.targets_bl[n]);
+                assert!((got - (x.exp() / sum - hit) / 49.0).abs() < 1e-16, "example {n}, class {c}");
+            }
+        }
     }
 }

@@ -163,3 +163,36 @@ fn the_order_of_examples_is_the_order_of_logits() {
         assert!((moved_loss / loss - 1.0).abs() < 1e-12, "{}: {moved_loss} against {loss}", config.name);
     }
 }
+
+#[test]
+fn wants_at_some_positions_are_rows_of_wants_at_all() {
+    for config in configs::all().into_iter().filter(|config| config.model.family == Family::Transformer) {
+        let (n_ctx, last) = (config.task.n_ctx, config.task.n_ctx - 1);
+        for name in ["blocks.0.hook_resid_pre", "blocks.0.attn.hook_k", "blocks.0.hook_resid_post"] {
+            let hooks = |hook: Hook| [hook.clone(), hook.clone().at([0, last]), hook.at([last])];
+            let wants = [hooks(Hook::value(name)), hooks(Hook::gradient(name))].concat();
+            let plan = config.plan_with(Savings::default(), &wants, &[]).unwrap();
+            let params = configs::params::<f64>(plan.params(), &[3]);
+            let (_, held) = observe(&config, plan, &params);
+            for held in held.chunks(3) {
+                let [all, two, one] = [0, 1, 2].map(|i| held[i].to_f64());
+                let width = all.len() / (config.examples() * n_ctx);
+                assert_eq!((two.len(), one.len()), (2 * all.len() / n_ctx, all.len() / n_ctx), "{}", config.name);
+                for ((all, two), one) in all.chunks(width * n_ctx).zip(two.chunks(width * 2)).zip(one.chunks(width)) {
+                    let at_last = &all[last * width..];
+                    assert_eq!((&all[..width], at_last, at_last), (&two[..width], &two[width..], one), "{name}");
+                }
+            }
+            let flops = |hook: Hook| config.plan_with(Savings::default(), &[hook], &[]).unwrap().flops_per_step();
+            assert!(flops(Hook::value(name).at([last])) <= flops(Hook::value(name)));
+        }
+        let none = config.plan_with(Savings::default(), &[Hook::value("hook_embed").at([])], &[]);
+        assert!(none.unwrap_err().to_string().contains("one or more of"));
+        let beyond = config.plan_with(Savings::default(), &[Hook::value("hook_embed").at([n_ctx])], &[]);
+        assert!(beyond.unwrap_err().to_string().contains("one or more of"));
+    }
+    let config = configs::grokking();
+    let flops = |hook: Hook| config.plan_with(Savings::default(), &[hook], &[]).unwrap().flops_per_step();
+    let neurons = Hook::value("blocks.0.mlp.hook_post");
+    assert!(flops(neurons.clone().at([2])) < 0.7 * flops(neurons), "neurons at the last position alone cost less");
+}

@@ -7,17 +7,27 @@ pub struct Hook {
     pub name: String,
     /// The gradient of the loss there instead of the value.
     pub gradient: bool,
+    /// Positions, ascending; all that there are when unset.
+    pub positions: Option<Vec<usize>>,
 }
 
 impl Hook {
     /// The value at `name`.
     pub fn value(name: impl Into<String>) -> Hook {
-        Hook { name: name.into(), gradient: false }
+        Hook { name: name.into(), gradient: false, positions: None }
     }
 
     /// The gradient at `name`.
     pub fn gradient(name: impl Into<String>) -> Hook {
-        Hook { name: name.into(), gradient: true }
+        Hook { name: name.into(), gradient: true, positions: None }
+    }
+
+    /// At some positions only; the others are not computed unless something else needs them.
+    pub fn at(self, positions: impl IntoIterator<Item = usize>) -> Hook {
+        let mut positions: Vec<usize> = positions.into_iter().collect();
+        positions.sort_unstable();
+        positions.dedup();
+        Hook { positions: Some(positions), ..self }
     }
 }
 

@@ -184,10 +184,10 @@ impl<T: Real> Runner<T> {
         });
         drop(slot);
         let tensors = (self.plan.wants.iter().zip(wanted))
-            .map(|((hook, id), numbers)| {
-                let mut shape = vec![batch.examples(), self.plan.tile_slot.places[*id].per_example];
-                shape.extend(&self.plan.values[*id].axes);
-                Tensor { name: hook.name.clone(), shape, data: T::to_data(numbers) }
+            .map(|(want, numbers)| {
+                let mut shape = vec![batch.examples(), want.rows.len()];
+                shape.extend(&self.plan.values[want.id].axes);
+                Tensor { name: want.hook.name.clone(), shape, data: T::to_data(numbers) }
             })
             .collect();
         Ok((outcome, tensors))

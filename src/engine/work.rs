@@ -195,13 +195,18 @@ pub(super) fn copy_wants<T: Real>(
     tile: &Tile,
     wanted: &mut [Vec<T>],
 ) {
-    for ((hook, id), wanted) in plan.wants.iter().zip(wanted) {
-        let place = &layout.places[*id];
-        let unit = place.per_example * place.width;
-        let from = if hook.gradient { place.grad_at.map(|at| &grads[at..]) } else { Some(&values[place.value_at..]) };
+    for (want, wanted) in plan.wants.iter().zip(wanted) {
+        let place = &layout.places[want.id];
+        let (width, kept) = (place.width, want.rows.len() * place.width);
+        let gradient = || place.grad_at.map(|at| &grads[at..]);
+        let from = if want.hook.gradient { gradient() } else { Some(&values[place.value_at..]) };
         // A gradient that the loss does not reach is zero.
-        if let Some(from) = from {
-            wanted[tile.start * unit..tile.end * unit].copy_from_slice(&from[..tile.len() * unit]);
+        let Some(from) = from else { continue };
+        let examples = from.chunks(place.per_example * width).take(tile.len());
+        for (from, to) in examples.zip(wanted[tile.start * kept..].chunks_exact_mut(kept)) {
+            for (&row, to) in want.rows.iter().zip(to.chunks_exact_mut(width)) {
+                to.copy_from_slice(&from[row * width..(row + 1) * width]);
+            }
         }
     }
 }

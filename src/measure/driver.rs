@@ -1,13 +1,15 @@
 //! Measures over a range of checkpoints and all replicas.
 //!
-//! Reads snapshots (leading replica axis) and one forward pass a replica and checkpoint; writes [`Series`] of shape
-//! `[steps, seeds, width]`. Memory is bounded by a few checkpoints' parameters and one replica's logits a worker. Each
+//! Reads snapshots (leading replica axis) and one forward pass a replica and checkpoint, at the hooks that the measures name;
+//! writes [`Series`] of shape
+//! `[steps, seeds, width]`. Memory is bounded by a few checkpoints' parameters and one replica's activations a worker. Each
 //! value is computed by one worker in a fixed order, so that the number of threads changes no bit.
 
 use std::ops::RangeInclusive;
 
 use rayon::prelude::*;
 
+use crate::engine::{Hook, LOSS_LOGITS};
 use crate::error::{Error, Result};
 use crate::measure::subject::{Forward, Setting, SnapshotSource, Subject};
 use crate::measure::{KeyFreqs, Measure, Series, find};
@@ -18,8 +20,8 @@ type Row = Vec<Vec<Vec<f64>>>;
 
 /// Takes the measures `names` over the checkpoints of `source` whose step lies in `range`.
 ///
-/// All measures on one replica at one checkpoint share one forward pass; without a measure that reads logits there is
-/// none. Key frequencies are those of the last checkpoint in the range. After each batch of checkpoints `progress` gets
+/// All measures on one replica at one checkpoint share one forward pass; without a measure that reads activations there
+/// is none. Key frequencies are those of the last checkpoint in the range. After each batch of checkpoints `progress` gets
 /// how many are done, and of how many; an error from it stops the work and is passed on.
 ///
 /// # Shapes
@@ -51,7 +53,8 @@ pub fn measure(
     let params_rs = source.params(last)?;
     let key_freqs =
         (0..n_seeds).map(|r| KeyFreqs::of(&replica(&params_rs, r)?, setting)).collect::<Result<Vec<_>>>()?;
-    let job = Job { measures: &measures, source, setting, forward, key_freqs: &key_freqs };
+    let hooks = needed_hooks(&measures, setting);
+    let job = Job { measures: &measures, hooks: &hooks, source, setting, forward, key_freqs: &key_freqs };
 
     let mut series = empty_series(&measures, setting, &steps, source.seeds());
     // Enough checkpoints at a time that every thread has a replica.
@@ -71,6 +74,8 @@ pub fn measure(
 /// What every worker needs.
 struct Job<'a> {
     measures: &'a [&'static dyn Measure],
+    /// What the measures read, each once.
+    hooks: &'a [Hook],
     source: &'a dyn SnapshotSource,
     setting: &'a Setting<'a>,
     forward: &'a dyn Forward,
@@ -82,21 +87,32 @@ impl Job<'_> {
     fn run(&self, steps: &[u64]) -> Result<Vec<Row>> {
         let params_s = steps.iter().map(|&step| self.source.params(step)).collect::<Result<Vec<_>>>()?;
         let (n_seeds, mask_rn) = (self.key_freqs.len(), self.source.train_mask_rn());
-        let (measures, setting, forward) = (self.measures, self.setting, self.forward);
-        let key_freqs = self.key_freqs;
+        let Job { measures, hooks, setting, forward, key_freqs, .. } = *self;
         (0..steps.len() * n_seeds)
             .into_par_iter()
             .map(|sr| {
                 let (s, r) = (sr / n_seeds, sr % n_seeds);
                 let n = setting.examples.n_examples;
                 let params = replica(&params_s[s], r)?;
-                let logits = match measures.iter().any(|measure| measure.needs_logits()) {
-                    true => forward.logits(&params)?,
-                    false => vec![],
+                let observed = match hooks.is_empty() {
+                    true => vec![],
+                    false => forward.observe(&params, hooks)?,
                 };
+                let activations: Vec<(Hook, Tensor)> = hooks.iter().cloned().zip(observed).collect();
                 let train_mask = &mask_rn[r * n..(r + 1) * n];
-                let key_freqs = &key_freqs[r];
-                eval(measures, &Subject { setting, train_mask, params: &params, logits: &logits, key_freqs })
+                let mut subject = Subject {
+                    setting,
+                    train_mask,
+                    params: &params,
+                    logits: &[],
+                    activations: &activations,
+                    model: forward,
+                    key_freqs: &key_freqs[r],
+                };
+                if let Ok(logits) = subject.activation(&Hook::value(LOSS_LOGITS)) {
+                    subject.logits = logits.values;
+                }
+                eval(measures, &subject)
             })
             .collect()
     }
@@ -105,7 +121,7 @@ impl Job<'_> {
 /// Every measure on one subject, each result checked against its columns.
 fn eval(measures: &[&'static dyn Measure], subject: &Subject) -> Result<Row> {
     let examples = &subject.setting.examples;
-    if measures.iter().any(|measure| measure.needs_logits()) {
+    if !subject.logits.is_empty() {
         expect_len("logits", subject.logits.len(), examples.targets.len() * examples.n_classes)?;
     }
     let row: Row = measures.iter().map(|measure| measure.eval(subject)).collect::<Result<_>>()?;
@@ -118,6 +134,17 @@ fn eval(measures: &[&'static dyn Measure], subject: &Subject) -> Result<Row> {
         );
     }
     Ok(row)
+}
+
+/// What the measures read, each hook once, in the order in which they name it.
+fn needed_hooks(measures: &[&dyn Measure], setting: &Setting) -> Vec<Hook> {
+    let mut hooks: Vec<Hook> = vec![];
+    for hook in measures.iter().flat_map(|measure| measure.needs_hooks(setting)) {
+        if !hooks.contains(&hook) {
+            hooks.push(hook);
+        }
+    }
+    hooks
 }
 
 fn fitting(name: &str, setting: &Setting) -> Result<&'static dyn Measure> {

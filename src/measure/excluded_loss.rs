@@ -2,6 +2,7 @@
 //!
 //! Reads logits over all pairs and the key frequencies; writes one loss. Source: arXiv 2301.05217, section 5.1.
 
+use crate::engine::{Hook, LOSS_LOGITS};
 use crate::error::Result;
 use crate::measure::loss::{SplitMean, cross_entropy, rows};
 use crate::measure::projection::{self, Projection};
@@ -49,8 +50,8 @@ impl Measure for ExcludedLoss {
         vec![Column::scalar("excluded_train_loss_nats", "nats")]
     }
 
-    fn needs_logits(&self) -> bool {
-        true
+    fn needs_hooks(&self, _: &Setting) -> Vec<Hook> {
+        vec![Hook::value(LOSS_LOGITS)]
     }
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {

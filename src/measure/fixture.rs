@@ -2,7 +2,9 @@
 //!
 //! Reads `tests/fixtures/measures.txt` (made by `measures.py` beside it); each line is a name, sizes and values.
 
+use super::subject::Matrix;
 use super::*;
+use crate::engine::Hook;
 use crate::task::Op;
 use crate::tensor::{Data, Tensor};
 
@@ -37,8 +39,17 @@ impl SnapshotSource for Memory {
 struct Given;
 
 impl Forward for Given {
-    fn logits(&self, params: &[Tensor]) -> Result<Vec<f64>> {
-        Ok(params.iter().find(|tensor| tensor.name == "logits").map(Tensor::to_f64).unwrap_or_default())
+    fn observe(&self, params: &[Tensor], hooks: &[Hook]) -> Result<Vec<Tensor>> {
+        let given = |hook: &Hook| {
+            let name = hook.name.trim_end_matches(".at_loss");
+            Matrix::of(params, name)?;
+            Ok(params.iter().find(|tensor| tensor.name == name).expect("invariant: found above").clone())
+        };
+        hooks.iter().map(given).collect()
+    }
+
+    fn logit_gradients(&self, params: &[Tensor], _: &[(usize, u32)], hooks: &[Hook]) -> Result<Vec<Tensor>> {
+        self.observe(params, hooks)
     }
 }
 
@@ -46,8 +57,12 @@ impl Forward for Given {
 struct Never;
 
 impl Forward for Never {
-    fn logits(&self, _: &[Tensor]) -> Result<Vec<f64>> {
+    fn observe(&self, _: &[Tensor], _: &[Hook]) -> Result<Vec<Tensor>> {
         Err(Error::Value { what: "forward".into(), got: "called".into(), expected: "never called".into() })
+    }
+
+    fn logit_gradients(&self, params: &[Tensor], _: &[(usize, u32)], hooks: &[Hook]) -> Result<Vec<Tensor>> {
+        self.observe(params, hooks)
     }
 }
 
@@ -189,9 +204,12 @@ fn numpy_gives_the_same_numbers() {
     for (prefix, op) in [("add", Op::Add), ("sub", Op::Sub)] {
         let mut model: Vec<Tensor> = params.iter().map(|&name| get(name).clone()).collect();
         model.push(Tensor { name: "logits".into(), ..get(&format!("{prefix}.logits")).clone() });
+        let (pairs, targets) = grid(7, op);
+        let asked = setting(7, op, &pairs, &targets, &grown(&model));
         for measure in ALL {
             let own = format!("{prefix}.{}", measure.name());
-            let name = if measure.needs_logits() { own.as_str() } else { measure.name() };
+            let reads_logits = !measure.needs_hooks(&asked).is_empty();
+            let name = if reads_logits { own.as_str() } else { measure.name() };
             let expected = get(name).to_f64();
             let got = numbers(measure.name(), 7, op, &mask, &model).expect("it fits");
             let why = "if the definition changed on purpose, run tests/fixtures/measures.py again";

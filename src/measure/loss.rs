@@ -2,6 +2,7 @@
 //!
 //! Reads logits `[N, L, n_classes]`, targets and the split; writes four numbers. All sums in f64, in example order.
 
+use crate::engine::{Hook, LOSS_LOGITS};
 use crate::error::Result;
 use crate::measure::subject::{Setting, Subject};
 use crate::measure::{Column, Measure};
@@ -49,8 +50,8 @@ impl Measure for Loss {
         ]
     }
 
-    fn needs_logits(&self) -> bool {
-        true
+    fn needs_hooks(&self, _: &Setting) -> Vec<Hook> {
+        vec![Hook::value(LOSS_LOGITS)]
     }
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {

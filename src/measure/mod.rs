@@ -26,9 +26,10 @@ mod weights;
 pub use driver::measure;
 pub use key_freqs::{KeyFreqs, Rule, THRESHOLD_FRAC, is_key};
 pub use series::{Axis, Series};
-pub use subject::{Examples, Forward, Modular, ParamShape, Setting, SnapshotSource, Subject};
+pub use subject::{Activation, Examples, Forward, HookShape, Modular, ParamShape, Setting, SnapshotSource, Subject};
 pub use table::{Field, write_csv};
 
+use crate::engine::Hook;
 use crate::error::{Error, Result};
 
 /// One way of putting a number on a model.
@@ -51,9 +52,10 @@ pub trait Measure: Sync {
     /// The columns it gives, in order; those with an axis share one.
     fn columns(&self, setting: &Setting) -> Vec<Column>;
 
-    /// Whether it reads [`Subject::logits`].
-    fn needs_logits(&self) -> bool {
-        false
+    /// The activations (and gradients of the loss) that it reads, all examples: [`LOSS_LOGITS`](crate::engine::LOSS_LOGITS) for
+    /// [`Subject::logits`], any others for [`Subject::activation`]. What all measures read comes from one forward pass.
+    fn needs_hooks(&self, _setting: &Setting) -> Vec<Hook> {
+        vec![]
     }
 
     /// One vector a column, of the length of the column's axis (1 without one). Only called where it fits.

@@ -3,6 +3,7 @@
 //! Reads: nothing itself; views borrow from the task and the snapshots. Shapes: `N` examples, `L` loss positions an
 //! example, parameters with TransformerLens's names and shapes and no replica axis.
 
+use crate::engine::Hook;
 use crate::error::{Error, Result};
 use crate::measure::KeyFreqs;
 use crate::task::Op;
@@ -48,6 +49,17 @@ pub struct ParamShape {
     pub shape: Vec<usize>,
 }
 
+/// Name and shape of an activation, without the examples' axis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookShape {
+    /// TransformerLens's name.
+    pub name: String,
+    /// Positions at which the model has it, ascending.
+    pub positions: Vec<usize>,
+    /// Sizes after the positions: `[n_heads, d_head]`, `[d_mlp]`, …
+    pub axes: Vec<usize>,
+}
+
 /// What stays the same over checkpoints and replicas: enough to tell which measures fit, and their columns.
 #[derive(Debug, Clone)]
 pub struct Setting<'a> {
@@ -55,19 +67,32 @@ pub struct Setting<'a> {
     pub examples: Examples<'a>,
     /// The parameters, in the order of the snapshots.
     pub params: Vec<ParamShape>,
+    /// The activations that the model has.
+    pub hooks: Vec<HookShape>,
+    /// Positions whose logits enter the loss.
+    pub loss_positions: Vec<usize>,
+    /// Positions of the operands of [`Modular::pairs`].
+    pub operand_positions: Vec<usize>,
 }
 
 impl<'a> Setting<'a> {
-    /// The setting of `examples` and of parameters as snapshots have them, with a leading replica axis.
+    /// The setting of `examples` and of parameters as snapshots have them, with a leading replica axis; a model of which no
+    /// activations are known, until the fields about them are filled.
     pub fn new(examples: Examples<'a>, params: &[Tensor]) -> Setting<'a> {
         let shape = |tensor: &Tensor| tensor.shape.iter().skip(1).copied().collect();
         let params = params.iter().map(|tensor| ParamShape { name: tensor.name.clone(), shape: shape(tensor) });
-        Setting { examples, params: params.collect() }
+        let params = params.collect();
+        Setting { examples, params, hooks: vec![], loss_positions: vec![], operand_positions: vec![] }
     }
 
     /// The shape of a parameter, if the model has it.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.params.iter().find(|param| param.name == name).map(|param| param.shape.as_slice())
+    }
+
+    /// The activation of that name, if the model has it.
+    pub fn hook(&self, name: &str) -> Option<&HookShape> {
+        self.hooks.iter().find(|hook| hook.name == name)
     }
 
     /// The modulus of a modular task.
@@ -77,7 +102,7 @@ impl<'a> Setting<'a> {
 }
 
 /// One replica at one checkpoint.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Subject<'a> {
     /// What all subjects share.
     pub setting: &'a Setting<'a>,
@@ -87,6 +112,10 @@ pub struct Subject<'a> {
     pub params: &'a [Tensor],
     /// `[N, L, n_classes]` logits of all examples; empty when no measure asked for them.
     pub logits: &'a [f64],
+    /// What the measures asked for, in f64.
+    pub activations: &'a [(Hook, Tensor)],
+    /// The model, for forward passes beyond the one that all measures share: each costs as much again.
+    pub model: &'a dyn Forward,
     /// Key frequencies of this replica at the last checkpoint of the range.
     pub key_freqs: &'a KeyFreqs,
 }
@@ -102,6 +131,47 @@ impl<'a> Subject<'a> {
             expected: "a modular task".into(),
             got: "a task without modulus".into(),
         })
+    }
+
+    /// What a measure that asked for `hook` reads.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] for one that it did not ask for.
+    pub fn activation(&self, hook: &Hook) -> Result<Activation<'a>> {
+        let Some((_, tensor)) = self.activations.iter().find(|(asked, _)| asked == hook) else {
+            return Err(Error::Unknown {
+                kind: "hook",
+                name: hook.name.clone(),
+                known: self.activations.iter().map(|(asked, _)| asked.name.clone()).collect(),
+            });
+        };
+        Activation::of(tensor)
+    }
+}
+
+/// Numbers of one hook over all examples.
+#[derive(Debug, Clone, Copy)]
+pub struct Activation<'a> {
+    /// `[N, positions, axes…]`
+    pub shape: &'a [usize],
+    /// The numbers, row-major.
+    pub values: &'a [f64],
+}
+
+impl<'a> Activation<'a> {
+    /// The numbers of a tensor of f64.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another type.
+    pub fn of(tensor: &'a Tensor) -> Result<Activation<'a>> {
+        match &tensor.data {
+            Data::F64(values) => Ok(Activation { shape: &tensor.shape, values }),
+            _ => Err(Error::Shape {
+                op: tensor.name.clone(),
+                expected: "64-bit floats".into(),
+                got: "another type".into(),
+            }),
+        }
     }
 }
 
@@ -142,13 +212,23 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// Parameters -> logits, the one thing that measures need of a model.
+/// Parameters -> activations: what measures need of a model beyond its parameters.
 pub trait Forward: Sync {
-    /// `[N, L, n_classes]` logits of all examples for one replica.
+    /// What `hooks` name, of one replica over all examples, in f64 and in their order: `[N, positions, axes…]`.
+    ///
+    /// The numbers at a hook do not depend on what else is asked for. A gradient is that of the mean training loss over all
+    /// examples.
     ///
     /// # Errors
-    /// Whatever keeps the model from running, e.g. [`Error::Shape`].
-    fn logits(&self, params: &[Tensor]) -> Result<Vec<f64>>;
+    /// [`Error::Unknown`] for a hook that the model lacks, and whatever else keeps it from running, e.g. [`Error::Shape`].
+    fn observe(&self, params: &[Tensor], hooks: &[Hook]) -> Result<Vec<Tensor>>;
+
+    /// Gradients of single logits at `hooks`, of one replica in f64: for each (example, class) of `which` the gradient of that
+    /// example's logit of the class at the first loss position, `[which, positions, axes…]`.
+    ///
+    /// # Errors
+    /// As [`Forward::observe`].
+    fn logit_gradients(&self, params: &[Tensor], which: &[(usize, u32)], hooks: &[Hook]) -> Result<Vec<Tensor>>;
 }
 
 /// Where parameters over training come from.

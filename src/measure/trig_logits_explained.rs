@@ -2,6 +2,7 @@
 //!
 //! Reads logits over all pairs and the key frequencies; writes one fraction. Source: arXiv 2301.05217, section 4.
 
+use crate::engine::{Hook, LOSS_LOGITS};
 use crate::error::Result;
 use crate::measure::loss::rows;
 use crate::measure::projection::{self, Projection};
@@ -47,8 +48,8 @@ impl Measure for TrigLogitsExplained {
         vec![Column::scalar("explained_frac", "fraction")]
     }
 
-    fn needs_logits(&self) -> bool {
-        true
+    fn needs_hooks(&self, _: &Setting) -> Vec<Hook> {
+        vec![Hook::value(LOSS_LOGITS)]
     }
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {

@@ -75,6 +75,15 @@ pub(crate) struct Step {
     pub(crate) has_grad: bool,
 }
 
+/// A hook that was asked for, and where it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Want {
+    pub(crate) hook: Hook,
+    pub(crate) id: ValueId,
+    /// Which of the value's rows of an example.
+    pub(crate) rows: Vec<usize>,
+}
+
 /// An executable list of ops over preallocated buffers.
 #[derive(Debug)]
 pub struct Plan {
@@ -87,7 +96,7 @@ pub struct Plan {
     pub(crate) param_edits: Vec<ParamEdit>,
     pub(crate) losses: Vec<LossTerm>,
     pub(crate) logits: ValueId,
-    pub(crate) wants: Vec<(Hook, ValueId)>,
+    pub(crate) wants: Vec<Want>,
     pub(crate) shape: BatchShape,
     pub(crate) n_ctx: usize,
     pub(crate) pairs: Vec<(u32, usize)>,
@@ -127,7 +136,22 @@ impl Plan {
         wants: &[Hook],
         edits: &[Edit],
     ) -> Result<Plan> {
-        let mut plan = Plan::build(graph, shape, losses, wants, edits)?;
+        Plan::build_forward_with(Savings::default(), graph, shape, losses, wants, edits)
+    }
+
+    /// [`Plan::build_forward`] with a choice of savings.
+    ///
+    /// # Errors
+    /// As [`Plan::build`].
+    pub fn build_forward_with(
+        savings: Savings,
+        graph: Graph,
+        shape: &BatchShape,
+        losses: &[LossTerm],
+        wants: &[Hook],
+        edits: &[Edit],
+    ) -> Result<Plan> {
+        let mut plan = Plan::build_with(savings, graph, shape, losses, wants, edits)?;
         if let Some(hook) = wants.iter().find(|hook| hook.gradient) {
             return Err(no_gradient(hook, "this plan has no backward pass"));
         }
@@ -173,10 +197,13 @@ impl Plan {
         {
             return Err(no_gradient(hook, "this plan has no loss"));
         }
-        let at_hooks = wanted.iter().filter(|(hook, _)| hook.name != LOSS_LOGITS).map(|&(_, id)| id);
-        let keep: Vec<ValueId> = at_hooks.chain(edits::edited(&graph)).collect();
+        let at_hooks = wanted.iter().filter(|(hook, _)| hook.name != LOSS_LOGITS);
+        let kept_at: Vec<_> = (at_hooks.map(|(hook, id)| (*id, hook.positions.as_deref())))
+            .chain(edits::edited(&graph).into_iter().map(|id| (id, None)))
+            .collect();
+        let keep: Vec<ValueId> = kept_at.iter().map(|&(id, _)| id).collect();
 
-        rewrite::needed_positions(&mut graph, &shape.loss_positions, &keep, savings.positions);
+        rewrite::needed_positions(&mut graph, &shape.loss_positions, &kept_at, savings.positions);
         rewrite::loss_rows(&mut graph, &shape.loss_positions);
         for (_, id) in wanted.iter_mut().filter(|(hook, _)| hook.name == LOSS_LOGITS) {
             *id = graph.logits;
@@ -199,6 +226,7 @@ impl Plan {
         wants: Vec<(Hook, ValueId)>,
         (pairs, param_edits): (Vec<(u32, usize)>, Vec<ParamEdit>),
     ) -> Plan {
+        let wants = wants.into_iter().map(|(hook, id)| want(&graph.values[id], hook, id)).collect();
         let tabulated = (0..graph.n_ctx).map(|position| pairs.iter().any(|pair| pair.1 == position)).collect();
         let mut row_of = vec![u32::MAX; if pairs.is_empty() { 0 } else { shape.d_vocab * graph.n_ctx }];
         for (row, &(token, position)) in pairs.iter().enumerate() {
@@ -294,8 +322,8 @@ impl Plan {
 
     /// Room for every want, all zero.
     pub(crate) fn empty_wants<T: Real>(&self) -> Vec<Vec<T>> {
-        let rows = |id: ValueId| self.tile_slot.places[id].per_example * self.shape.examples;
-        self.wants.iter().map(|&(_, id)| vec![T::ZERO; rows(id) * self.values[id].width]).collect()
+        let len = |want: &Want| want.rows.len() * self.shape.examples * self.values[want.id].width;
+        self.wants.iter().map(|want| vec![T::ZERO; len(want)]).collect()
     }
 
     /// Tiles of the batch.
@@ -358,9 +386,26 @@ fn wanted_values(graph: &Graph, wants: &[Hook]) -> Result<Vec<(Hook, ValueId)>> 
         if hook.gradient && graph.ops.iter().any(|op| op.outputs()[1..].contains(&id)) {
             return Err(no_gradient(hook, "its op differentiates through without it"));
         }
+        if let (Space::Batch(there), Some(asked)) = (&graph.values[id].space, &hook.positions)
+            && (asked.is_empty() || !asked.iter().all(|t| there.contains(t)))
+        {
+            return Err(Error::Value {
+                what: format!("want at {}", hook.name),
+                got: format!("positions {asked:?}"),
+                expected: format!("one or more of {there:?}"),
+            });
+        }
         Ok((hook.clone(), id))
     };
     wants.iter().map(wanted).collect()
+}
+
+/// The rows of an example that a hook asks for, of those that its value has.
+fn want(value: &Value, hook: Hook, id: ValueId) -> Want {
+    let Space::Batch(there) = &value.space else { unreachable!("invariant: wanted values are in no table") };
+    let asked = |t: &usize| hook.positions.as_ref().is_none_or(|positions| positions.contains(t));
+    let rows = (0..there.len()).filter(|&i| asked(&there[i])).collect();
+    Want { hook, id, rows }
 }
 
 fn no_gradient(hook: &Hook, why: &str) -> Error {

@@ -10,13 +10,19 @@ use super::BatchShape;
 
 /// Drops values that nobody needs and keeps the others only at the positions that reach the loss or a kept value.
 ///
-/// `keep` (wants and edits) are kept at all positions. With `save` off, dead ops still go and all positions stay.
-pub(super) fn needed_positions(graph: &mut Graph, loss_positions: &[usize], keep: &[ValueId], save: bool) {
+/// `keep` (wants and edits) are kept at the positions that they name, or at all. With `save` off, dead ops still go and all
+/// positions stay.
+pub(super) fn needed_positions(
+    graph: &mut Graph,
+    loss_positions: &[usize],
+    keep: &[(ValueId, Option<&[usize]>)],
+    save: bool,
+) {
     let mut need: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); graph.values.len()];
     need[graph.logits].extend(loss_positions);
-    for &id in keep {
+    for &(id, at) in keep {
         if let Space::Batch(all) = &graph.values[id].space {
-            need[id].extend(all);
+            need[id].extend(at.unwrap_or(all));
         }
     }
     let mut alive = vec![false; graph.ops.len()];
