@@ -109,12 +109,14 @@ pub fn list() -> Vec<String> {
 ///
 /// # Errors
 /// [`Error::Unknown`] for a task, measure or figure; the faults of terms and of the task's card; [`Error::Value`] for an empty split,
-/// or a model that does not go with the task; [`Error::Outside`] for a model or loss from outside that does not fit the task.
+/// key frequencies that the task does not have, or a model that does not go with the task; [`Error::Outside`] for a model or loss from
+/// outside that does not fit the task.
 pub fn preflight(spec: &Spec) -> Result<Task> {
     spec.measure.names.iter().try_for_each(|name| measure::find(name).map(drop))?;
     spec.figure.names.iter().try_for_each(|name| figure::find(name).map(drop))?;
     let task = Task::load(&spec.task)?;
     model::fits(&spec.model, &task)?;
+    measure::check_options(&spec.measure, &task)?;
     Data::new(spec, &task)?;
     let graph = model::graph(&spec.model, &task_shape(&task));
     if !spec.loss.terms.is_empty() {

@@ -148,6 +148,7 @@ mod tests {
             measure: "metrics".into(),
             column: "test_acc_frac".into(),
             unit: "fraction".into(),
+            key_freqs: None,
             steps: steps.to_vec(),
             seeds: (0..seeds).collect(),
             axis: None,

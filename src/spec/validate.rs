@@ -1,8 +1,8 @@
 //! What a spec's types cannot tell: sizes that contradict each other, ranges, keys that another family reads.
 
 use super::{
-    Act, DataSpec, Family, Init, Input, LossSpec, ModelSpec, Normalization, OptimSpec, Parametrization, Positional,
-    Snapshots, Spec, SplitRule, TermSpec, TrainSpec,
+    Act, DataSpec, Family, Init, Input, KeyFreqsBy, KeyRule, LossSpec, MeasureSpec, ModelSpec, Normalization, OptimSpec,
+    Parametrization, Positional, Snapshots, Spec, SplitRule, TermSpec, TrainSpec,
 };
 use crate::error::Fault;
 use crate::term;
@@ -18,6 +18,7 @@ impl Spec {
         train(&self.train, self.train.steps, &mut found);
         variants(self, &mut found);
         self.torch_seeds(&mut found);
+        measure(&self.measure, &self.model, &mut found);
         found.0
     }
 
@@ -252,4 +253,30 @@ fn variants(spec: &Spec, found: &mut Found) {
             found.check(!sweep.values[..i].contains(value), "sweep.values", || format!("{value} stands twice"));
         }
     }
+}
+
+fn measure(m: &MeasureSpec, model: &ModelSpec, found: &mut Found) {
+    match &m.key_freqs {
+        KeyFreqsBy::List(list) => {
+            let ascending: Vec<usize> =
+                list.iter().copied().collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+            found.check(
+                !list.is_empty() && !list.contains(&0) && ascending.len() == list.len(),
+                "measure.key_freqs",
+                || format!("{list:?} is not a list of frequencies from 1, each once; or name a rule, like w_l"),
+            );
+        }
+        KeyFreqsBy::Rule(KeyRule::Neurons) => {
+            found.check(model.d_mlp > 0, "measure.key_freqs", || {
+                "the rule neurons needs hidden layers, and model.d_mlp is 0; take another rule".into()
+            });
+        }
+        KeyFreqsBy::Rule(_) => {}
+    }
+    for (key, frac) in [("measure.key_frac", m.key_frac), ("measure.cluster_frac", m.cluster_frac)] {
+        found.check(frac > 0.0 && frac <= 1.0, key, || format!("{frac} must be above 0 and at most 1"));
+    }
+    found.check(m.key_norm.is_finite() && m.key_norm > 0.0, "measure.key_norm", || {
+        format!("{} must be a finite number above 0", m.key_norm)
+    });
 }

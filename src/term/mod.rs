@@ -21,9 +21,13 @@ pub(crate) use expr::{LOGITS, parse_expr};
 
 use crate::engine::{Batch, ParamLayout, Term, TermKind};
 use crate::error::{Error, Fault, Result, nearest};
-use crate::measure::{Rule, fourier::n_freqs};
-use crate::spec::{KeyRule, LossSpec, TermSpec};
+use crate::measure::{self, fourier::n_freqs};
+use crate::spec::{TermKeyRule, LossSpec, TermSpec};
 use crate::task::{Op, Task};
+use crate::tensor::Tensor;
+
+/// A key frequency has at least this fraction of the largest norm, as by default in measures.
+const KEY_FRAC: f64 = 0.25;
 
 /// A measure that has a gradient and so can be a term of the training loss.
 pub trait DifferentiableMeasure: Sync {
@@ -152,20 +156,24 @@ fn freqs_faults(freqs: &[usize], place: &Place<'_>, say: &mut dyn FnMut(&str, St
     }
 }
 
-/// The rule by the name that a spec gives it.
-pub(crate) fn rule(rule: KeyRule) -> Rule {
-    match rule {
-        KeyRule::WE => Rule::WE,
-        KeyRule::WL => Rule::WL,
-    }
+/// Which frequencies of the residues mod p are key by a rule, from 1: norm at least [`KEY_FRAC`] of the largest.
+///
+/// # Errors
+/// None where the rule fits.
+pub(crate) fn is_key(rule: TermKeyRule, params: &[Tensor], p: usize) -> Result<Vec<bool>> {
+    let norms = match rule {
+        TermKeyRule::WE => measure::freq_norms_w_e(params, p)?,
+        TermKeyRule::WL => measure::freq_norms_w_l(params, p)?,
+    };
+    Ok(measure::large(&norms, KEY_FRAC))
 }
 
 /// Whether the model has what a rule of key frequencies reads.
-fn rule_fits(rule: KeyRule, place: &Place<'_>) -> Result<(), String> {
+fn rule_fits(rule: TermKeyRule, place: &Place<'_>) -> Result<(), String> {
     let p = modulus(place)?;
     match rule {
-        KeyRule::WE => matrix_fits(place, "embed.W_E", 0, p),
-        KeyRule::WL => matrix_fits(place, "unembed.W_U", 1, p),
+        TermKeyRule::WE => matrix_fits(place, "embed.W_E", 0, p),
+        TermKeyRule::WL => matrix_fits(place, "unembed.W_U", 1, p),
     }
 }
 

@@ -9,7 +9,7 @@ use super::*;
 use crate::engine::terms::{LogitRows, LogitsOut, Share};
 use crate::engine::{BatchShape, Params, Plan, Runner, StepOutcome, Workers};
 use crate::loss::LossTerm;
-use crate::measure::{self, Examples, KeyFreqs, Modular, Setting, Subject};
+use crate::measure::{self, Examples, Modular, Setting, Shared, Subject};
 use crate::model;
 use crate::rng::Rng;
 use crate::spec::{LossKind, ModelSpec, Reduce, Source, Spec, from_toml};
@@ -232,7 +232,7 @@ fn over_all_pairs_the_terms_are_the_measures() {
             modular: task.modular.as_ref().map(Modular::from),
         };
         let setting = Setting::new(examples, &params.to_tensors(""));
-        let key_freqs = KeyFreqs { w_l: vec![2, 5], ..KeyFreqs::default() };
+        let shared = Shared::default();
         let subject = Subject {
             setting: &setting,
             train_mask: &[true; P * P],
@@ -240,7 +240,8 @@ fn over_all_pairs_the_terms_are_the_measures() {
             logits: &logits,
             activations: &[],
             model: &measure::fixture::Never,
-            key_freqs: &key_freqs,
+            key_freqs: &[2, 5],
+            shared: &shared,
         };
         let measured = |name: &str| measure::find(name).unwrap().eval(&subject).unwrap();
         let close = |value: f64, want: f64, name: &str| {

@@ -5,9 +5,8 @@
 
 use crate::engine::{Params, Real, Runner};
 use crate::error::Result;
-use crate::measure::fourier::{Basis, n_freqs};
-use crate::measure::is_key;
-use crate::spec::{KeyRule, LossSpec};
+use crate::measure::fourier::n_freqs;
+use crate::spec::{TermKeyRule, LossSpec};
 use crate::task::Task;
 use crate::tensor::{Data, Tensor};
 use crate::term;
@@ -19,7 +18,7 @@ struct Late {
     term: usize,
     name: String,
     at_step: u64,
-    rule: KeyRule,
+    rule: TermKeyRule,
     /// `[R, n_freqs]`, once found.
     is_key_rf: Option<Vec<bool>>,
 }
@@ -47,13 +46,11 @@ impl LateFreqs {
     /// None in practice: terms were checked when the run was made.
     pub(super) fn find<T: Real>(&mut self, step: u64, params: &Params<T>, runner: &mut Runner<T>) -> Result<()> {
         for late in self.all.iter_mut().filter(|late| late.at_step == step && late.is_key_rf.is_none()) {
-            let basis = Basis::new(self.p);
             let tensors_r = params.to_tensors("");
             let mut is_key_rf = vec![];
             for r in 0..params.replicas() {
                 let own = tensors_r.iter().map(|t| t.row(r).map(|t| Tensor { data: Data::F64(t.to_f64()), ..t }));
-                let norms = term::rule(late.rule).freq_norms(&own.collect::<Result<Vec<_>>>()?, &basis)?;
-                is_key_rf.extend(is_key(&norms));
+                is_key_rf.extend(term::is_key(late.rule, &own.collect::<Result<Vec<_>>>()?, self.p)?);
             }
             late.use_them(is_key_rf, n_freqs(self.p), runner);
         }

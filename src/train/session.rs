@@ -506,7 +506,7 @@ mod tests {
         spec.loss.terms = vec![
             TermSpec { freqs: Some(vec![3, 17]), to_step: Some(20), ..measured("restricted_train_loss") },
             TermSpec { freqs_at: Some(7), weight: 0.2, ..measured("excluded_train_loss") },
-            TermSpec { freqs_at: Some(7), freqs_rule: crate::spec::KeyRule::WE, ..measured("off_freq_norm_w_e") },
+            TermSpec { freqs_at: Some(7), freqs_rule: crate::spec::TermKeyRule::WE, ..measured("off_freq_norm_w_e") },
             TermSpec { weight: -0.5, ..measured("gini_w_e") },
             expr("sparse", "abs(w)", "blocks.*.mlp.*"),
             TermSpec { reduce: Reduce::Mean, from_step: 4, ..expr("margin", "y * l^2", "logits") },
