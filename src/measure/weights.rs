@@ -44,9 +44,9 @@ pub fn w_l_fits(setting: &Setting) -> Result<Group, String> {
     }
 }
 
-/// Whether logits are read with the embedding.
+/// Whether a transformer's logits are read with its embedding; a network from outside may only call its readout otherwise.
 fn is_tied(has: impl Fn(&str) -> bool) -> bool {
-    has(W_E) && !has(W_U)
+    has(W_E) && !has(W_U) && has("blocks.0.attn.W_O")
 }
 
 /// The rows of `embed.W_E` that belong to the elements of the group.
@@ -145,8 +145,11 @@ mod tests {
         // Columns of [[1,2],[3,4],[5,6]] · [[1,0],[0,10]].
         assert_eq!(w_l(&params, &[0, 1]).unwrap(), [1.0, 3.0, 5.0, 20.0, 40.0, 60.0]);
         // The same W_U as the transpose of an embedding whose third token is no class.
-        let tied = [&params[..3], &[tensor("embed.W_E", &[3, 2], &[1.0, 0.0, 0.0, 10.0, 7.0, 7.0])]].concat();
+        let w_e = tensor("embed.W_E", &[3, 2], &[1.0, 0.0, 0.0, 10.0, 7.0, 7.0]);
+        let w_o = tensor("blocks.0.attn.W_O", &[1, 1, 2], &[5.0, 5.0]);
+        let tied = [&params[..3], &[w_e, w_o]].concat();
         assert_eq!(w_l(&tied, &[0, 1]).unwrap(), [1.0, 3.0, 5.0, 20.0, 40.0, 60.0]);
+        assert!(w_l(&tied[..4], &[0, 1]).is_err(), "no transformer, and nothing called W_U");
     }
 
     #[test]
