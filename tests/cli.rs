@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use phaselab::checkpoint::{Attr, Record, hdf5};
+use phaselab::task::CARDS;
 use tempfile::TempDir;
 
 const CARD: &str = r#"title = "x + y mod 13"
@@ -125,7 +126,7 @@ fn every_name_in_a_list_explains_itself_and_has_its_file() {
     }
     let all = stdout(dir.path(), &["list"], 0);
     assert!(experiments.lines().all(|line| all.contains(line)));
-    assert_eq!(stdout(dir.path(), &["check"], 0).lines().count(), 13 + experiments.lines().count());
+    assert_eq!(stdout(dir.path(), &["check"], 0).lines().count(), CARDS.len() + experiments.lines().count());
 }
 
 #[test]
