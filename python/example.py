@@ -23,17 +23,18 @@ print(run)
 # %% Loss of every seed
 metrics = run.metrics()
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
-for color, seed in zip(plt.cm.viridis(np.linspace(0, 0.85, len(run.seeds))), run.seeds):
+colors = plt.cm.viridis(np.linspace(0, 0.85, len(run.seeds)))
+for color, seed in zip(colors, run.seeds):
     left.semilogy(*metrics.curve("train_loss_nats", seed), color=color, linestyle=":")
     left.semilogy(*metrics.curve("test_loss_nats", seed), color=color, label=f"seed {seed}")
 left.set(xlabel="step", ylabel="loss (nats)", title="training (dotted) and test loss")
 left.legend()
 
 # %% Norm of each frequency in the embedding of the numbers, last checkpoint
-for seed in run.seeds:
+for color, seed in zip(colors, run.seeds):
     w_e = run.param("embed.W_E", seed=seed)[:-1]  # the last token is `=`
     power = np.linalg.norm(np.fft.rfft(w_e, axis=0), axis=1)
-    right.plot(np.arange(1, len(power)), power[1:], label=f"seed {seed}")
+    right.plot(np.arange(1, len(power)), power[1:], color=color)
 right.set(xlabel="frequency k", ylabel="norm of W_E's component", title=f"embedding at step {run.steps[-1]}")
 
 # %% Which neurons are on, from the program itself

@@ -73,8 +73,9 @@ fn assert_fixture(run: &Path, step: u64) {
 #[test]
 fn pytorchs_three_layouts_import_with_equal_bits_and_are_measured() {
     let dir = five();
-    let args =
-        |file: &str, run: &str| ["import", &fixture(file), "--task", "five", "--out", run].map(str::to_owned).to_vec();
+    let args = |file: &str, run: &str| {
+        ["import", fixture(file).as_str(), "--task", "five", "--out", run].map(str::to_owned).to_vec()
+    };
     let import = |file: &str, run: &str, more: &[&str]| {
         let mut args = args(file, run);
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
@@ -132,7 +133,7 @@ fn pytorchs_three_layouts_import_with_equal_bits_and_are_measured() {
 /// A run of two seeds and a few steps with this spec, trained in `dir`.
 fn trained(dir: &Path, name: &str, sets: &[&str]) -> PathBuf {
     let mut args = vec!["train", "tiny", "--quiet", "--steps", "8", "--seeds", "3,5", "--out", name];
-    sets.iter().for_each(|set| args.extend(["--set", set]));
+    sets.iter().for_each(|set| args.extend(["--set", *set]));
     stdout(dir, &args, 0);
     dir.join(name)
 }
@@ -174,10 +175,10 @@ fn what_is_exported_imports_with_equal_bits() {
             stdout(dir.path(), &["export", name, "--step", "8", "--seed", "5", "--to", to, "--out", &file], 0);
             let out = format!("back_{name}_{to}_{ending}");
             let spec = format!("{name}/run.toml");
-            let mut args = vec!["import", file.as_str(), "--out", &out];
+            let mut args = vec!["import", file.as_str(), "--out", out.as_str()];
             // PyTorch's files have no room for the spec.
             if ending.starts_with("pt") {
-                args.extend(["--spec", &spec, "--step", "8", "--seeds", "5"]);
+                args.extend(["--spec", spec.as_str(), "--step", "8", "--seeds", "5"]);
             }
             stdout(dir.path(), &args, 0);
             let want = open_snapshots(run).unwrap().read(8).unwrap();
@@ -446,7 +447,7 @@ fn transformer_lens_loads_exports_strictly_and_gives_our_logits() {
         stdout(dir.path(), &["cache", name, "--seed", "5", "--hooks", "logits", "--out", &activations], 0);
         for ending in endings {
             let (state, config) = (format!("{name}.{ending}"), format!("{name}.json"));
-            let args = ["export", name, "--seed", "5", "--to", "transformer-lens", "--force", "--out", &state];
+            let args = ["export", name, "--seed", "5", "--to", "transformer-lens", "--force", "--out", state.as_str()];
             let output = phaselab(dir.path(), &args);
             assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
             assert!(text(&output.stderr).contains("strict=True"));
