@@ -520,7 +520,7 @@ mod tests {
         let logits = [Hook::value(LOSS_LOGITS)];
         let forward = fastest(&mut || drop(network.observe(&params, &logits).unwrap()));
         println!("one forward pass over all pairs: {:.1} ms", forward * 1e3);
-        let mut time = |names: &[&str]| {
+        let time = |names: &[&str]| {
             let cost = fastest(&mut || drop(series.measure(names, 1..=1, &mut |_, _| Ok(())).unwrap()));
             println!("{:9.1} ms  {:5.2} passes  {}", cost * 1e3, cost / forward, names.join(" "));
         };
