@@ -15,7 +15,7 @@ pub struct KeyFreqsUsed;
 const EXPLAIN: &str = "\
 What it is
   The key frequencies that restricted, excluded and trigonometric losses use. measure.key_freqs names the rule:
-{rules}
+  {rules}
   or lists frequencies, the same for all replicas: [14, 35]. With measure.key_freqs_at = \"last\" (default) they are
   those of the last checkpoint of the range, replica by replica, and the same at every checkpoint; with \"each\" they
   are taken anew. is_key is 1 for those and 0 for the rest, count their number.

@@ -73,17 +73,21 @@ impl Measure for MlpDirectionsExplained {
         let mut found = [vec![f64::NAN; n_freqs(n)], vec![f64::NAN; n_freqs(n)]];
         let hook = clusters::hook(subject.setting);
         let activations = hook.map(|hook| subject.activation(&hook)).transpose()?.map_or(&[][..], |found| found.values);
+        let (mut directions, mut places) = (vec![], vec![]);
         for &k in subject.key_freqs {
-            let components = neurons.components(Along::Sum, k);
-            for (which, (wave_c, component_m)) in waves(n, k).iter().zip(&components).enumerate() {
+            for (which, (wave_c, component_m)) in waves(n, k).iter().zip(neurons.components(Along::Sum, k)).enumerate()
+            {
                 let mut direction_m = vec![0.0; neurons.width];
                 for (&x, w_m) in wave_c.iter().zip(w_l_cm.chunks_exact(neurons.width)) {
                     vectorized!(axpy(&mut direction_m, x, w_m));
                 }
-                let component = vectorized!(dot(&direction_m, component_m));
-                let variation = variation_along(neurons, activations, &direction_m);
-                found[which][k - 1] = component * component / variation;
+                places.push((which, k, vectorized!(dot(&direction_m, &component_m))));
+                directions.push(direction_m);
             }
+        }
+        let variations = variations_along(neurons, activations, &directions);
+        for ((which, k, component), variation) in places.into_iter().zip(variations) {
+            found[which][k - 1] = component * component / variation;
         }
         let all: Vec<f64> = found.iter().flatten().copied().filter(|frac| !frac.is_nan()).collect();
         let mean = all.iter().sum::<f64>() / all.len() as f64;
@@ -93,15 +97,22 @@ impl Measure for MlpDirectionsExplained {
     }
 }
 
-/// Sum of squared deviations of direction . neurons over the pairs; NaN when it is rounding alone.
-fn variation_along(neurons: &Sums, activations: &[f64], direction_m: &[f64]) -> f64 {
-    let mean = vectorized!(dot(direction_m, &neurons.mean_w));
-    let (mut variation, mut squares) = (0.0, 0.0);
-    for (_, x_m) in neurons.pairs.iter().zip(activations.chunks_exact(neurons.width)).filter(|(pair, _)| pair.is_some())
-    {
-        let x = vectorized!(dot(direction_m, x_m));
-        variation += (x - mean) * (x - mean);
-        squares += x * x;
+/// Sum of squared deviations of each direction . neurons over the pairs; NaN where it is rounding alone.
+///
+/// Pair by pair, so that the activations are read once however many directions there are.
+fn variations_along(neurons: &Sums, activations: &[f64], directions: &[Vec<f64>]) -> Vec<f64> {
+    let means: Vec<f64> = directions.iter().map(|direction_m| vectorized!(dot(direction_m, &neurons.mean_w))).collect();
+    let mut sums = vec![(0.0, 0.0); directions.len()];
+    for (pair, x_m) in neurons.pairs.iter().zip(activations.chunks_exact(neurons.width)) {
+        if pair.is_none() {
+            continue;
+        }
+        for ((direction_m, mean), (variation, squares)) in directions.iter().zip(&means).zip(&mut sums) {
+            let x = vectorized!(dot(direction_m, x_m));
+            *variation += (x - mean) * (x - mean);
+            *squares += x * x;
+        }
     }
-    if variation > 1e-24 * squares { variation } else { f64::NAN }
+    let varying = |(variation, squares): (f64, f64)| if variation > 1e-24 * squares { variation } else { f64::NAN };
+    sums.into_iter().map(varying).collect()
 }
