@@ -6,6 +6,7 @@ use std::time::Instant;
 use phaselab::checkpoint::{FIGURES, SUMMARY, atomic};
 use phaselab::error::{Error, Result};
 use phaselab::experiment::Experiment;
+use phaselab::figure::At;
 use phaselab::forward::RunSeries;
 
 use super::args::TrainArgs;
@@ -64,7 +65,7 @@ pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     let rows = stages::sum_up(&run, &series)?;
     stages::save_summary(&path, &rows)?;
 
-    let (_, errors) = stages::draw(&spec, &[], (&series, &rows), &path);
+    let (_, errors) = stages::draw(&run, (&[], At::default()), (&series, &rows), &path);
     if args.publish {
         let published = publish(&path, experiment.folder())?;
         output.note(&format!("published {} into {}", plural(published, "file"), experiment.folder().display()));
