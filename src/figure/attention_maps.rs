@@ -101,8 +101,11 @@ Source
     }
 }
 
-/// For each head the maps of the key positions, with the position.
-fn maps_of_layer(checkpoint: &Checkpoint, hook: &HookShape) -> Result<Vec<Vec<(usize, Vec<f64>)>>> {
+/// The maps of one head: a key position and attention to it, `[p, p]`.
+type Head = Vec<(usize, Vec<f64>)>;
+
+/// The heads of a layer.
+fn maps_of_layer(checkpoint: &Checkpoint, hook: &HookShape) -> Result<Vec<Head>> {
     let setting = &checkpoint.setting;
     let query = setting.loss_positions.last().or(hook.positions.last()).copied().unwrap_or(0);
     let pattern = checkpoint.activation(Hook::value(hook.name.as_str()).at([query]))?;

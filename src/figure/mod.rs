@@ -351,7 +351,9 @@ mod tests {
                     continue;
                 }
                 let (sink, text) = drawn(*figure, run);
-                assert!(!text.contains("NaN") && !text.contains("inf"), "{case}: {}", figure.name());
+                // The letters of a picture inside may spell anything.
+                let odd = |line: &&str| !line.starts_with("<image") && (line.contains("NaN") || line.contains("inf"));
+                assert_eq!(text.lines().find(odd), None, "{case}: {}", figure.name());
                 assert_eq!(check::faults(&sink.drawing), Vec::<String>::new(), "{case}: {}", figure.name());
             }
         }

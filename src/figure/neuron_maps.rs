@@ -36,19 +36,20 @@ impl Figure for NeuronMaps {
     fn explain(&self) -> String {
         "\
 What it is
-  For each key frequency k (rule w_l) the neuron of the last hidden layer of which it explains the largest fraction: the
-  part of the variance over all pairs that lies in the products of 1, cos k and sin k over a with 1, cos k and sin k over
-  b. At most five frequencies, those with the largest fractions; neurons with less than a tenth of the largest variance
-  are passed over. Top: its activation, a across and b up. Bottom: its components in the Fourier basis over a (across)
-  and b (up), after its mean is taken off, divided by its norm: their squares are shares of the variance.
+  For each key frequency k (rule w_l) the neuron of the last hidden layer of which it explains the largest fraction:
+  the part of the variance over all pairs that lies in the products of 1, cos k and sin k over a with 1, cos k and
+  sin k over b. At most five frequencies, those with the largest fractions; neurons with less than a tenth of the
+  largest variance are passed over. Top: its activation, a across and b up. Bottom: its components in the Fourier
+  basis over a (across) and b (up), after its mean is taken off, divided by its norm: their squares are shares of the
+  variance.
 Reads
-  hook_post of the last hidden layer at the last position, one replica at one checkpoint, all pairs (--seed, --step; the
-  first seed and the last step when unset).
+  hook_post of the last hidden layer at the last position, one replica at one checkpoint, all pairs (--seed, --step;
+  the first seed and the last step when unset).
 Unit and range
   Activation without unit; components -1 to 1; the axes of the bottom row count waves per p, cosine before sine.
 Value at a known point
-  A neuron that has memorised is noise, with a spectrum spread everywhere. After grokking it is a plaid of one frequency:
-  the spectrum has dots in row and column 0 (cos k, sin k) and where frequency k of a meets frequency k of b.
+  A neuron that has memorised is noise, with a spectrum spread everywhere. After grokking it is a plaid of one
+  frequency: the spectrum has dots in row and column 0 (cos k, sin k) and where frequency k of a meets that of b.
 Source
   Nanda et al. 2023, arXiv 2301.05217, section 4 and figures 4 and 6."
             .into()
