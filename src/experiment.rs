@@ -73,11 +73,13 @@ pub fn list() -> Vec<String> {
 /// empty, that measures and figures exist. Gives the task.
 ///
 /// # Errors
-/// [`Error::Unknown`] for a task, measure or figure; the faults of the task's card; [`Error::Value`] for an empty split.
+/// [`Error::Unknown`] for a task, measure or figure; the faults of the task's card; [`Error::Value`] for an empty split or
+/// key frequencies that the task does not have.
 pub fn preflight(spec: &Spec) -> Result<Task> {
     spec.measure.names.iter().try_for_each(|name| measure::find(name).map(drop))?;
     spec.figure.names.iter().try_for_each(|name| figure::find(name).map(drop))?;
     let task = Task::load(&spec.task)?;
+    measure::check_options(&spec.measure, &task)?;
     Data::new(spec, &task)?;
     Ok(task)
 }

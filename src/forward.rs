@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::loss::LossTerm;
 use crate::measure::{self, Examples, Forward, HookShape, Modular, Series, Setting, SnapshotSource};
 use crate::model;
-use crate::spec::{LossKind, Spec};
+use crate::spec::{LossKind, MeasureSpec, Source, Spec, from_toml};
 use crate::task::Task;
 use crate::tensor::{Data, Tensor};
 use crate::train::{Metrics, batch_shape, metrics_columns, task_shape};
@@ -21,6 +21,8 @@ pub struct RunSeries {
     folder: PathBuf,
     reader: SnapshotReader,
     task: Task,
+    /// How measures with a choice are taken.
+    options: MeasureSpec,
     pairs: Vec<[u32; 2]>,
     train_mask_rn: Vec<bool>,
     pool: rayon::ThreadPool,
@@ -76,7 +78,28 @@ impl RunSeries {
         })?;
         let pairs = (0..task.n_examples()).map(|i| [task.tokens_t(i)[0], task.tokens_t(i)[1]]).collect();
         let train_mask_rn = mask.to_f64().into_iter().map(|x| x != 0.0).collect();
-        Ok(RunSeries { folder: folder.to_path_buf(), reader, task, pairs, train_mask_rn, pool })
+        let options = reader.spec().measure.clone();
+        Ok(RunSeries { folder: folder.to_path_buf(), reader, task, options, pairs, train_mask_rn, pool })
+    }
+
+    /// The same run, with its spec's `[measure]` changed by `measure.key=value` pairs.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for a key of another section or key frequencies that the task does not have; [`Error::Spec`] with all
+    /// other faults.
+    pub fn with_options(mut self, sets: &[String]) -> Result<RunSeries> {
+        if let Some(other) = sets.iter().find(|set| !set.trim_start().starts_with("measure.")) {
+            return Err(Error::Value {
+                what: "--set".into(),
+                got: other.clone(),
+                expected: "a key of [measure], like measure.key_frac=0.3; the rest of a run's spec is fixed".into(),
+            });
+        }
+        let text = self.spec().to_toml();
+        let source = Source { path: &self.folder, text: &text, sets };
+        self.options = from_toml(source, Spec::faults)?.measure;
+        measure::check_options(&self.options, &self.task)?;
+        Ok(self)
     }
 
     /// The run's spec.
@@ -128,6 +151,7 @@ impl RunSeries {
             measure: "metrics".into(),
             column: column.into(),
             unit: unit.into(),
+            key_freqs: None,
             steps: metrics.steps.clone(),
             seeds: self.seeds().to_vec(),
             axis: None,
@@ -216,7 +240,13 @@ impl RunSeries {
         let setting = Setting::new(self.examples(), &params);
         let operands = task_shape(&self.task).varying_positions.into_iter().take(2).collect();
         let loss_positions = self.task.loss_positions.clone();
-        Ok(Setting { hooks: self.hooks(), loss_positions, operand_positions: operands, ..setting })
+        Ok(Setting {
+            hooks: self.hooks(),
+            loss_positions,
+            operand_positions: operands,
+            options: self.options.clone(),
+            ..setting
+        })
     }
 
     fn examples(&self) -> Examples<'_> {
@@ -468,5 +498,45 @@ mod tests {
                 assert!((got - (x.exp() / sum - hit) / 49.0).abs() < 1e-16, "example {n}, class {c}");
             }
         }
+    }
+
+    /// What all measures on one checkpoint of one replica cost, for the canonical model (p = 113, d_mlp 512): run it with
+    /// `cargo test --release -- --ignored --nocapture how_many_forward_passes`.
+    #[test]
+    #[ignore = "prints times, which a busy machine makes meaningless"]
+    fn how_many_forward_passes_all_measures_cost() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spec = Spec::default();
+        spec.train.seeds = Seeds(vec![0]);
+        spec.train.steps = 1;
+        let run = dir.path().join("run");
+        let folder = RunFolder::create(&run, &spec, false).unwrap();
+        let options = TrainOptions { threads: 1, resume: false, interrupt: &AtomicBool::new(false) };
+        train(&spec, &folder, &options, &mut Silent).unwrap();
+        let series = RunSeries::open(&run, 1).unwrap();
+        let params: Vec<Tensor> = series.replica_params(1, 0).unwrap();
+        let params: Vec<Tensor> = (params.into_iter())
+            .map(|t| Tensor { name: t.name.clone(), shape: t.shape.clone(), data: Data::F64(t.to_f64()) })
+            .collect();
+        // The fastest of five: what the work costs, without what the machine does besides.
+        let fastest = |work: &mut dyn FnMut()| {
+            let time = |_| {
+                let start = std::time::Instant::now();
+                work();
+                start.elapsed().as_secs_f64()
+            };
+            (0..5).map(time).fold(f64::INFINITY, f64::min)
+        };
+        let network = series.network();
+        let logits = [Hook::value(LOSS_LOGITS)];
+        let forward = fastest(&mut || drop(network.observe(&params, &logits).unwrap()));
+        println!("one forward pass over all pairs: {:.1} ms", forward * 1e3);
+        let mut time = |names: &[&str]| {
+            let cost = fastest(&mut || drop(series.measure(names, 1..=1, &mut |_, _| Ok(())).unwrap()));
+            println!("{:9.1} ms  {:5.2} passes  {}", cost * 1e3, cost / forward, names.join(" "));
+        };
+        let names = series.fitting_measures().unwrap();
+        names.iter().for_each(|name| time(&[name]));
+        time(&names);
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod experiment;
+pub mod linalg;
 pub mod rng;
 pub mod spec;
 pub mod tensor;

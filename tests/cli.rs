@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use phaselab::checkpoint::{Record, hdf5};
+use phaselab::checkpoint::{Attr, Record, hdf5};
 use tempfile::TempDir;
 
 const CARD: &str = r#"title = "x + y mod 13"
@@ -273,6 +273,26 @@ fn one_command_goes_from_data_to_figures_and_tells_the_same_numbers_in_every_for
     let files = stdout(dir.path(), &["measure", "tiny", "gini", "--from", "20", "--to", "60", "--force"], 0);
     assert_eq!(files, "checkpoints/tiny/measures/gini.h5\ncheckpoints/tiny/measures/gini.csv\n");
     assert_eq!(hdf5::read(&at("measures/gini.h5")).unwrap().tensor("steps").unwrap().to_f64(), [20.0, 40.0, 60.0]);
+
+    let by_hand = ["measure", "tiny", "excluded_loss", "key_freqs_used", "--key-freqs", "1,3"];
+    stdout(dir.path(), &by_hand, 0);
+    let used = hdf5::read(&at("measures/key_freqs_used.h5")).unwrap();
+    assert_eq!(used.attr("key_freqs"), Some(&Attr::Text("by hand, [1, 3]".into())));
+    let is_key = used.tensor("is_key").unwrap();
+    let width = is_key.shape[2];
+    assert!(
+        is_key.to_f64().chunks(width).all(|keys| keys[..3] == [1.0, 0.0, 1.0] && keys[3..].iter().all(|&x| x == 0.0))
+    );
+    let refused = |more: &[&str], part: &str| {
+        let output = phaselab(dir.path(), &[&["measure", "tiny", "excluded_loss"], more].concat());
+        assert_eq!(output.status.code(), Some(2), "{more:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(part), "{more:?}: {}", text(&output.stderr));
+    };
+    refused(&["--key-freqs", "w_x"], "there is no rule `w_x` for key frequencies; known: w_e, w_e_norm, w_l, neurons");
+    refused(&["--key-freqs", "0,1"], "is not a list of frequencies from 1");
+    refused(&["--key-freqs", "1,99"], "measure.key_freqs");
+    refused(&["--set", "measure.key_frac=2"], "measure.key_frac");
+    refused(&["--set", "optim.lr=2"], "a key of [measure]");
     assert!(stdout(dir.path(), &["figure", "tiny", "loss_curves"], 0).contains("figures/loss_curves.svg\n"));
 
     // Figures of one checkpoint: the last one after a run, any other by its step and seed.

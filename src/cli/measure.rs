@@ -18,8 +18,9 @@ use super::{interrupt, stages};
 Writes measures/NAME.h5 and measures/NAME.csv into the run's folder and prints their paths. A file there is replaced if \
 the new one has all its checkpoints; otherwise with --force only.
 
-Example:
-  phaselab measure grokking_quick restricted_loss excluded_loss --from 200 --to 800")]
+Examples:
+  phaselab measure grokking_quick restricted_loss excluded_loss --from 200 --to 800
+  phaselab measure grokking_quick excluded_loss --key-freqs 5,12 --set measure.key_freqs_at=each")]
 pub struct Args {
     /// A run's folder, or its name under checkpoints/
     run: String,
@@ -31,11 +32,28 @@ pub struct Args {
     /// Last step [default: the run's last]
     #[arg(long, value_name = "STEP")]
     to: Option<u64>,
+    /// Key frequencies: w_e, w_e_norm, w_l, neurons, or frequencies as `14,35`. Short for --set measure.key_freqs=...
+    #[arg(long, value_name = "RULE|LIST")]
+    key_freqs: Option<String>,
+    /// Change a key of the run's [measure] for this time: measure.key_frac=0.3; repeatable
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
     /// Replace files that have other checkpoints
     #[arg(long)]
     force: bool,
     #[command(flatten)]
     threads: ThreadArgs,
+}
+
+impl Args {
+    fn sets(&self) -> Vec<String> {
+        let is_list = |text: &str| text.trim_start_matches('[').starts_with(|c: char| c.is_ascii_digit());
+        let key_freqs = self.key_freqs.as_deref().map(|text| match is_list(text) {
+            true => format!("measure.key_freqs=[{}]", text.trim_matches(['[', ']'])),
+            false => format!("measure.key_freqs={text:?}"),
+        });
+        self.sets.iter().cloned().chain(key_freqs).collect()
+    }
 }
 
 /// Measures, and prints the files.
@@ -46,7 +64,7 @@ pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     let path = find_run(&args.run)?;
     let interrupt = interrupt::flag()?;
     let _lock = RunFolder::open(&path)?;
-    let series = RunSeries::open(&path, args.threads.count())?;
+    let series = RunSeries::open(&path, args.threads.count())?.with_options(&args.sets())?;
     let range = args.from..=args.to.unwrap_or(u64::MAX);
     if !args.force {
         let kept: Vec<u64> = series.steps().iter().copied().filter(|step| range.contains(step)).collect();

@@ -40,6 +40,9 @@ pub fn measure(
         }
     })?;
     drop(meter);
+    if let Some(how) = measured.iter().find_map(|series| series.key_freqs.as_deref()) {
+        output.note(&format!("key frequencies {how}"));
+    }
     let files = file::save(folder, &measured)?;
     Ok((measured, files))
 }

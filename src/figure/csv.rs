@@ -116,6 +116,7 @@ mod tests {
             measure: "m".into(),
             column: "loss_nats".into(),
             unit: "nats".into(),
+            key_freqs: None,
             steps: vec![0, 5],
             seeds: vec![3, 4],
             axis: None,

@@ -51,6 +51,7 @@ pub fn run(steps: &[u64], replicas: u64) -> Run {
         measure: measure.into(),
         column: column.into(),
         unit: unit.into(),
+        key_freqs: None,
         steps: steps.to_vec(),
         seeds: (0..replicas).collect(),
         axis: None,

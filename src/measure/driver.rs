@@ -11,8 +11,9 @@ use rayon::prelude::*;
 
 use crate::engine::{Hook, LOSS_LOGITS};
 use crate::error::{Error, Result};
-use crate::measure::subject::{Forward, Setting, SnapshotSource, Subject};
-use crate::measure::{KeyFreqs, Measure, Series, find};
+use crate::measure::subject::{Forward, Setting, Shared, SnapshotSource, Subject};
+use crate::measure::{Measure, Series, find, key_freqs};
+use crate::spec::{KeyFreqsAt, KeyFreqsBy, KeyRule};
 use crate::tensor::{Data, Tensor};
 
 /// The numbers of every measure on one replica at one checkpoint: `[measure][column][tick]`.
@@ -21,7 +22,7 @@ type Row = Vec<Vec<Vec<f64>>>;
 /// Takes the measures `names` over the checkpoints of `source` whose step lies in `range`.
 ///
 /// All measures on one replica at one checkpoint share one forward pass; without a measure that reads activations there
-/// is none. Key frequencies are those of the last checkpoint in the range. After each batch of checkpoints `progress` gets
+/// is none. Key frequencies are those that [`Setting::options`] say. After each batch of checkpoints `progress` gets
 /// how many are done, and of how many; an error from it stops the work and is passed on.
 ///
 /// # Shapes
@@ -50,11 +51,10 @@ pub fn measure(
     };
     let n_seeds = source.seeds().len();
     expect_len("train mask", source.train_mask_rn().len(), n_seeds * setting.examples.n_examples)?;
-    let params_rs = source.params(last)?;
-    let key_freqs =
-        (0..n_seeds).map(|r| KeyFreqs::of(&replica(&params_rs, r)?, setting)).collect::<Result<Vec<_>>>()?;
     let hooks = needed_hooks(&measures, setting);
-    let job = Job { measures: &measures, hooks: &hooks, source, setting, forward, key_freqs: &key_freqs };
+    let keyless = Job { measures: &measures, hooks: &hooks, source, setting, forward, keys: &Keys::None };
+    let keys = keyless.keys(last)?;
+    let job = Job { keys: &keys, ..keyless };
 
     let mut series = empty_series(&measures, setting, &steps, source.seeds());
     // Enough checkpoints at a time that every thread has a replica.
@@ -71,6 +71,16 @@ pub fn measure(
     Ok(series)
 }
 
+/// Where each subject's key frequencies come from.
+enum Keys {
+    /// No measure uses them.
+    None,
+    /// `[seeds]` the same at every checkpoint.
+    Last(Vec<Vec<usize>>),
+    /// Each checkpoint's own.
+    Each(KeyRule),
+}
+
 /// What every worker needs.
 struct Job<'a> {
     measures: &'a [&'static dyn Measure],
@@ -79,42 +89,87 @@ struct Job<'a> {
     source: &'a dyn SnapshotSource,
     setting: &'a Setting<'a>,
     forward: &'a dyn Forward,
-    key_freqs: &'a [KeyFreqs],
+    keys: &'a Keys,
 }
 
 impl Job<'_> {
     /// All replicas of some checkpoints; rows in order of (step, replica).
     fn run(&self, steps: &[u64]) -> Result<Vec<Row>> {
         let params_s = steps.iter().map(|&step| self.source.params(step)).collect::<Result<Vec<_>>>()?;
-        let (n_seeds, mask_rn) = (self.key_freqs.len(), self.source.train_mask_rn());
-        let Job { measures, hooks, setting, forward, key_freqs, .. } = *self;
-        (0..steps.len() * n_seeds)
-            .into_par_iter()
-            .map(|sr| {
-                let (s, r) = (sr / n_seeds, sr % n_seeds);
-                let n = setting.examples.n_examples;
-                let params = replica(&params_s[s], r)?;
-                let observed = match hooks.is_empty() {
-                    true => vec![],
-                    false => forward.observe(&params, hooks)?,
+        let (n_seeds, eyes) = (self.source.seeds().len(), self.eyes());
+        let Job { measures, hooks, keys, .. } = *self;
+        let row = |sr: usize| {
+            let (s, r) = (sr / n_seeds, sr % n_seeds);
+            eyes.with_subject((&params_s[s], r), hooks, |subject| {
+                let own = match keys {
+                    Keys::Each(rule) => rule.freqs(subject)?,
+                    Keys::Last(key_freqs) => key_freqs[r].clone(),
+                    Keys::None => vec![],
                 };
-                let activations: Vec<(Hook, Tensor)> = hooks.iter().cloned().zip(observed).collect();
-                let train_mask = &mask_rn[r * n..(r + 1) * n];
-                let mut subject = Subject {
-                    setting,
-                    train_mask,
-                    params: &params,
-                    logits: &[],
-                    activations: &activations,
-                    model: forward,
-                    key_freqs: &key_freqs[r],
-                };
-                if let Ok(logits) = subject.activation(&Hook::value(LOSS_LOGITS)) {
-                    subject.logits = logits.values;
-                }
-                eval(measures, &subject)
+                eval(measures, &Subject { key_freqs: &own, ..*subject })
             })
-            .collect()
+        };
+        (0..steps.len() * n_seeds).into_par_iter().map(row).collect()
+    }
+
+    /// The key frequencies as the options say, those of the last checkpoint where it says so.
+    fn keys(&self, last: u64) -> Result<Keys> {
+        let options = &self.setting.options;
+        let n_seeds = self.source.seeds().len();
+        if !self.measures.iter().any(|measure| measure.uses_key_freqs()) {
+            return Ok(Keys::None);
+        }
+        match (&options.key_freqs, options.key_freqs_at) {
+            (KeyFreqsBy::List(list), _) => Ok(Keys::Last(vec![list.clone(); n_seeds])),
+            (&KeyFreqsBy::Rule(rule), KeyFreqsAt::Each) => Ok(Keys::Each(rule)),
+            (&KeyFreqsBy::Rule(rule), KeyFreqsAt::Last) => {
+                let (params_r, hooks) = (self.source.params(last)?, rule.hooks(self.setting));
+                let eyes = self.eyes();
+                let of = |r: usize| eyes.with_subject((&params_r, r), &hooks, |subject| rule.freqs(subject));
+                Ok(Keys::Last((0..n_seeds).into_par_iter().map(of).collect::<Result<_>>()?))
+            }
+        }
+    }
+
+    fn eyes(&self) -> Eyes<'_> {
+        Eyes { setting: self.setting, forward: self.forward, mask_rn: self.source.train_mask_rn() }
+    }
+}
+
+/// What makes a subject of parameters; workers share it.
+#[derive(Clone, Copy)]
+struct Eyes<'a> {
+    setting: &'a Setting<'a>,
+    forward: &'a dyn Forward,
+    mask_rn: &'a [bool],
+}
+
+impl Eyes<'_> {
+    /// Runs the model at `hooks` for replica `r` of the parameters, and hands on what measures read.
+    fn with_subject<T>(
+        &self,
+        (params_r, r): (&[Tensor], usize),
+        hooks: &[Hook],
+        then: impl FnOnce(&Subject) -> Result<T>,
+    ) -> Result<T> {
+        let n = self.setting.examples.n_examples;
+        let params = replica(params_r, r)?;
+        let observed = if hooks.is_empty() { vec![] } else { self.forward.observe(&params, hooks)? };
+        let activations: Vec<(Hook, Tensor)> = hooks.iter().cloned().zip(observed).collect();
+        let mut subject = Subject {
+            setting: self.setting,
+            train_mask: &self.mask_rn[r * n..(r + 1) * n],
+            params: &params,
+            logits: &[],
+            activations: &activations,
+            model: self.forward,
+            key_freqs: &[],
+            shared: &Shared::default(),
+        };
+        if let Ok(logits) = subject.activation(&Hook::value(LOSS_LOGITS)) {
+            subject.logits = logits.values;
+        }
+        then(&subject)
     }
 }
 
@@ -136,10 +191,16 @@ fn eval(measures: &[&'static dyn Measure], subject: &Subject) -> Result<Row> {
     Ok(row)
 }
 
-/// What the measures read, each hook once, in the order in which they name it.
+/// What the measures read, each hook once, in the order in which they name it; then what key frequencies are read from.
 fn needed_hooks(measures: &[&dyn Measure], setting: &Setting) -> Vec<Hook> {
+    let of_keys = match (&setting.options.key_freqs, setting.options.key_freqs_at) {
+        (KeyFreqsBy::Rule(rule), KeyFreqsAt::Each) if measures.iter().any(|measure| measure.uses_key_freqs()) => {
+            rule.hooks(setting)
+        }
+        _ => vec![],
+    };
     let mut hooks: Vec<Hook> = vec![];
-    for hook in measures.iter().flat_map(|measure| measure.needs_hooks(setting)) {
+    for hook in measures.iter().flat_map(|measure| measure.needs_hooks(setting)).chain(of_keys) {
         if !hooks.contains(&hook) {
             hooks.push(hook);
         }
@@ -158,20 +219,21 @@ fn fitting(name: &str, setting: &Setting) -> Result<&'static dyn Measure> {
 }
 
 fn empty_series(measures: &[&dyn Measure], setting: &Setting, steps: &[u64], seeds: &[u64]) -> Vec<Series> {
-    let series = |measure: &&dyn Measure| {
-        let name = measure.name();
-        let columns = measure.columns(setting).into_iter();
-        columns.map(move |column| Series {
-            measure: name.into(),
+    let mut all = vec![];
+    for measure in measures {
+        let key_freqs = measure.uses_key_freqs().then(|| key_freqs::describe(&setting.options));
+        all.extend(measure.columns(setting).into_iter().map(|column| Series {
+            measure: measure.name().into(),
             values_srw: Vec::with_capacity(steps.len() * seeds.len() * column.width()),
             column: column.name,
             unit: column.unit.into(),
+            key_freqs: key_freqs.clone(),
             steps: steps.to_vec(),
             seeds: seeds.to_vec(),
             axis: column.axis,
-        })
-    };
-    measures.iter().flat_map(series).collect()
+        }));
+    }
+    all
 }
 
 /// One replica's parameters, in f64.

@@ -2,7 +2,7 @@
 //!
 //! The HDF5 file has `steps [S]`, `seeds [R]`, one dataset a column under its own name, `[S, R]` or `[S, R, width]` in f64, and
 //! the ticks of the axis under the axis's name `[width]`. Attributes: `measure`; `units`, one line `column unit` each, in
-//! order; `axis`, if a column has one.
+//! order; `axis`, if a column has one; `key_freqs`, how key frequencies were found, if the measure uses them.
 
 use std::path::{Path, PathBuf};
 
@@ -66,6 +66,7 @@ fn to_record(columns: &[Series]) -> Result<Record> {
     let units: Vec<String> = columns.iter().map(|series| format!("{} {}", series.column, series.unit)).collect();
     let text = |name: &str, value: &str| (name.to_owned(), Attr::Text(value.to_owned()));
     let mut attrs = vec![text("measure", &first.measure), text("units", &units.join("\n"))];
+    attrs.extend(first.key_freqs.as_ref().map(|how| text("key_freqs", how)));
     if let Some(axis) = columns.iter().find_map(|series| series.axis.as_ref()) {
         attrs.push(text("axis", &axis.name));
         tensors.push(Tensor::new(axis.name.clone(), vec![axis.ticks.len()], Data::F64(axis.ticks.clone()))?);
@@ -90,6 +91,7 @@ fn from_record(record: &Record, measure: &str) -> Result<Vec<Series>> {
         None => None,
     };
     let units = text(record, "units").ok_or_else(|| lacks("units", "an attribute"))?;
+    let key_freqs = text(record, "key_freqs").map(str::to_owned);
     let mut columns = vec![];
     for line in units.lines() {
         let (column, unit) = line.rsplit_once(' ').ok_or_else(|| lacks("units", "`column unit` lines"))?;
@@ -104,7 +106,13 @@ fn from_record(record: &Record, measure: &str) -> Result<Vec<Series>> {
         }
         let series =
             Series { measure: measure.into(), column: column.into(), unit: unit.into(), axis, ..Series::default() };
-        columns.push(Series { steps: steps.clone(), seeds: seeds.clone(), values_srw: found.to_f64(), ..series });
+        columns.push(Series {
+            key_freqs: key_freqs.clone(),
+            steps: steps.clone(),
+            seeds: seeds.clone(),
+            values_srw: found.to_f64(),
+            ..series
+        });
     }
     Ok(columns)
 }
@@ -135,6 +143,7 @@ mod tests {
             measure: "gini".into(),
             column: "w_e_gini".into(),
             unit: "1".into(),
+            key_freqs: Some("rule w_l, at the last checkpoint".into()),
             steps: vec![0, 10],
             seeds: vec![7, 5],
             axis: None,

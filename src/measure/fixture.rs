@@ -5,6 +5,7 @@
 use super::subject::Matrix;
 use super::*;
 use crate::engine::Hook;
+use crate::spec::{BasisOrder, KeyFreqsAt, KeyFreqsBy, KeyRule, MeasureSpec};
 use crate::task::Op;
 use crate::tensor::{Data, Tensor};
 
@@ -91,15 +92,29 @@ fn grid(p: usize, op: Op) -> (Vec<[u32; 2]>, Vec<u32>) {
 fn setting<'a>(p: usize, op: Op, pairs: &'a [[u32; 2]], targets: &'a [u32], params: &[Tensor]) -> Setting<'a> {
     let n_classes = params.iter().find(|t| t.name == "logits").map_or(p, |t| t.shape[t.shape.len() - 1]);
     let examples = Examples { n_examples: pairs.len(), n_classes, targets, modular: Some(Modular { p, op, pairs }) };
-    let own: Vec<Tensor> = params.iter().filter(|t| t.name != "logits").cloned().collect();
-    Setting::new(examples, &own)
+    let is_weight = |t: &&Tensor| t.name != "logits" && !t.name.contains("hook_");
+    let own: Vec<Tensor> = params.iter().filter(is_weight).cloned().collect();
+    let hooks = params.iter().filter(|t| t.name.contains("hook_"));
+    let hooks = hooks.map(|t| HookShape { name: t.name.clone(), positions: vec![2], axes: t.shape[3..].to_vec() });
+    let hooks = hooks.collect();
+    Setting { hooks, loss_positions: vec![2], ..Setting::new(examples, &own) }
 }
 
 /// One replica at one checkpoint: every number of a measure, columns after one another.
 fn numbers(name: &str, p: usize, op: Op, mask: &[bool], params: &[Tensor]) -> Result<Vec<f64>> {
+    numbers_with(MeasureSpec::default(), name, (p, op), mask, params)
+}
+
+fn numbers_with(
+    options: MeasureSpec,
+    name: &str,
+    (p, op): (usize, Op),
+    mask: &[bool],
+    params: &[Tensor],
+) -> Result<Vec<f64>> {
     let (pairs, targets) = grid(p, op);
     let params = grown(params);
-    let setting = setting(p, op, &pairs, &targets, &params);
+    let setting = Setting { options, ..setting(p, op, &pairs, &targets, &params) };
     let source = Memory { steps: vec![3], seeds: vec![0], mask_rn: mask.to_vec(), params_s: vec![params] };
     let series = measure(&[name], &source, &setting, &Given, 0..=10, &mut |_, _| Ok(()))?;
     Ok(series.into_iter().flat_map(|series| series.values_srw).collect())
@@ -118,7 +133,8 @@ fn wave_model(p: usize, k: usize, logit: impl Fn(usize, usize, usize) -> f64) ->
 }
 
 fn close(got: &[f64], expected: &[f64], tolerance: f64) -> bool {
-    got.len() == expected.len() && got.iter().zip(expected).all(|(x, y)| (x - y).abs() <= tolerance * (1.0 + y.abs()))
+    let same = |(x, y): (&f64, &f64)| (x.is_nan() && y.is_nan()) || (x - y).abs() <= tolerance * (1.0 + y.abs());
+    got.len() == expected.len() && got.iter().zip(expected).all(same)
 }
 
 #[test]
@@ -145,6 +161,191 @@ fn waves_of_the_sum_at_a_key_frequency_are_all_that_restricted_loss_keeps_and_ex
         // W_E and W_U: p/2 each; W_out: 1 + 4.
         let half = 5.5f64.sqrt();
         assert!(close(&run("weight_norm"), &[16.0, half, 5f64.sqrt(), half], 1e-12), "{:?}", run("weight_norm"));
+    }
+}
+
+/// A model of which neurons, W_L and logits are waves of the frequencies 2 and 4: neurons cos and sin of each.
+fn circuit(p: usize) -> Vec<Tensor> {
+    let angle = |k: usize, s: usize| std::f64::consts::TAU * ((k * s) % p) as f64 / p as f64;
+    let waves = |s: usize| [2, 4].into_iter().flat_map(move |k| [angle(k, s).cos(), angle(k, s).sin()]);
+    let logit = |i: usize| {
+        let (s, c) = (i / p / p + i / p % p, i % p);
+        waves(s).zip(waves(c)).zip([3.0, 3.0, 2.0, 2.0]).map(|((x, y), alpha)| alpha * x * y).sum::<f64>()
+    };
+    let eye = |n: usize| (0..n * n).map(|i| f64::from(u8::from(i % (n + 1) == 0))).collect::<Vec<f64>>();
+    let w_u: Vec<f64> =
+        (0..4 * p).map(|i| [3.0, 3.0, 2.0, 2.0][i / p] * waves(i % p).nth(i / p).unwrap_or(0.0)).collect();
+    vec![
+        tensor("embed.W_E", &[p, 4], (0..p).flat_map(waves).collect()),
+        tensor("blocks.0.mlp.W_in", &[4, 4], eye(4)),
+        tensor("blocks.0.mlp.W_out", &[4, 4], eye(4)),
+        tensor("unembed.W_U", &[4, p], w_u),
+        tensor("logits", &[p * p, p], (0..p * p * p).map(logit).collect()),
+        tensor("blocks.0.mlp.hook_post", &[p * p, 1, 4], (0..p * p).flat_map(|i| waves(i / p + i % p)).collect()),
+    ]
+}
+
+#[test]
+fn a_circuit_of_two_frequencies_has_known_numbers_in_every_measure() {
+    let p = 11;
+    let mask: Vec<bool> = (0..p * p).map(|n| n % 3 == 0).collect();
+    let model = circuit(p);
+    let run = |name| numbers(name, p, Op::Add, &mask, &model).expect("it fits");
+    let is = |name, expected: &[f64]| assert!(close(&run(name), expected, 1e-12), "{name}: {:?}", run(name));
+    let plain = run("loss")[0];
+    let ln_p = (p as f64).ln();
+    let keys = [0.0, 1.0, 0.0, 1.0, 0.0, 2.0];
+    for name in ["key_freqs_w_e", "key_freqs_w_e_norm", "key_freqs_w_l", "key_freqs_neurons", "key_freqs_used"] {
+        is(name, &keys);
+    }
+    is("restricted_loss_protocols", &[vec![1.0; 3], vec![plain; 18]].concat());
+    is("excluded_loss_protocols", &[run("excluded_loss_protocols")[0], ln_p, ln_p, ln_p]);
+    let each = run("excluded_loss_each");
+    assert!(close(&[each[0], each[2], each[4]], &[plain; 3], 1e-12) && each[1] > plain && each[3] > plain, "{each:?}");
+    assert!(close(&each[..5], &each[5..10], 1e-12) && close(&each[..5], &each[10..], 1e-12), "{each:?}");
+    let norm = ((p * p * p) as f64 / 2.0).sqrt();
+    let cos_sim = [3.0, 2.0].map(|alpha| alpha / 13f64.sqrt());
+    let at_keys = |x: [f64; 2]| [0.0, x[0], 0.0, x[1], 0.0];
+    let fit = [at_keys([3.0 * norm, 2.0 * norm]), at_keys([3.0, 2.0]), at_keys(cos_sim)].concat();
+    let fit = [fit, vec![1.0, 1.0, 0.0, 0.0]].concat();
+    is("logits_cube_fit", &fit);
+    let nan = f64::NAN;
+    let explained = [nan, 1.0, nan, 1.0, nan];
+    is("mlp_directions_explained", &[explained.as_slice(), &explained, &[1.0, 1.0]].concat());
+    // Singular values 3, 3, 2, 2 times √(p/2): all four are above a twentieth and each holds more than 1 %.
+    is("w_l_rank", &[4.0, 4.0, 1.0, 0.0, 0.0]);
+    is("neuron_freqs", &[2.0, 2.0, 4.0, 4.0, 1.0, 1.0, 1.0, 1.0]);
+    is("neuron_clusters", &[0.0, 2.0, 0.0, 2.0, 0.0, 0.0, 0.5, 0.0, 0.5, 0.0, 2.0, 4.0, 0.0, 1.0]);
+    is("neuron_ipr", &[[1.0; 4], [2.0, 2.0, 4.0, 4.0], [1.0; 4], [2.0, 2.0, 4.0, 4.0]].concat());
+    // W_E has both frequencies alike; W_L has powers 9 and 4: (81 + 16) / 169.
+    is("ipr", &[0.5, 97.0 / 169.0, 1.0, 0.5, 1.0, 0.5]);
+    // W_E: four singular values alike. W_L: 3, 3, 2, 2.
+    let entropy = -2.0 * (0.3 * 0.3f64.ln() + 0.2 * 0.2f64.ln());
+    let w_l = [entropy.exp(), 26.0 / 9.0];
+    is("effective_rank", &[&[4.0; 6], w_l.as_slice(), &w_l].concat());
+    let root = (p as f64 / 2.0).sqrt();
+    let components = [0.0, 0.0, 0.0, root, root, 0.0, 0.0, root, root, 0.0, 0.0];
+    let scaled = [0.0, 0.0, 0.0, 3.0, 3.0, 0.0, 0.0, 2.0, 2.0, 0.0, 0.0].map(|x| x * root);
+    is("fourier_components", &[components, scaled].concat());
+}
+
+#[test]
+fn the_order_of_the_basis_swaps_cos_and_sin() {
+    let p = 5;
+    let model = wave_model(p, 1, |_, _, _| 0.0);
+    let options = MeasureSpec { basis_order: BasisOrder::SinCos, ..MeasureSpec::default() };
+    let found = numbers_with(options, "fourier_components", (p, Op::Add), &[true; 25], &model).expect("it fits");
+    assert!(close(&found[..5], &[0.0, 0.0, 2.5f64.sqrt(), 0.0, 0.0], 1e-12), "{found:?}");
+}
+
+#[test]
+fn key_frequencies_come_from_the_rule_that_was_chosen_and_the_series_says_so() {
+    let p = 11;
+    let mut model = circuit(p);
+    // The embedding has 3 alone; neurons have 2 alone, since those of 4 are drowned.
+    model[0] = tensor("embed.W_E", &[p, 1], wave_model(p, 3, |_, _, _| 0.0)[0].to_f64());
+    let Data::F64(neurons) = &mut model[5].data else { unreachable!() };
+    let noise = |i: usize| if i % 4 >= 2 { ((i * i * 31 + i * 7) % 101) as f64 / 10.0 } else { 0.0 };
+    neurons.iter_mut().enumerate().for_each(|(i, x)| *x += noise(i));
+    let with = |key_freqs: KeyFreqsBy| MeasureSpec { key_freqs, ..MeasureSpec::default() };
+    for (by, expected) in [
+        (KeyFreqsBy::Rule(KeyRule::WE), vec![3.0]),
+        (KeyFreqsBy::Rule(KeyRule::WENorm), vec![3.0]),
+        (KeyFreqsBy::Rule(KeyRule::WL), vec![2.0, 4.0]),
+        (KeyFreqsBy::Rule(KeyRule::Neurons), vec![2.0]),
+        (KeyFreqsBy::List(vec![5, 1]), vec![1.0, 5.0]),
+    ] {
+        for key_freqs_at in [KeyFreqsAt::Last, KeyFreqsAt::Each] {
+            let options = MeasureSpec { key_freqs_at, ..with(by.clone()) };
+            let found = numbers_with(options, "key_freqs_used", (p, Op::Add), &[true; 121], &model).expect("it fits");
+            let keys = (1..=5).filter(|&k| found[k - 1] == 1.0).map(|k| k as f64).collect::<Vec<_>>();
+            assert_eq!(keys, expected, "{by:?}, {key_freqs_at:?}");
+        }
+    }
+    // A threshold that the rule reads: W_L's norms are as 3 to 2.
+    let strict = MeasureSpec { key_frac: 0.7, ..MeasureSpec::default() };
+    let found = numbers_with(strict, "key_freqs_used", (p, Op::Add), &[true; 121], &model).expect("it fits");
+    assert_eq!(found, [0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
+    let beyond = numbers_with(with(KeyFreqsBy::List(vec![6])), "excluded_loss", (p, Op::Add), &[true; 121], &model);
+    assert!(beyond.is_err_and(|e| e.to_string().contains("above 5")));
+}
+
+#[test]
+fn keys_anew_at_each_checkpoint_follow_the_checkpoint() {
+    let (p, k) = (7, 2);
+    let angle = |k: usize, s: usize| std::f64::consts::TAU * (k * s) as f64 / p as f64;
+    let model = |key| wave_model(p, key, |a, b, c| 3.0 * angle(key, a + b + p - c).cos());
+    let (pairs, targets) = grid(p, Op::Add);
+    let params_s = vec![grown(&model(3)), grown(&model(k))];
+    let setting = setting(p, Op::Add, &pairs, &targets, &params_s[0]);
+    let options = MeasureSpec { key_freqs_at: KeyFreqsAt::Each, ..MeasureSpec::default() };
+    let setting = Setting { options, ..setting };
+    let source = Memory { steps: vec![0, 1], seeds: vec![0], mask_rn: vec![true; p * p], params_s };
+    let series =
+        measure(&["excluded_loss", "loss"], &source, &setting, &Given, 0..=1, &mut |_, _| Ok(())).expect("it fits");
+    assert!(close(&series[0].values_srw, &[(p as f64).ln(); 2], 1e-12), "{:?}", series[0].values_srw);
+    assert_eq!(
+        series[0].key_freqs.as_deref(),
+        Some("by rule w_l, norm at least 0.25 of the largest, anew at each checkpoint")
+    );
+    assert_eq!(series[1].key_freqs, None);
+}
+
+/// Counts forward passes over all pairs.
+struct Counted(std::sync::atomic::AtomicUsize);
+
+impl Forward for Counted {
+    fn observe(&self, params: &[Tensor], hooks: &[Hook]) -> Result<Vec<Tensor>> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Given.observe(params, hooks)
+    }
+
+    fn logit_gradients(&self, params: &[Tensor], which: &[(usize, u32)], hooks: &[Hook]) -> Result<Vec<Tensor>> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Given.logit_gradients(params, which, hooks)
+    }
+}
+
+#[test]
+fn all_measures_on_one_checkpoint_of_one_replica_run_the_model_at_most_8_times() {
+    let p = 7;
+    let source = memory(p);
+    let (pairs, targets) = grid(p, Op::Add);
+    let setting = setting(p, Op::Add, &pairs, &targets, &source.params_s[0]);
+    let names: Vec<&str> =
+        ALL.iter().map(|m| m.name()).filter(|name| find(name).is_ok_and(|m| m.fits(&setting).is_ok())).collect();
+    assert!(names.len() >= 24, "{names:?}");
+    for key_freqs_at in [KeyFreqsAt::Last, KeyFreqsAt::Each] {
+        for rule in KeyRule::ALL {
+            let options = MeasureSpec { key_freqs_at, key_freqs: KeyFreqsBy::Rule(*rule), ..MeasureSpec::default() };
+            let setting = Setting { options, ..setting.clone() };
+            let counted = Counted(Default::default());
+            measure(&names, &source, &setting, &counted, 0..=100, &mut |_, _| Ok(())).expect("they fit");
+            // Three checkpoints of two replicas.
+            let passes = counted.0.into_inner();
+            assert!(passes <= 8 * 6, "{passes} passes for 6 models, rule {}", rule.name());
+        }
+    }
+}
+
+#[test]
+fn losses_without_each_frequency_are_right_where_products_of_exponentials_overflow() {
+    let p = 5;
+    let angle = |k: usize, s: usize| std::f64::consts::TAU * (k * s) as f64 / p as f64;
+    let mask: Vec<bool> = (0..p * p).map(|n| n % 2 == 0).collect();
+    for scale in [1.0, 150.0, 2000.0] {
+        let model = wave_model(p, 1, |a, b, c| {
+            scale * (angle(1, a + b + p - c).cos() + ((a * 3 + b * 5 + c) % 4) as f64 - angle(2, a + c).sin())
+        });
+        let each = numbers("excluded_loss_each", p, Op::Add, &mask, &model).expect("it fits");
+        for k in [1, 2] {
+            let options = MeasureSpec { key_freqs: KeyFreqsBy::List(vec![k]), ..MeasureSpec::default() };
+            let run = |name| numbers_with(options.clone(), name, (p, Op::Add), &mask, &model).expect("it fits");
+            let (sum, others) = (run("excluded_loss")[0], run("excluded_loss_protocols"));
+            let expected = [sum, others[1], others[2]];
+            let got = [each[k - 1], each[k + 1], each[k + 3]];
+            assert!(close(&got, &expected, 1e-11), "scale {scale}, frequency {k}: {got:?}, one by one {expected:?}");
+        }
     }
 }
 
@@ -201,15 +402,14 @@ fn numpy_gives_the_same_numbers() {
     let get = |name: &str| &lines.iter().find(|(n, _)| n == name).expect("the fixture has it").1;
     let mask: Vec<bool> = get("train_mask").to_f64().iter().map(|&x| x == 1.0).collect();
     let params = ["embed.W_E", "blocks.0.mlp.W_in", "blocks.0.mlp.b_in", "blocks.0.mlp.W_out", "unembed.W_U"];
-    for (prefix, op) in [("add", Op::Add), ("sub", Op::Sub)] {
+    for (prefix, op) in [("add", Op::Add), ("sub", Op::Sub), ("mul", Op::Mul)] {
         let mut model: Vec<Tensor> = params.iter().map(|&name| get(name).clone()).collect();
         model.push(Tensor { name: "logits".into(), ..get(&format!("{prefix}.logits")).clone() });
-        let (pairs, targets) = grid(7, op);
-        let asked = setting(7, op, &pairs, &targets, &grown(&model));
+        let neurons = get(&format!("{prefix}.blocks.0.mlp.hook_post"));
+        model.push(tensor("blocks.0.mlp.hook_post", &[49, 1, 6], neurons.to_f64()));
         for measure in ALL {
             let own = format!("{prefix}.{}", measure.name());
-            let reads_logits = !measure.needs_hooks(&asked).is_empty();
-            let name = if reads_logits { own.as_str() } else { measure.name() };
+            let name = if lines.iter().any(|(name, _)| *name == own) { own.as_str() } else { measure.name() };
             let expected = get(name).to_f64();
             let got = numbers(measure.name(), 7, op, &mask, &model).expect("it fits");
             let why = "if the definition changed on purpose, run tests/fixtures/measures.py again";
@@ -227,7 +427,10 @@ fn parse(line: &str) -> (String, Tensor) {
 
 /// Two replicas over three checkpoints of the random model, scaled so that each differs.
 fn memory(p: usize) -> Memory {
-    let base = wave_model(p, 2, |a, b, c| ((a * 31 + b * 17 + c * 7) % 13) as f64 / 6.0);
+    let mut base = wave_model(p, 2, |a, b, c| ((a * 31 + b * 17 + c * 7) % 13) as f64 / 6.0);
+    base.push(tensor("blocks.0.mlp.W_in", &[1, 2], vec![0.5, -1.5]));
+    let neuron = |i: usize| ((i * 29) % 17) as f64 / 9.0 - 0.4;
+    base.push(tensor("blocks.0.mlp.hook_post", &[p * p, 1, 2], (0..2 * p * p).map(neuron).collect()));
     let at = |s: usize| {
         let replicas = |t: &Tensor| {
             let two = [1.0, 1.5].map(|r| t.to_f64().iter().map(|x| x * (s as f64 + r)).collect::<Vec<_>>()).concat();
@@ -302,17 +505,31 @@ fn keys_come_from_the_last_checkpoint_of_the_range() {
 
 #[test]
 fn a_measure_that_does_not_fit_says_why() {
-    let p = 5;
+    let p = 4;
     let model = wave_model(p, 1, |_, _, _| 0.0);
-    let reason = |name, op| numbers(name, p, op, &[true; 25], &model).expect_err("it does not fit").to_string();
+    let reason = |name, op| numbers(name, p, op, &[true; 16], &model).expect_err("it does not fit").to_string();
     assert!(reason("restricted_loss", Op::Mul).contains("multiplicative"), "{}", reason("restricted_loss", Op::Mul));
-    let (mut pairs, targets) = grid(p, Op::Add);
+    for name in ["neuron_freqs", "mlp_directions_explained", "key_freqs_neurons"] {
+        assert!(reason(name, Op::Add).contains("no neurons"), "{name}: {}", reason(name, Op::Add));
+    }
+    let (mut pairs, mut targets) = grid(p, Op::Add);
+    let why = |pairs: &[[u32; 2]], targets: &[u32]| {
+        let setting = setting(p, Op::Add, pairs, targets, &grown(&model));
+        find("excluded_loss").and_then(|m| {
+            m.fits(&setting).map_err(|why| Error::Value { what: why, got: String::new(), expected: String::new() })
+        })
+    };
     pairs.swap(0, 1);
+    assert!(why(&pairs, &targets).is_err_and(|e| e.to_string().contains("answers")), "another answer");
+    targets.swap(0, 1);
+    assert!(why(&pairs, &targets).is_ok(), "any order will do");
+    (pairs[0], targets[0]) = (pairs[1], targets[1]);
+    assert!(why(&pairs, &targets).is_err_and(|e| e.to_string().contains("twice")));
+    assert!(why(&pairs[1..], &targets[1..]).is_err_and(|e| e.to_string().contains("not all 16 pairs")));
     let mut setting = setting(p, Op::Add, &pairs, &targets, &grown(&model));
-    assert!(find("excluded_loss").is_ok_and(|m| m.fits(&setting).is_err_and(|why| why.contains("in order"))));
     setting.examples.modular = None;
     for measure in ALL {
-        let free = matches!(measure.name(), "loss" | "weight_norm");
+        let free = matches!(measure.name(), "loss" | "weight_norm" | "effective_rank");
         assert_eq!(measure.fits(&setting).is_ok(), free, "{} without a modulus", measure.name());
     }
 }

@@ -5,6 +5,8 @@
 
 use std::f64::consts::TAU;
 
+use crate::engine::simd::{axpy, vectorized};
+
 /// Orthonormal rows: constant, cos 1, sin 1, cos 2, sin 2, … and, for even p, the alternating Nyquist row last.
 #[derive(Debug, Clone)]
 pub struct Basis {
@@ -37,9 +39,7 @@ impl Basis {
         let mut out_fd = vec![0.0; self.p * d];
         for (basis_p, out_d) in self.rows_fp.chunks_exact(self.p).zip(out_fd.chunks_exact_mut(d.max(1))) {
             for (&weight, x_d) in basis_p.iter().zip(x_pd.chunks_exact(d.max(1))) {
-                for (out, &x) in out_d.iter_mut().zip(x_d) {
-                    *out += weight * x;
-                }
+                vectorized!(axpy(out_d, weight, x_d));
             }
         }
         out_fd

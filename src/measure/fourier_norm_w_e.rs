@@ -3,10 +3,12 @@
 //! Reads `embed.W_E [d_vocab, d_model]`, rows 0 to p − 1; writes one norm a frequency. Source: arXiv 2301.05217, figure 3.
 
 use crate::error::Result;
-use crate::measure::fourier::{Basis, freq_ticks};
-use crate::measure::key_freqs::Rule;
+use crate::measure::fourier::Basis;
+use crate::measure::group::freq_axis;
 use crate::measure::subject::{Setting, Subject};
-use crate::measure::{Axis, Column, Measure};
+use crate::measure::weights::w_e;
+use crate::measure::{Column, Measure};
+use crate::spec::KeyRule;
 
 /// Fourier spectrum of W_E.
 pub struct FourierNormWE;
@@ -15,7 +17,8 @@ const EXPLAIN: &str = "\
 What it is
   The embedding's rows 0 to p-1, Fourier transformed over the token with an orthonormal basis (constant, cos 1, sin 1,
   cos 2, ...). The norm of frequency k is sqrt(|cos_k|^2 + |sin_k|^2), each a vector over d_model. The constant is left
-  out. For even p the last frequency, p/2, has a cosine alone.
+  out. For even p the last frequency, p/2, has a cosine alone. For x*y and x/y mod a prime the waves run over log_g of
+  the tokens 1 to p-1, g the smallest primitive root: p-1 takes the place of p, and token 0 is left out.
 Reads
   embed.W_E, rows 0 to p-1.
 Unit and range
@@ -39,16 +42,15 @@ impl Measure for FourierNormWE {
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        Rule::WE.fits(setting).map(|_| ())
+        KeyRule::WE.fits(setting).map(|_| ())
     }
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {
-        let ticks = freq_ticks(setting.p().unwrap_or(0));
-        vec![Column::along("norm", "1", Axis { name: "frequency".into(), ticks })]
+        vec![Column::along("norm", "1", freq_axis(setting))]
     }
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
-        let basis = Basis::new(subject.modular()?.p);
-        Ok(vec![Rule::WE.freq_norms(subject.params, &basis)?])
+        let group = subject.group()?;
+        Ok(vec![Basis::new(group.order).freq_norms(&w_e(subject.params, &group)?)])
     }
 }

@@ -4,9 +4,10 @@
 
 use crate::error::Result;
 use crate::measure::fourier::Basis;
-use crate::measure::key_freqs::Rule;
 use crate::measure::subject::{Setting, Subject};
+use crate::measure::weights::w_e;
 use crate::measure::{Column, Measure};
+use crate::spec::KeyRule;
 
 /// Gini coefficients of Fourier component norms.
 pub struct Gini;
@@ -14,8 +15,9 @@ pub struct Gini;
 const EXPLAIN: &str = "\
 What it is
   The Gini coefficient of the norms of the p Fourier components of W_E (over the input token) and of W_L = W_out W_U
-  (over the output): G = sum_i (2i - n - 1) x_i / (n sum_i x_i), norms x_i ascending, i from 1 to n = p. Constant, cos
-  and sin components count apart, as in the basis. All norms 0 give no value.
+  (over the output; both over log_g of the residue for x*y and x/y): G = sum_i (2i - n - 1) x_i / (n sum_i x_i), norms
+  x_i ascending, i from 1 to n = p. Constant, cos and sin components count apart, as in the basis. All norms 0 give no
+  value.
 Reads
   embed.W_E, rows 0 to p-1. The last block's mlp.W_out and unembed.W_U; attn.W_O where there is no MLP; W_U alone where
   it reads the last hidden layer directly. LayerNorm weights are not folded in.
@@ -41,8 +43,8 @@ impl Measure for Gini {
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        Rule::WE.fits(setting)?;
-        Rule::WL.fits(setting).map(|_| ())
+        KeyRule::WE.fits(setting)?;
+        KeyRule::WL.fits(setting).map(|_| ())
     }
 
     fn columns(&self, _: &Setting) -> Vec<Column> {
@@ -50,9 +52,9 @@ impl Measure for Gini {
     }
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
-        let basis = Basis::new(subject.modular()?.p);
-        let of = |rule: Rule| -> Result<Vec<f64>> { Ok(vec![gini(rule.component_norms(subject.params, &basis)?)]) };
-        Ok(vec![of(Rule::WE)?, of(Rule::WL)?])
+        let group = subject.group()?;
+        let of = |x_pd: &[f64]| vec![gini(Basis::new(group.order).component_norms(x_pd))];
+        Ok(vec![of(&w_e(subject.params, &group)?), of(subject.w_l()?)])
     }
 }
 

@@ -1,108 +1,135 @@
-//! Key frequencies: which waves a model of modular addition uses, by two named rules.
+//! Key frequencies: which waves a model uses, by four named rules or by hand.
 //!
-//! Reads W_E or W_L; writes frequencies, ascending. Other codes name key frequencies by hand, or by clusters of neurons.
-//! Source: arXiv 2301.05217, sections 3 and 4.
+//! Reads W_E, W_L or the neurons' activations; writes frequencies, ascending. Source: arXiv 2301.05217, sections 3 to 5.
 
-use crate::error::Result;
-use crate::measure::fourier::Basis;
-use crate::measure::subject::Setting;
-use crate::measure::weights::{w_e, w_e_fits, w_l, w_l_fits};
-use crate::tensor::Tensor;
+use crate::engine::Hook;
+use crate::error::{Error, Result};
+use crate::measure::fourier::{Basis, n_freqs};
+use crate::measure::group::Group;
+use crate::measure::subject::{Setting, Subject};
+use crate::measure::weights::{w_e, w_e_fits, w_l_fits};
+use crate::measure::{clusters, group};
+use crate::spec::{KeyFreqsAt, KeyFreqsBy, KeyRule, MeasureSpec};
+use crate::task::Task;
 
-/// A frequency is key when its norm is at least this fraction of the largest.
-///
-/// Norms, not squares: a key frequency carries at least 1/16 of the strongest one's power. In W_L of
-/// trained models the weakest wave in use stands well above it, the strongest leftover of early training well below.
-pub const THRESHOLD_FRAC: f64 = 0.25;
+/// What `explain` says of the rules.
+pub const RULES: &str = "\
+  w_e       norm of the frequency in W_E at least a fraction (measure.key_frac, 0.25) of the largest
+  w_e_norm  norm of its cos or of its sin component in W_E at least a number (measure.key_norm, 0.5)
+  w_l       norm of the frequency in W_L = W_out W_U at least a fraction (measure.key_frac, 0.25) of the largest: the
+            components of W_L that are not trivial (default)
+  neurons   at least one neuron has it as its best frequency and is explained by it to at least a fraction
+            (measure.cluster_frac, 0.85): the frequencies of the clusters of neuron_clusters";
 
-/// Where the norms come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
-    /// Rows of the embedding, W_E\[:p\].
-    WE,
-    /// Columns of the neuron-logit map, W_L = W_out W_U.
-    WL,
-}
-
-impl Rule {
-    /// As in measure names: `w_e`, `w_l`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Rule::WE => "w_e",
-            Rule::WL => "w_l",
-        }
-    }
-
-    /// The modulus, where the task and the model have what the rule reads.
+impl KeyRule {
+    /// The group, where the task and the model have what the rule reads.
     ///
     /// # Errors
     /// The reason why not, as a clause.
-    pub fn fits(self, setting: &Setting) -> Result<usize, String> {
+    pub fn fits(self, setting: &Setting) -> Result<Group, String> {
         match self {
-            Rule::WE => w_e_fits(setting),
-            Rule::WL => w_l_fits(setting),
+            KeyRule::WE | KeyRule::WENorm => w_e_fits(setting),
+            KeyRule::WL => w_l_fits(setting),
+            KeyRule::Neurons => clusters::fits(setting),
         }
     }
 
-    /// Norm of each Fourier component of the rule's matrix.
-    ///
-    /// # Shapes
-    /// `[p]`: constant, cos 1, sin 1, …
+    /// The activations that it reads.
+    pub fn hooks(self, setting: &Setting) -> Vec<Hook> {
+        match self {
+            KeyRule::Neurons => clusters::hook(setting).into_iter().collect(),
+            _ => vec![],
+        }
+    }
+
+    /// Whether each frequency, from 1, is key.
     ///
     /// # Errors
-    /// [`crate::error::Error::Unknown`] when the model lacks the matrix.
-    pub fn component_norms(self, params: &[Tensor], basis: &Basis) -> Result<Vec<f64>> {
+    /// [`crate::error::Error`] when the subject is not of its setting.
+    pub fn is_key(self, subject: &Subject) -> Result<Vec<bool>> {
+        let options = &subject.setting.options;
+        let group = subject.group()?;
+        let basis = Basis::new(group.order);
         Ok(match self {
-            Rule::WE => basis.component_norms(w_e(params, basis.p())?),
-            Rule::WL => basis.component_norms(&w_l(params, basis.p())?),
+            KeyRule::WE => large(&basis.freq_norms(&w_e(subject.params, &group)?), options.key_frac),
+            KeyRule::WL => large(&basis.freq_norms(subject.w_l()?), options.key_frac),
+            KeyRule::WENorm => {
+                let norms_f = basis.component_norms(&w_e(subject.params, &group)?);
+                norms_f[1..].chunks(2).map(|pair| pair.iter().any(|&norm| norm >= options.key_norm)).collect()
+            }
+            KeyRule::Neurons => subject.clusters()?.counts.iter().map(|&count| count > 0).collect(),
         })
     }
 
-    /// Norm of each frequency, cos and sin together.
-    ///
-    /// # Shapes
-    /// `[n_freqs]` for frequencies 1, 2, …
+    /// The key frequencies, ascending.
     ///
     /// # Errors
-    /// [`crate::error::Error::Unknown`] when the model lacks the matrix.
-    pub fn freq_norms(self, params: &[Tensor], basis: &Basis) -> Result<Vec<f64>> {
-        Ok(match self {
-            Rule::WE => basis.freq_norms(w_e(params, basis.p())?),
-            Rule::WL => basis.freq_norms(&w_l(params, basis.p())?),
-        })
+    /// As [`KeyRule::is_key`].
+    pub fn freqs(self, subject: &Subject) -> Result<Vec<usize>> {
+        let keys = self.is_key(subject)?;
+        Ok(keys.iter().enumerate().filter(|&(_, &key)| key).map(|(index, _)| index + 1).collect())
     }
 }
 
-/// Which frequencies are key, from the norms of frequencies 1, 2, …: at least [`THRESHOLD_FRAC`] of the largest.
-///
-/// None are when the largest is 0 or a norm is not a number.
-pub fn is_key(norms: &[f64]) -> Vec<bool> {
+/// Which norms are at least a fraction of the largest; none when the largest is 0 or a norm is not a number.
+pub fn large(norms: &[f64], frac: f64) -> Vec<bool> {
     let largest = norms.iter().copied().fold(0.0, f64::max);
     let usable = largest > 0.0 && norms.iter().all(|norm| norm.is_finite());
-    norms.iter().map(|&norm| usable && norm >= THRESHOLD_FRAC * largest).collect()
+    norms.iter().map(|&norm| usable && norm >= frac * largest).collect()
 }
 
-/// The key frequencies of one replica by each rule, ascending; empty where the rule does not fit.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct KeyFreqs {
-    /// By rule `w_e`.
-    pub w_e: Vec<usize>,
-    /// By rule `w_l`.
-    pub w_l: Vec<usize>,
+/// Whether key frequencies can be found as the options say.
+///
+/// # Errors
+/// The reason why not, as a clause.
+pub fn fits(setting: &Setting) -> Result<(), String> {
+    match &setting.options.key_freqs {
+        KeyFreqsBy::Rule(rule) => rule
+            .fits(setting)
+            .map(|_| ())
+            .map_err(|why| format!("key frequencies by rule {} need more: {why}", rule.name())),
+        KeyFreqsBy::List(list) => {
+            let largest = group::freq_axis(setting).ticks.len();
+            match list.iter().find(|&&freq| freq > largest) {
+                Some(freq) => Err(format!("key frequency {freq} is above {largest}, the largest of the task")),
+                None => Ok(()),
+            }
+        }
+    }
 }
 
-impl KeyFreqs {
-    /// The key frequencies of `params` (f64, no replica axis).
-    ///
-    /// # Errors
-    /// [`crate::error::Error`] when the parameters are not those of the setting.
-    pub fn of(params: &[Tensor], setting: &Setting) -> Result<KeyFreqs> {
-        let freqs = |rule: Rule| -> Result<Vec<usize>> {
-            let Ok(p) = rule.fits(setting) else { return Ok(vec![]) };
-            let keys = is_key(&rule.freq_norms(params, &Basis::new(p))?);
-            Ok(keys.iter().enumerate().filter(|&(_, &key)| key).map(|(index, _)| index + 1).collect())
-        };
-        Ok(KeyFreqs { w_e: freqs(Rule::WE)?, w_l: freqs(Rule::WL)? })
+/// What only the task can tell of the options: that key frequencies by hand are frequencies that it has.
+///
+/// # Errors
+/// [`Error::Value`] for one that is too large.
+pub fn check_options(options: &MeasureSpec, task: &Task) -> Result<()> {
+    let (KeyFreqsBy::List(list), Some(modular)) = (&options.key_freqs, task.modular) else { return Ok(()) };
+    let Ok(group) = Group::new(modular.p as usize, modular.op) else { return Ok(()) };
+    let largest = n_freqs(group.order);
+    if list.iter().all(|&freq| freq <= largest) {
+        return Ok(());
+    }
+    Err(Error::Value {
+        what: "measure.key_freqs".into(),
+        got: format!("{list:?}"),
+        expected: format!("frequencies 1 to {largest}, as task {} has", task.name),
+    })
+}
+
+/// How the options find key frequencies, for people.
+pub fn describe(options: &MeasureSpec) -> String {
+    let MeasureSpec { key_frac, key_norm, cluster_frac, .. } = options;
+    let rule = match &options.key_freqs {
+        KeyFreqsBy::List(list) => return format!("by hand, {list:?}"),
+        KeyFreqsBy::Rule(rule @ (KeyRule::WE | KeyRule::WL)) => {
+            format!("by rule {}, norm at least {key_frac} of the largest", rule.name())
+        }
+        KeyFreqsBy::Rule(KeyRule::WENorm) => format!("by rule w_e_norm, norm of cos or sin at least {key_norm}"),
+        KeyFreqsBy::Rule(KeyRule::Neurons) => format!("by rule neurons, explained fraction at least {cluster_frac}"),
+    };
+    match options.key_freqs_at {
+        KeyFreqsAt::Last => format!("{rule}, at the last checkpoint"),
+        KeyFreqsAt::Each => format!("{rule}, anew at each checkpoint"),
     }
 }
 
@@ -112,8 +139,8 @@ mod tests {
 
     #[test]
     fn a_quarter_of_the_largest_is_key_and_less_is_not() {
-        assert_eq!(is_key(&[1.0, 4.0, 0.999, 3.0]), [true, true, false, true]);
-        assert_eq!(is_key(&[0.0, 0.0]), [false, false]);
-        assert_eq!(is_key(&[1.0, f64::NAN]), [false, false]);
+        assert_eq!(large(&[1.0, 4.0, 0.999, 3.0], 0.25), [true, true, false, true]);
+        assert_eq!(large(&[0.0, 0.0], 0.25), [false, false]);
+        assert_eq!(large(&[1.0, f64::NAN], 0.25), [false, false]);
     }
 }

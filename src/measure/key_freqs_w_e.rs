@@ -1,21 +1,21 @@
 //! `key_freqs_w_e`: the frequencies that the embedding uses, by rule `w_e`.
 //!
-//! Reads the matrix of [`Rule::WE`]; writes 0 or 1 a frequency, and how many. Source: arXiv 2301.05217.
+//! Reads the matrix of [`KeyRule::WE`]; writes 0 or 1 a frequency, and how many. Source: arXiv 2301.05217.
 
 use crate::error::Result;
-use crate::measure::fourier::{Basis, freq_ticks};
-use crate::measure::key_freqs::{Rule, is_key};
+use crate::measure::group::freq_axis;
 use crate::measure::subject::{Setting, Subject};
-use crate::measure::{Axis, Column, Measure};
+use crate::measure::{Column, Measure};
+use crate::spec::KeyRule;
 
 /// Key frequencies by rule `w_e`.
 pub struct KeyFreqsWE;
 
 const EXPLAIN: &str = "\
 What it is
-  The norms are those of fourier_norm_w_e: the embedding, Fourier transformed over the token. A frequency is key when
-  its norm is at least a quarter of the largest. is_key is 1 for those and 0 for the rest, count their number. Before
-  training all norms are alike and nearly every frequency is key.
+  Rule w_e. The norms are those of fourier_norm_w_e: the embedding, Fourier transformed over the token. A frequency is
+  key when its norm is at least a quarter of the largest (another fraction: measure.key_frac). is_key is 1 for those
+  and 0 for the rest, count their number. Before training all norms are alike and nearly every frequency is key.
 Reads
   embed.W_E, rows 0 to p-1.
 Unit and range
@@ -40,17 +40,15 @@ impl Measure for KeyFreqsWE {
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        Rule::WE.fits(setting).map(|_| ())
+        KeyRule::WE.fits(setting).map(|_| ())
     }
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {
-        let axis = Axis { name: "frequency".into(), ticks: freq_ticks(setting.p().unwrap_or(0)) };
-        vec![Column::along("is_key", "1", axis), Column::scalar("count", "1")]
+        vec![Column::along("is_key", "1", freq_axis(setting)), Column::scalar("count", "1")]
     }
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
-        let basis = Basis::new(subject.modular()?.p);
-        let keys: Vec<f64> = is_key(&Rule::WE.freq_norms(subject.params, &basis)?).into_iter().map(f64::from).collect();
+        let keys: Vec<f64> = KeyRule::WE.is_key(subject)?.into_iter().map(f64::from).collect();
         let count = keys.iter().sum();
         Ok(vec![keys, vec![count]])
     }

@@ -1,22 +1,23 @@
 //! `key_freqs_w_l`: the frequencies that the neuron-logit map uses, by rule `w_l`.
 //!
-//! Reads the matrix of [`Rule::WL`]; writes 0 or 1 a frequency, and how many. Source: arXiv 2301.05217.
+//! Reads the matrix of [`KeyRule::WL`]; writes 0 or 1 a frequency, and how many. Source: arXiv 2301.05217.
 
 use crate::error::Result;
-use crate::measure::fourier::{Basis, freq_ticks};
-use crate::measure::key_freqs::{Rule, is_key};
+use crate::measure::group::freq_axis;
 use crate::measure::subject::{Setting, Subject};
-use crate::measure::{Axis, Column, Measure};
+use crate::measure::{Column, Measure};
+use crate::spec::KeyRule;
 
 /// Key frequencies by rule `w_l`.
 pub struct KeyFreqsWL;
 
 const EXPLAIN: &str = "\
 What it is
-  W_L = W_out W_U is Fourier transformed over the output (classes 0 to p-1) with an orthonormal basis; the norm of a
-  frequency is that of its cos and sin components together, each a vector over the neurons. A frequency is key when
-  its norm is at least a quarter of the largest. is_key is 1 for those and 0 for the rest, count their number. Before
-  training all norms are alike and nearly every frequency is key.
+  Rule w_l. W_L = W_out W_U is Fourier transformed over the output (classes 0 to p-1; for x*y and x/y over log_g of
+  classes 1 to p-1, g the smallest primitive root) with an orthonormal basis; the norm of a frequency is that of its
+  cos and sin components together, each a vector over the neurons. A frequency is key when its norm is at least a
+  quarter of the largest (another fraction: measure.key_frac). is_key is 1 for those and 0 for the rest, count their
+  number. Before training all norms are alike and nearly every frequency is key.
 Reads
   The last block's mlp.W_out and unembed.W_U; attn.W_O (heads flattened) where there is no MLP; W_U alone where it
   reads the last hidden layer directly. LayerNorm weights are not folded in.
@@ -43,17 +44,15 @@ impl Measure for KeyFreqsWL {
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        Rule::WL.fits(setting).map(|_| ())
+        KeyRule::WL.fits(setting).map(|_| ())
     }
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {
-        let axis = Axis { name: "frequency".into(), ticks: freq_ticks(setting.p().unwrap_or(0)) };
-        vec![Column::along("is_key", "1", axis), Column::scalar("count", "1")]
+        vec![Column::along("is_key", "1", freq_axis(setting)), Column::scalar("count", "1")]
     }
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
-        let basis = Basis::new(subject.modular()?.p);
-        let keys: Vec<f64> = is_key(&Rule::WL.freq_norms(subject.params, &basis)?).into_iter().map(f64::from).collect();
+        let keys: Vec<f64> = KeyRule::WL.is_key(subject)?.into_iter().map(f64::from).collect();
         let count = keys.iter().sum();
         Ok(vec![keys, vec![count]])
     }

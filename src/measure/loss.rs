@@ -2,7 +2,8 @@
 //!
 //! Reads logits `[N, L, n_classes]`, targets and the split; writes four numbers. All sums in f64, in example order.
 
-use crate::engine::{Hook, LOSS_LOGITS};
+use crate::engine::simd::{LANES, sum, vectorized};
+use crate::engine::{Hook, LOSS_LOGITS, Real};
 use crate::error::Result;
 use crate::measure::subject::{Setting, Subject};
 use crate::measure::{Column, Measure};
@@ -74,12 +75,37 @@ pub fn rows<'a>(subject: &Subject<'a>) -> impl Iterator<Item = (&'a [f64], &'a u
 
 /// −log softmax(logits)\[target\], nats.
 ///
-/// The largest logit's own term is split off, so that a loss of 1e-12 keeps its digits.
+/// ln(1 + Σ exp(logit − target's)) over the other classes, so that a loss of 1e-12 keeps its digits.
 pub fn cross_entropy(logits: &[f64], target: u32) -> f64 {
+    let own = logits[target as usize];
+    let mut others = logits.to_vec();
+    others[target as usize] = f64::NEG_INFINITY;
+    let rest = vectorized!(sum_exp(&others, own));
+    if rest.is_finite() { rest.ln_1p() } else { far_cross_entropy(logits, target) }
+}
+
+/// The same when logits lie hundreds of nats above the target's.
+fn far_cross_entropy(logits: &[f64], target: u32) -> f64 {
     let top = argmax(logits);
     let max = logits[top];
     let rest: f64 = logits.iter().enumerate().filter(|&(i, _)| i != top).map(|(_, x)| (x - max).exp()).sum();
     rest.ln_1p() + (max - logits[target as usize])
+}
+
+/// Σ exp(x − shift).
+#[inline(always)]
+fn sum_exp(x: &[f64], shift: f64) -> f64 {
+    let mut lanes = [0.0; LANES];
+    let (x16, rest) = x.as_chunks::<LANES>();
+    for x in x16 {
+        for (lane, &x) in lanes.iter_mut().zip(x) {
+            *lane += Real::exp(x - shift);
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane += Real::exp(x - shift);
+    }
+    sum(&lanes)
 }
 
 /// Index of the largest number; the lowest of equal ones.
@@ -140,6 +166,17 @@ mod tests {
         // -ln(1 / (1 + e^-40)) = e^-40 to first order; through ln(sum) it would round to 0.
         let loss = cross_entropy(&[40.0, 0.0], 0);
         assert!((loss / (-40f64).exp() - 1.0).abs() < 1e-12, "{loss:e}");
+    }
+
+    #[test]
+    fn far_and_near_agree_and_a_target_hundreds_of_nats_below_still_has_a_loss() {
+        for logits in [[0.3, -2.0, 5.0], [600.0, -100.0, 0.0], [-40.0, 40.0, 3.0]] {
+            for target in 0..3 {
+                let (near, far) = (cross_entropy(&logits, target), far_cross_entropy(&logits, target));
+                assert!((near - far).abs() <= 1e-14 * far, "{logits:?}, {target}: {near} and {far}");
+            }
+        }
+        assert_eq!(cross_entropy(&[0.0, 2000.0], 0), 2000.0);
     }
 
     #[test]

@@ -4,29 +4,54 @@
 //! it over a range of checkpoints and all replicas. [`ALL`] is the registry: a name there is the name on the command
 //! line, in files and of the source file.
 
+mod clusters;
+mod cube;
 mod driver;
+mod effective_rank;
 mod excluded_loss;
+mod excluded_loss_each;
+mod excluded_loss_protocols;
 pub mod file;
 pub mod fourier;
+mod fourier_components;
 mod fourier_norm_w_e;
 mod gini;
+mod group;
+mod ipr;
 mod key_freqs;
+mod key_freqs_neurons;
+mod key_freqs_used;
 mod key_freqs_w_e;
+mod key_freqs_w_e_norm;
 mod key_freqs_w_l;
+mod logits_cube_fit;
 mod loss;
+mod mlp_directions_explained;
+mod neuron_clusters;
+mod neuron_freqs;
+mod neuron_ipr;
+mod participation;
 mod projection;
 mod restricted_loss;
+mod restricted_loss_protocols;
 mod series;
 mod subject;
+mod sums;
 mod table;
 mod trig_logits_explained;
+mod w_l_rank;
 mod weight_norm;
 mod weights;
+mod without_each;
 
 pub use driver::measure;
-pub use key_freqs::{KeyFreqs, Rule, THRESHOLD_FRAC, is_key};
+pub use group::Group;
+pub use key_freqs::{check_options, describe as describe_key_freqs};
 pub use series::{Axis, Series};
-pub use subject::{Activation, Examples, Forward, HookShape, Modular, ParamShape, Setting, SnapshotSource, Subject};
+pub use subject::{
+    Activation, Examples, Forward, HookShape, Modular, ParamShape, Setting, Shared, SnapshotSource, Subject,
+};
+pub use sums::{Along, Sums};
 pub use table::{Field, write_csv};
 
 use crate::engine::Hook;
@@ -56,6 +81,11 @@ pub trait Measure: Sync {
     /// [`Subject::logits`], any others for [`Subject::activation`]. What all measures read comes from one forward pass.
     fn needs_hooks(&self, _setting: &Setting) -> Vec<Hook> {
         vec![]
+    }
+
+    /// Whether it reads [`Subject::key_freqs`].
+    fn uses_key_freqs(&self) -> bool {
+        false
     }
 
     /// One vector a column, of the length of the column's axis (1 without one). Only called where it fits.
@@ -97,13 +127,28 @@ impl Column {
 pub const ALL: &[&dyn Measure] = &[
     &loss::Loss,
     &weight_norm::WeightNorm,
+    &effective_rank::EffectiveRank,
     &fourier_norm_w_e::FourierNormWE,
+    &fourier_components::FourierComponents,
     &gini::Gini,
+    &ipr::Ipr,
+    &neuron_ipr::NeuronIpr,
+    &neuron_freqs::NeuronFreqs,
+    &neuron_clusters::NeuronClusters,
     &key_freqs_w_e::KeyFreqsWE,
+    &key_freqs_w_e_norm::KeyFreqsWENorm,
     &key_freqs_w_l::KeyFreqsWL,
+    &key_freqs_neurons::KeyFreqsNeurons,
+    &key_freqs_used::KeyFreqsUsed,
+    &w_l_rank::WLRank,
+    &mlp_directions_explained::MlpDirectionsExplained,
     &restricted_loss::RestrictedLoss,
+    &restricted_loss_protocols::RestrictedLossProtocols,
     &excluded_loss::ExcludedLoss,
+    &excluded_loss_protocols::ExcludedLossProtocols,
+    &excluded_loss_each::ExcludedLossEach,
     &trig_logits_explained::TrigLogitsExplained,
+    &logits_cube_fit::LogitsCubeFit,
 ];
 
 /// The measure of that name.

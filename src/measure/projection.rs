@@ -1,97 +1,128 @@
-//! The part of the logits that is a wave in a + b: what restricted and excluded loss keep and take away.
+//! Losses of logits of which waves are kept or taken away: what the restricted and excluded losses share.
 //!
-//! Reads logits over all p² pairs (a, b), a major; writes tables `[p, n_classes]` over s = a + b mod p (a − b for
-//! subtraction). Source: arXiv 2301.05217, section 5.1, protocol `nanda`.
+//! Reads sums of the logits over all pairs ([`Sums`]); writes tables `[order, n_classes]` over s = a + b (a − b for
+//! subtraction), and means of the cross-entropy by split. Source: arXiv 2301.05217, section 5.1.
 //!
-//! cos w_k(a+b)·√2/p and its sine are orthonormal over the p² pairs and depend on s alone. So the projection onto them is
-//! found from the sums of the logits over the pairs of each s, and is itself a function of s.
+//! What is kept along the waves of a + b is a function of a + b, and so is the right answer: one loss for each s is enough, not
+//! one for each pair.
 
 use crate::error::Result;
-use crate::measure::fourier::waves;
-use crate::measure::subject::{Modular, Setting, Subject};
-use crate::measure::weights::w_l_fits;
-use crate::task::Op;
+use crate::measure::group::{self, Group};
+use crate::measure::key_freqs;
+use crate::measure::loss::{SplitMean, argmax, cross_entropy};
+use crate::measure::subject::{Setting, Subject};
+use crate::measure::sums::{Along, Sums, is_nyquist};
+use crate::measure::weights::w_l;
+use crate::measure::{clusters, weights};
 
-/// Projections of one replica's logits, class by class.
-pub struct Projection {
-    /// `[p²]` s of each pair.
-    s_of_pair: Vec<usize>,
-    n_classes: usize,
-    /// `[n_classes]` mean over all pairs: the component along the constant.
-    pub mean_c: Vec<f64>,
-    /// `[p, n_classes]` sum of the components along the waves, at s.
-    wave_sc: Vec<f64>,
-}
-
-impl Projection {
-    /// Projects the subject's logits onto cos and sin of w_k(a + b), for each k of `freqs`.
-    ///
-    /// # Errors
-    /// [`crate::error::Error::Shape`] when the task is not modular.
-    pub fn new(subject: &Subject, freqs: &[usize]) -> Result<Projection> {
-        let modular = subject.modular()?;
-        let (p, n_classes) = (modular.p, subject.setting.examples.n_classes);
-        let s_of_pair: Vec<usize> = modular.pairs.iter().map(|&pair| s_of(&modular, pair)).collect();
-        let mut sum_sc = vec![0.0; p * n_classes];
-        for (&s, row_c) in s_of_pair.iter().zip(subject.logits.chunks_exact(n_classes)) {
-            add(&mut sum_sc[s * n_classes..][..n_classes], 1.0, row_c);
-        }
-        let mut mean_c = vec![0.0; n_classes];
-        for sum_c in sum_sc.chunks_exact(n_classes) {
-            add(&mut mean_c, 1.0, sum_c);
-        }
-        mean_c.iter_mut().for_each(|mean| *mean /= s_of_pair.len() as f64);
-        let mut wave_sc = vec![0.0; p * n_classes];
-        for wave_s in freqs.iter().flat_map(|&k| waves(p, k)) {
-            let mut component_c = vec![0.0; n_classes];
-            for (&height, sum_c) in wave_s.iter().zip(sum_sc.chunks_exact(n_classes)) {
-                add(&mut component_c, height / p as f64, sum_c);
-            }
-            for (&height, out_c) in wave_s.iter().zip(wave_sc.chunks_exact_mut(n_classes)) {
-                add(out_c, height, &component_c);
-            }
-        }
-        Ok(Projection { s_of_pair, n_classes, mean_c, wave_sc })
-    }
-
-    /// The waves' part of the logits of pair `n`, `[n_classes]`.
-    pub fn waves_c(&self, n: usize) -> &[f64] {
-        &self.wave_sc[self.s_of_pair[n] * self.n_classes..][..self.n_classes]
-    }
-}
-
-/// out += factor · x
-fn add(out: &mut [f64], factor: f64, x: &[f64]) {
-    for (out, &x) in out.iter_mut().zip(x) {
-        *out += factor * x;
-    }
-}
-
-/// a + b, or a − b, mod p.
-fn s_of(modular: &Modular, [a, b]: [u32; 2]) -> usize {
-    let (a, b, p) = (a as usize, b as usize, modular.p);
-    if modular.op == Op::Sub { (a + p - b) % p } else { (a + b) % p }
-}
-
-/// Whether the task is x + y or x − y mod p over all pairs, and the model has what rule `w_l` reads.
+/// Whether the task is a sum in a cyclic group over all pairs, and the model has what key frequencies are read from.
 ///
 /// # Errors
 /// The reason why not, as a clause.
 pub fn fits(setting: &Setting) -> Result<(), String> {
-    let p = w_l_fits(setting)?;
-    let examples = &setting.examples;
-    let Some(modular) = examples.modular else {
-        return Err("the task has no modulus".into());
-    };
-    if matches!(modular.op, Op::Mul | Op::Div) {
-        return Err("the waves of x·y and x/y run over the multiplicative group, which is not supported".into());
+    let group = Group::of(setting)?;
+    group::pairs(setting, &group)?;
+    key_freqs::fits(setting)
+}
+
+/// Whether the last hidden layer is read linearly by the logits, so that waves can be kept or dropped in the neurons.
+///
+/// # Errors
+/// The reason why not, as a clause.
+pub fn neurons_fit(setting: &Setting) -> Result<(), String> {
+    clusters::fits(setting)?;
+    if setting.hook("ln_final.hook_scale").is_some() {
+        return Err("the model normalises between its neurons and the logits".into());
     }
-    if examples.n_positions() != 1 {
-        return Err(format!("the loss is on {} positions, not on one", examples.n_positions()));
+    match weights::w_l_width(setting) == Some(clusters::n_neurons(setting)) {
+        true => Ok(()),
+        false => Err("the logits do not read the neurons through W_out and W_U".into()),
     }
-    let grid = (0..p as u32).flat_map(|a| (0..p as u32).map(move |b| [a, b]));
-    if modular.pairs.len() != p * p || !modular.pairs.iter().copied().eq(grid) {
-        return Err(format!("the examples are not all {} pairs in order", p * p));
+}
+
+/// Losses and accuracies of rows that depend on a + b alone, over the pairs of the group.
+///
+/// # Shapes
+/// `row_sc` `[order, n_classes]`
+pub fn score_by_sum(subject: &Subject, sums: &Sums, row_sc: &[f64]) -> (SplitMean, SplitMean) {
+    let rows = row_sc.chunks_exact(sums.width).zip(&sums.group.residues);
+    let by_s: Vec<(f64, f64)> = rows
+        .map(|(row_c, &target)| {
+            let nats = cross_entropy(row_c, target as u32);
+            (nats, if nats.is_nan() { nats } else { f64::from(argmax(row_c) == target) })
+        })
+        .collect();
+    let (mut loss, mut acc) = (SplitMean::default(), SplitMean::default());
+    for (&pair, &train) in sums.pairs.iter().zip(subject.train_mask) {
+        let Some(pair) = pair else { continue };
+        let (nats, right) = by_s[sums.group.sum(pair)];
+        loss.add(train, nats);
+        acc.add(train, right);
     }
-    Ok(())
+    (loss, acc)
+}
+
+/// Losses of rows that `fill` writes, from the pair's logits, its a + b and its a − b; over the pairs of the group that `wanted` names
+/// by whether they are for training.
+pub fn loss_by_pair(
+    subject: &Subject,
+    sums: &Sums,
+    wanted: impl Fn(bool) -> bool,
+    mut fill: impl FnMut(&mut [f64], &[f64], (usize, usize)),
+) -> SplitMean {
+    let mut loss = SplitMean::default();
+    let mut row_c = vec![0.0; sums.width];
+    let rows = subject.logits.chunks_exact(sums.width).zip(&sums.pairs).zip(subject.train_mask);
+    for ((logits_c, &pair), &train) in rows.filter(|(_, train)| wanted(**train)) {
+        let Some(pair) = pair else { continue };
+        let s = sums.group.sum(pair);
+        fill(&mut row_c, logits_c, (s, sums.group.difference(pair)));
+        loss.add(train, cross_entropy(&row_c, sums.group.residues[s] as u32));
+    }
+    loss
+}
+
+/// The frequencies whose waves of a − b are not those of a + b as well.
+pub fn with_differences(sums: &Sums, freqs: &[usize]) -> Vec<usize> {
+    freqs.iter().copied().filter(|&k| !is_nyquist(sums.group.order, k)).collect()
+}
+
+/// The part of the logits that comes from the neurons' waves of a + b: those waves times W_L.
+///
+/// # Shapes
+/// `[order, n_classes]`
+///
+/// # Errors
+/// [`crate::error::Error`] when the model lacks W_U or the activations were not asked for.
+pub fn neuron_part(subject: &Subject, freqs: &[usize]) -> Result<Vec<f64>> {
+    let neurons = subject.neuron_sums()?;
+    let n_classes = subject.setting.examples.n_classes;
+    let w_l_cm = w_l(subject.params, &(0..n_classes).collect::<Vec<_>>())?;
+    // The neurons' components become components of the logits; the waves are laid over them afterwards.
+    let mut part_sc = vec![0.0; neurons.group.order * n_classes];
+    let height = (neurons.group.order as f64).sqrt().recip();
+    for &k in freqs {
+        let waves = crate::measure::fourier::waves(neurons.group.order, k);
+        for (wave_s, component_m) in waves.iter().zip(neurons.components(Along::Sum, k)) {
+            let through = |w_m: &[f64]| w_m.iter().zip(&component_m).map(|(w, x)| w * x).sum::<f64>();
+            let component_c: Vec<f64> = w_l_cm.chunks_exact(neurons.width).map(through).collect();
+            for (x, part_c) in wave_s.iter().zip(part_sc.chunks_exact_mut(n_classes)) {
+                part_c.iter_mut().zip(&component_c).for_each(|(part, c)| *part += x * height * c);
+            }
+        }
+    }
+    Ok(part_sc)
+}
+
+/// Each row plus `base_c`.
+pub fn plus(mut row_sc: Vec<f64>, base_c: &[f64]) -> Vec<f64> {
+    for row_c in row_sc.chunks_exact_mut(base_c.len()) {
+        row_c.iter_mut().zip(base_c).for_each(|(x, base)| *x += base);
+    }
+    row_sc
+}
+
+/// Row `i` of a table `[rows, width]`.
+pub fn row(table: &[f64], width: usize, i: usize) -> &[f64] {
+    &table[i * width..][..width]
 }

@@ -9,6 +9,8 @@ pub struct Series {
     pub column: String,
     /// Unit as an axis label writes it: `nats`, `fraction`, `1`.
     pub unit: String,
+    /// How key frequencies were found, where the measure uses them.
+    pub key_freqs: Option<String>,
     /// Checkpoints, in order of step (count of updates).
     pub steps: Vec<u64>,
     /// Replicas, by seed.

@@ -3,9 +3,16 @@
 //! Reads: nothing itself; views borrow from the task and the snapshots. Shapes: `N` examples, `L` loss positions an
 //! example, parameters with TransformerLens's names and shapes and no replica axis.
 
+use std::cell::OnceCell;
+
 use crate::engine::Hook;
 use crate::error::{Error, Result};
-use crate::measure::KeyFreqs;
+use crate::measure::clusters::Clusters;
+use crate::measure::group::Group;
+use crate::measure::sums::Sums;
+use crate::measure::weights::w_l;
+use crate::measure::{clusters, group};
+use crate::spec::MeasureSpec;
 use crate::task::Op;
 use crate::tensor::{Data, Tensor};
 
@@ -73,6 +80,8 @@ pub struct Setting<'a> {
     pub loss_positions: Vec<usize>,
     /// Positions of the operands of [`Modular::pairs`].
     pub operand_positions: Vec<usize>,
+    /// How measures with a choice are taken: key frequencies, cuts, the order of the basis.
+    pub options: MeasureSpec,
 }
 
 impl<'a> Setting<'a> {
@@ -82,7 +91,8 @@ impl<'a> Setting<'a> {
         let shape = |tensor: &Tensor| tensor.shape.iter().skip(1).copied().collect();
         let params = params.iter().map(|tensor| ParamShape { name: tensor.name.clone(), shape: shape(tensor) });
         let params = params.collect();
-        Setting { examples, params, hooks: vec![], loss_positions: vec![], operand_positions: vec![] }
+        let options = MeasureSpec::default();
+        Setting { examples, params, hooks: vec![], loss_positions: vec![], operand_positions: vec![], options }
     }
 
     /// The shape of a parameter, if the model has it.
@@ -101,6 +111,15 @@ impl<'a> Setting<'a> {
     }
 }
 
+/// What is derived from one replica's activations at one checkpoint when the first measure asks for it.
+#[derive(Debug, Default)]
+pub struct Shared {
+    logits: OnceCell<Sums>,
+    neurons: OnceCell<Sums>,
+    clusters: OnceCell<Clusters>,
+    w_l: OnceCell<Vec<f64>>,
+}
+
 /// One replica at one checkpoint.
 #[derive(Clone, Copy)]
 pub struct Subject<'a> {
@@ -116,8 +135,10 @@ pub struct Subject<'a> {
     pub activations: &'a [(Hook, Tensor)],
     /// The model, for forward passes beyond the one that all measures share: each costs as much again.
     pub model: &'a dyn Forward,
-    /// Key frequencies of this replica at the last checkpoint of the range.
-    pub key_freqs: &'a KeyFreqs,
+    /// Key frequencies of this replica, as [`Setting::options`] say; empty when no measure asked for them.
+    pub key_freqs: &'a [usize],
+    /// What several measures derive from the activations.
+    pub shared: &'a Shared,
 }
 
 impl<'a> Subject<'a> {
@@ -131,6 +152,68 @@ impl<'a> Subject<'a> {
             expected: "a modular task".into(),
             got: "a task without modulus".into(),
         })
+    }
+
+    /// The group of the task, for measures that fit no other.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the task has none.
+    pub fn group(&self) -> Result<Group> {
+        Group::of(self.setting).map_err(no_group)
+    }
+
+    /// Sums of the logits over all pairs, `[n_classes]` wide.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the task has no group.
+    pub fn logit_sums(&self) -> Result<&'a Sums> {
+        self.sums(&self.shared.logits, || Ok((self.logits, self.setting.examples.n_classes)))
+    }
+
+    /// Sums of the last hidden layer's activations over all pairs, `[d_mlp]` wide.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the task has no group; [`Error::Unknown`] when the activations were not asked for.
+    pub fn neuron_sums(&self) -> Result<&'a Sums> {
+        self.sums(&self.shared.neurons, || {
+            let hook = clusters::hook(self.setting).ok_or_else(|| no_group("the model has no neurons".into()))?;
+            let neurons = self.activation(&hook)?;
+            Ok((neurons.values, neurons.shape.last().copied().unwrap_or(1)))
+        })
+    }
+
+    /// The clusters of the last hidden layer's neurons.
+    ///
+    /// # Errors
+    /// As [`Subject::neuron_sums`].
+    pub fn clusters(&self) -> Result<&'a Clusters> {
+        let neurons = self.neuron_sums()?;
+        Ok(self.shared.clusters.get_or_init(|| Clusters::of(neurons, self.setting.options.cluster_frac)))
+    }
+
+    /// W_L transposed: a row an element of the group.
+    ///
+    /// # Shapes
+    /// `[order, d_mlp]`, as [`w_l`] gives it
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the task has no group; [`Error::Unknown`] without `unembed.W_U`.
+    pub fn w_l(&self) -> Result<&'a [f64]> {
+        if let Some(w_l) = self.shared.w_l.get() {
+            return Ok(w_l);
+        }
+        let w_l = w_l(self.params, &self.group()?.residues)?;
+        Ok(self.shared.w_l.get_or_init(|| w_l))
+    }
+
+    fn sums(&self, cell: &'a OnceCell<Sums>, rows: impl FnOnce() -> Result<(&'a [f64], usize)>) -> Result<&'a Sums> {
+        if let Some(sums) = cell.get() {
+            return Ok(sums);
+        }
+        let group = self.group()?;
+        let pairs = group::pairs(self.setting, &group).map_err(no_group)?;
+        let (x_nw, width) = rows()?;
+        Ok(cell.get_or_init(|| Sums::new(group, pairs, x_nw, width)))
     }
 
     /// What a measure that asked for `hook` reads.
@@ -147,6 +230,10 @@ impl<'a> Subject<'a> {
         };
         Activation::of(tensor)
     }
+}
+
+fn no_group(reason: String) -> Error {
+    Error::Shape { op: "task".into(), expected: "one that the measure fits".into(), got: reason }
 }
 
 /// Numbers of one hook over all examples.

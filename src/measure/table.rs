@@ -81,6 +81,7 @@ mod tests {
             measure: "m".into(),
             column: column.into(),
             unit: "1".into(),
+            key_freqs: None,
             steps: vec![0, 100],
             seeds: vec![7],
             axis,

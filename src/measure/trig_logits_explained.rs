@@ -4,9 +4,9 @@
 
 use crate::engine::{Hook, LOSS_LOGITS};
 use crate::error::Result;
-use crate::measure::loss::rows;
-use crate::measure::projection::{self, Projection};
+use crate::measure::projection;
 use crate::measure::subject::{Setting, Subject};
+use crate::measure::sums::Along;
 use crate::measure::{Column, Measure};
 
 /// Share of the logits' variance in the key waves.
@@ -15,17 +15,18 @@ pub struct TrigLogitsExplained;
 const EXPLAIN: &str = "\
 What it is
   The fraction of the variance of the logits (over all p^2 pairs, each class around its own mean, classes summed) that
-  lies along cos w_k(a+b) and sin w_k(a+b) of the key frequencies. For x-y read a-b for a+b. The key frequencies are
-  those of rule w_l (see key_freqs_w_l) at the last checkpoint of the range.
+  lies along cos w_k(a+b) and sin w_k(a+b) of the key frequencies. For x-y read a-b for a+b; for x*y and x/y, a and b
+  are discrete logarithms and pairs with 0 are left out. The key frequencies are those that measure.key_freqs names: by
+  default rule w_l (see key_freqs_w_l) at the last checkpoint of the range.
 Reads
-  The logits of all pairs; W_L at the last checkpoint of the range.
+  The logits of all pairs; what the rule for key frequencies reads.
 Unit and range
   fraction, 0 to 1; no value when the logits do not vary.
 Value at a known point
   Logits cos w_k(a+b-c) with k key: 1. Logits cos w_k(a-b) + c: 0.
 Source
-  Nanda et al. 2023 (arXiv 2301.05217), section 4, report 93 to 98 % of the variance along the ten directions of W_L;
-  this is the same share, of the logits.";
+  Nanda et al. 2023 (arXiv 2301.05217), section 4, report 93 to 98 % of the variance of the neurons along ten
+  directions of W_L (mlp_directions_explained); this is the same share, of the logits.";
 
 impl Measure for TrigLogitsExplained {
     fn name(&self) -> &'static str {
@@ -52,16 +53,13 @@ impl Measure for TrigLogitsExplained {
         vec![Hook::value(LOSS_LOGITS)]
     }
 
+    fn uses_key_freqs(&self) -> bool {
+        true
+    }
+
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
-        let projection = Projection::new(subject, &subject.key_freqs.w_l)?;
-        let (mut along, mut total, mut squares) = (0.0, 0.0, 0.0);
-        for (n, (logits, _)) in rows(subject).enumerate() {
-            along += projection.waves_c(n).iter().map(|wave| wave * wave).sum::<f64>();
-            total += logits.iter().zip(&projection.mean_c).map(|(x, mean)| (x - mean) * (x - mean)).sum::<f64>();
-            squares += logits.iter().map(|x| x * x).sum::<f64>();
-        }
-        // Below this, what varies is rounding, and its share along anything means nothing.
-        let varies = total > 1e-24 * squares;
-        Ok(vec![vec![if varies { along / total } else { f64::NAN }]])
+        let logits = subject.logit_sums()?;
+        let along: f64 = subject.key_freqs.iter().flat_map(|&k| logits.power(Along::Sum, k)).sum();
+        Ok(vec![vec![if logits.varies() { along / logits.variation_w.iter().sum::<f64>() } else { f64::NAN }]])
     }
 }

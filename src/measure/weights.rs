@@ -1,81 +1,94 @@
 //! The weight matrices that Fourier measures look at: W_E by token, and W_L, from the last hidden layer to the logits.
 //!
-//! Reads parameters with TransformerLens's names; writes row-major `[p, …]` with one residue a row. LayerNorm weights are
-//! not folded in. Source: arXiv 2301.05217, section 3 (W_L = W_out W_U).
+//! Reads parameters with TransformerLens's names; writes row-major `[order, …]` with one element of the task's group a row.
+//! LayerNorm weights are not folded in. Source: arXiv 2301.05217, section 3 (W_L = W_out W_U).
 
+use crate::engine::simd::{dot, vectorized};
 use crate::error::Result;
+use crate::measure::group::Group;
 use crate::measure::subject::{Matrix, Setting};
 use crate::tensor::Tensor;
 
 const W_E: &str = "embed.W_E";
 const W_U: &str = "unembed.W_U";
 
-/// Whether the task has a modulus and `embed.W_E` a row for each residue.
+/// The task's group, where `embed.W_E` has a row for each residue.
 ///
 /// # Errors
 /// The reason why not, as a clause.
-pub fn w_e_fits(setting: &Setting) -> Result<usize, String> {
-    let p = modulus(setting)?;
+pub fn w_e_fits(setting: &Setting) -> Result<Group, String> {
+    let group = Group::of(setting)?;
+    let p = setting.p().unwrap_or(0);
     match setting.shape(W_E) {
-        Some(&[d_vocab, _]) if d_vocab >= p => Ok(p),
+        Some(&[d_vocab, _]) if d_vocab >= p => Ok(group),
         Some(shape) => Err(format!("{W_E} has shape {shape:?}, fewer rows than the {p} residues")),
         None => Err(format!("the model has no {W_E}")),
     }
 }
 
-/// Whether the task has a modulus and `unembed.W_U` a column for each residue.
+/// The task's group, where `unembed.W_U` has a column for each residue.
 ///
 /// # Errors
 /// The reason why not, as a clause.
-pub fn w_l_fits(setting: &Setting) -> Result<usize, String> {
-    let p = modulus(setting)?;
+pub fn w_l_fits(setting: &Setting) -> Result<Group, String> {
+    let group = Group::of(setting)?;
+    let p = setting.p().unwrap_or(0);
     match setting.shape(W_U) {
-        Some(&[_, d_vocab_out]) if d_vocab_out >= p => Ok(p),
+        Some(&[_, d_vocab_out]) if d_vocab_out >= p => Ok(group),
         Some(shape) => Err(format!("{W_U} has shape {shape:?}, fewer columns than the {p} residues")),
         None => Err(format!("the model has no {W_U}")),
     }
 }
 
-fn modulus(setting: &Setting) -> Result<usize, String> {
-    setting.p().filter(|&p| p >= 2).ok_or_else(|| "the task has no modulus".into())
-}
-
-/// Rows 0 to p − 1 of `embed.W_E`.
+/// The rows of `embed.W_E` that belong to the elements of the group.
 ///
 /// # Shapes
-/// `[p, d_model]`
+/// `[order, d_model]`
 ///
 /// # Errors
 /// [`crate::error::Error::Unknown`] without that parameter.
-pub fn w_e(params: &[Tensor], p: usize) -> Result<&[f64]> {
+pub fn w_e(params: &[Tensor], group: &Group) -> Result<Vec<f64>> {
     let w_e = Matrix::of(params, W_E)?;
-    Ok(&w_e.values[..p * w_e.n_cols])
+    Ok(group.residues.iter().flat_map(|&residue| &w_e.values[residue * w_e.n_cols..][..w_e.n_cols]).copied().collect())
 }
 
-/// W_L transposed: the last block's `mlp.W_out` times `unembed.W_U`, outputs 0 to p − 1.
+/// W_L transposed: the last block's `mlp.W_out` times the columns of `unembed.W_U` that are asked for.
 ///
 /// A model whose last block has no `mlp.W_out` into `W_U` uses its `attn.W_O` (heads flattened); one that has neither
 /// (an MLP whose last hidden layer is read by `W_U` directly) uses `W_U` alone.
 ///
 /// # Shapes
-/// `[p, d_mlp]`, `[p, n_heads · d_head]` or `[p, d_model]`.
+/// `[outputs, d_mlp]`, `[outputs, n_heads · d_head]` or `[outputs, d_model]`.
 ///
 /// # Errors
 /// [`crate::error::Error::Unknown`] without `unembed.W_U`.
-pub fn w_l(params: &[Tensor], p: usize) -> Result<Vec<f64>> {
+pub fn w_l(params: &[Tensor], outputs: &[usize]) -> Result<Vec<f64>> {
     let w_u = Matrix::of(params, W_U)?;
+    let column = |c: usize| -> Vec<f64> { w_u.values.iter().skip(c).step_by(w_u.n_cols).copied().collect() };
     let Some(w_out) = last_writer(params, w_u.n_rows)? else {
-        return Ok(transpose(w_u.values, w_u.n_cols, p));
+        return Ok(outputs.iter().flat_map(|&c| column(c)).collect());
     };
-    let mut w_l_mp = vec![0.0; w_out.n_rows * p];
-    for (row_p, out_d) in w_l_mp.chunks_exact_mut(p).zip(w_out.values.chunks_exact(w_out.n_cols)) {
-        for (&out, u_v) in out_d.iter().zip(w_u.values.chunks_exact(w_u.n_cols)) {
-            for (sum, &u) in row_p.iter_mut().zip(u_v) {
-                *sum += out * u;
-            }
-        }
+    let mut w_l_cm = Vec::with_capacity(outputs.len() * w_out.n_rows);
+    for &c in outputs {
+        let u_d = column(c);
+        let rows = w_out.values.chunks_exact(w_out.n_cols);
+        w_l_cm.extend(rows.map(|out_d| vectorized!(dot(out_d, &u_d))));
     }
-    Ok(transpose(&w_l_mp, p, p))
+    Ok(w_l_cm)
+}
+
+/// Columns of W_L transposed, as [`w_l`] gives it.
+pub fn w_l_width(setting: &Setting) -> Option<usize> {
+    let &[d_model, _] = setting.shape(W_U)? else { return None };
+    let block = |name: &str| name.strip_prefix("blocks.")?.split('.').next()?.parse::<usize>().ok();
+    let Some(last) = setting.params.iter().filter_map(|param| block(&param.name)).max() else {
+        return Some(d_model);
+    };
+    let writer = ["mlp.W_out", "attn.W_O"].iter().find_map(|part| setting.shape(&format!("blocks.{last}.{part}")));
+    match writer {
+        Some(shape) if shape.last() == Some(&d_model) => Some(shape[..shape.len() - 1].iter().product()),
+        _ => Some(d_model),
+    }
 }
 
 /// The last block's matrix into the residual stream that `W_U` reads.
@@ -91,11 +104,6 @@ fn last_writer(params: &[Tensor], d_model: usize) -> Result<Option<Matrix<'_>>> 
         }
     }
     Ok(None)
-}
-
-/// The first `take` columns of a matrix with `n_cols` columns, as rows.
-fn transpose(values: &[f64], n_cols: usize, take: usize) -> Vec<f64> {
-    (0..take).flat_map(|c| values.iter().skip(c).step_by(n_cols).copied()).collect()
 }
 
 #[cfg(test)]
@@ -117,15 +125,15 @@ mod tests {
             tensor("unembed.W_U", &[2, 3], &[1.0, 0.0, 7.0, 0.0, 10.0, 7.0]),
         ];
         // Columns of [[1,2],[3,4],[5,6]] · [[1,0],[0,10]].
-        assert_eq!(w_l(&params, 2).unwrap(), [1.0, 3.0, 5.0, 20.0, 40.0, 60.0]);
+        assert_eq!(w_l(&params, &[0, 1]).unwrap(), [1.0, 3.0, 5.0, 20.0, 40.0, 60.0]);
     }
 
     #[test]
     fn attention_only_uses_w_o_and_a_bare_readout_uses_w_u() {
         let w_u = tensor("unembed.W_U", &[2, 2], &[1.0, 2.0, 3.0, 4.0]);
         let w_o = tensor("blocks.0.attn.W_O", &[2, 1, 2], &[1.0, 0.0, 0.0, 1.0]);
-        assert_eq!(w_l(&[w_u.clone(), w_o], 2).unwrap(), [1.0, 3.0, 2.0, 4.0]);
+        assert_eq!(w_l(&[w_u.clone(), w_o], &[0, 1]).unwrap(), [1.0, 3.0, 2.0, 4.0]);
         let w_in = tensor("blocks.0.mlp.W_in", &[1, 2], &[8.0, 8.0]);
-        assert_eq!(w_l(&[w_u, w_in], 2).unwrap(), [1.0, 3.0, 2.0, 4.0]);
+        assert_eq!(w_l(&[w_u, w_in], &[0, 1]).unwrap(), [1.0, 3.0, 2.0, 4.0]);
     }
 }

@@ -3,11 +3,13 @@
 //! Read from `experiments/NN_slug/experiment.toml` and `--set key=value`; every run stores the resolved spec, with all
 //! defaults written out. Defaults live here and nowhere else. An unset option is `None`, never a magic number.
 
+mod key_freqs;
 pub mod parse;
 mod validate;
 
 use serde::{Deserialize, Serialize};
 
+pub use key_freqs::{KeyFreqsBy, KeyRule};
 pub use parse::{Source, from_toml};
 
 /// A whole experiment.
@@ -298,11 +300,43 @@ pub enum StopMetric {
 }
 
 /// What is measured after training.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MeasureSpec {
     /// Registry names; every one that fits the task when empty.
     pub names: Vec<String>,
+    /// Key frequencies: rule `w_e`, `w_e_norm`, `w_l` or `neurons` (`phaselab explain key_freqs_used`), or a list, `[14, 35]`.
+    pub key_freqs: KeyFreqsBy,
+    /// Checkpoint that the rule looks at.
+    pub key_freqs_at: KeyFreqsAt,
+    /// Rules `w_e` and `w_l`: a key frequency has at least this fraction of the largest norm.
+    pub key_frac: f64,
+    /// Rule `w_e_norm`: a key frequency has a cos or sin component of at least this norm.
+    pub key_norm: f64,
+    /// Rule `neurons`, and clusters: fraction of a neuron's variance that its frequency explains at least.
+    pub cluster_frac: f64,
+    /// Order of the Fourier basis in lists of components.
+    pub basis_order: BasisOrder,
+}
+
+/// Checkpoint at which key frequencies are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyFreqsAt {
+    /// The last of the range, for all checkpoints of a curve.
+    Last,
+    /// Anew at each.
+    Each,
+}
+
+/// Order of the Fourier basis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BasisOrder {
+    /// Constant, cos 1, sin 1, cos 2, sin 2, …
+    CosSin,
+    /// Constant, sin 1, cos 1, sin 2, cos 2, …
+    SinCos,
 }
 
 /// What is drawn after measuring.
@@ -391,6 +425,24 @@ impl Default for TrainSpec {
             resume_every: 1000,
             snapshots: Snapshots { every: Some(100), ..Snapshots::default() },
             stop: None,
+        }
+    }
+}
+
+impl Default for MeasureSpec {
+    fn default() -> MeasureSpec {
+        MeasureSpec {
+            names: vec![],
+            key_freqs: KeyFreqsBy::Rule(KeyRule::WL),
+            key_freqs_at: KeyFreqsAt::Last,
+            // Norms, not squares: a key frequency carries at least 1/16 of the strongest one's power. In W_L of trained models
+            // the weakest wave in use stands well above it, the strongest leftover of early training well below.
+            key_frac: 0.25,
+            // Half of what each component has before training (1, with init = paper), which decay takes from those not in use.
+            key_norm: 0.5,
+            // Nanda et al. 2023, section 4.2.
+            cluster_frac: 0.85,
+            basis_order: BasisOrder::CosSin,
         }
     }
 }

@@ -44,3 +44,36 @@ fn a_resolved_spec_reads_back_equal() {
     let source = Source { path: Path::new("run.toml"), text: &text, sets: &[] };
     assert_eq!(from_toml(source, Spec::faults).unwrap(), spec);
 }
+
+#[test]
+fn key_frequencies_are_a_rule_or_a_list_and_anything_else_is_explained() {
+    let read = |set: &str| {
+        let sets = [set.to_owned()];
+        let source = Source { path: Path::new("spec"), text: "", sets: &sets };
+        from_toml(source, Spec::faults).map_err(|e| e.cause().join("\n"))
+    };
+    let of = |set: &str| read(set).map(|spec| spec.measure.key_freqs);
+    for rule in KeyRule::ALL {
+        assert_eq!(of(&format!("measure.key_freqs={}", rule.name())), Ok(KeyFreqsBy::Rule(*rule)));
+    }
+    assert_eq!(of("measure.key_freqs=[14, 35]"), Ok(KeyFreqsBy::List(vec![14, 35])));
+    for bad in ["[]", "[0]", "[3, 3]"] {
+        let why = of(&format!("measure.key_freqs={bad}"));
+        assert!(why.as_ref().is_err_and(|why| why.contains("is not a list of frequencies")), "{bad}: {why:?}");
+    }
+    assert!(of("measure.key_freqs=w_m").is_err_and(|why| why.contains("known: w_e, w_e_norm, w_l, neurons")));
+    let two = Spec { model: ModelSpec { d_mlp: 0, ..ModelSpec::default() }, ..Spec::default() };
+    let measure =
+        MeasureSpec { key_freqs: KeyFreqsBy::Rule(KeyRule::Neurons), key_frac: 0.0, key_norm: -1.0, ..two.measure };
+    let keys: Vec<String> = Spec { measure, ..two }.faults().into_iter().map(|fault| fault.key).collect();
+    assert_eq!(keys, ["measure.key_freqs", "measure.key_frac", "measure.key_norm"]);
+    // A spec that was written before the keys were there reads as the default.
+    let old = Spec::default().to_toml();
+    let old: String = old
+        .lines()
+        .filter(|line| !line.starts_with("key_") && !line.starts_with("basis_"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let source = Source { path: Path::new("spec"), text: &old, sets: &[] };
+    assert_eq!(from_toml(source, Spec::faults).ok(), Some(Spec::default()));
+}

@@ -1,6 +1,6 @@
 //! What a spec's types cannot tell: sizes that contradict each other, ranges, keys that another family reads.
 
-use super::{DataSpec, Family, ModelSpec, OptimSpec, Snapshots, Spec, TrainSpec};
+use super::{DataSpec, Family, KeyFreqsBy, KeyRule, MeasureSpec, ModelSpec, OptimSpec, Snapshots, Spec, TrainSpec};
 use crate::error::Fault;
 
 impl Spec {
@@ -11,6 +11,7 @@ impl Spec {
         model(&self.model, &mut found);
         optim(&self.optim, &mut found);
         train(&self.train, self.train.steps, &mut found);
+        measure(&self.measure, &self.model, &mut found);
         found.0
     }
 }
@@ -110,4 +111,30 @@ fn train(t: &TrainSpec, steps: u64, found: &mut Found) {
         found.check(stop.evals > 0, "train.stop.evals", || "must be at least 1".into());
         found.check(stop.threshold.is_finite(), "train.stop.threshold", || "must be a finite number".into());
     }
+}
+
+fn measure(m: &MeasureSpec, model: &ModelSpec, found: &mut Found) {
+    match &m.key_freqs {
+        KeyFreqsBy::List(list) => {
+            let ascending: Vec<usize> =
+                list.iter().copied().collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+            found.check(
+                !list.is_empty() && !list.contains(&0) && ascending.len() == list.len(),
+                "measure.key_freqs",
+                || format!("{list:?} is not a list of frequencies from 1, each once; or name a rule, like w_l"),
+            );
+        }
+        KeyFreqsBy::Rule(KeyRule::Neurons) => {
+            found.check(model.d_mlp > 0, "measure.key_freqs", || {
+                "the rule neurons needs hidden layers, and model.d_mlp is 0; take another rule".into()
+            });
+        }
+        KeyFreqsBy::Rule(_) => {}
+    }
+    for (key, frac) in [("measure.key_frac", m.key_frac), ("measure.cluster_frac", m.cluster_frac)] {
+        found.check(frac > 0.0 && frac <= 1.0, key, || format!("{frac} must be above 0 and at most 1"));
+    }
+    found.check(m.key_norm.is_finite() && m.key_norm > 0.0, "measure.key_norm", || {
+        format!("{} must be a finite number above 0", m.key_norm)
+    });
 }

@@ -60,6 +60,7 @@ mod tests {
             measure: "loss".into(),
             column: "test_acc_frac".into(),
             unit: "fraction".into(),
+            key_freqs: None,
             steps: vec![0, 10],
             seeds: vec![5, 6],
             axis: None,

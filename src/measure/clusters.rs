@@ -1,0 +1,131 @@
+//! Neurons by the frequency that explains most of their activation.
+//!
+//! Reads sums of the activations over all pairs; writes explained fractions `[n_freqs, d_mlp]` and clusters. The part of a
+//! neuron at frequency k is its projection onto the eight components cos and sin of w_k a and of w_k b, alone and multiplied:
+//! the waves of a, of b, of a + b and of a − b. Source: arXiv 2301.05217, section 4.2.
+
+use crate::engine::Hook;
+use crate::measure::fourier::n_freqs;
+use crate::measure::group::{self, Group};
+use crate::measure::subject::Setting;
+use crate::measure::sums::{Along, Sums, is_nyquist};
+
+/// Which frequency each neuron has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Clusters {
+    /// `[d_mlp]` the frequency with the largest explained fraction; 0 for a neuron that does not vary.
+    pub freq_m: Vec<usize>,
+    /// `[d_mlp]` that fraction; NaN for a neuron that does not vary.
+    pub frac_m: Vec<f64>,
+    /// `[n_freqs]` neurons of each frequency whose fraction is at least the cut.
+    pub counts: Vec<usize>,
+}
+
+impl Clusters {
+    /// The clusters of neurons whose fraction is at least `cut`.
+    pub fn of(sums: &Sums, cut: f64) -> Clusters {
+        let n = n_freqs(sums.group.order);
+        let explained_fm = explained(sums);
+        let (mut freq_m, mut frac_m, mut counts) = (vec![0; sums.width], vec![f64::NAN; sums.width], vec![0; n]);
+        for (m, (freq, frac)) in freq_m.iter_mut().zip(&mut frac_m).enumerate() {
+            for (f, row_m) in explained_fm.chunks_exact(sums.width).enumerate() {
+                // The lowest of equal ones; a comparison with NaN is false.
+                if row_m[m] > if *freq == 0 { -1.0 } else { *frac } {
+                    (*freq, *frac) = (f + 1, row_m[m]);
+                }
+            }
+            if *freq > 0 && *frac >= cut {
+                counts[*freq - 1] += 1;
+            }
+        }
+        Clusters { freq_m, frac_m, counts }
+    }
+}
+
+/// The fraction of each neuron's variance over all pairs that each frequency explains; NaN for a neuron that does not vary.
+///
+/// # Shapes
+/// `[n_freqs, d_mlp]`
+pub fn explained(sums: &Sums) -> Vec<f64> {
+    let order = sums.group.order;
+    let varies_m: Vec<bool> = sums.variation_w.iter().zip(&sums.squares_w).map(|(x, all)| *x > 1e-24 * all).collect();
+    let of = |k: usize| {
+        let mut power_m = vec![0.0; sums.width];
+        for along in [Along::A, Along::B, Along::Sum, Along::Difference] {
+            if along == Along::Difference && is_nyquist(order, k) {
+                continue;
+            }
+            power_m.iter_mut().zip(sums.power(along, k)).for_each(|(power, x)| *power += x);
+        }
+        let shares = power_m.into_iter().zip(&sums.variation_w).zip(&varies_m);
+        shares.map(|((power, all), &varies)| if varies { power / all } else { f64::NAN }).collect::<Vec<_>>()
+    };
+    (1..=n_freqs(order)).flat_map(of).collect()
+}
+
+/// The activations of the last hidden layer where the answer is read.
+pub fn hook(setting: &Setting) -> Option<Hook> {
+    let layer = |name: &str| name.strip_prefix("blocks.")?.strip_suffix(".mlp.hook_post")?.parse::<usize>().ok();
+    let last = setting.hooks.iter().filter_map(|hook| layer(&hook.name)).max()?;
+    Some(Hook::value(format!("blocks.{last}.mlp.hook_post")).at(setting.loss_positions.iter().copied()))
+}
+
+/// Number of neurons in that layer; 0 without one.
+pub fn n_neurons(setting: &Setting) -> usize {
+    let shape = hook(setting).and_then(|hook| setting.hook(&hook.name));
+    shape.and_then(|shape| shape.axes.last()).copied().unwrap_or(0)
+}
+
+/// The group, where the task is a sum in it over all pairs and the model has neurons.
+///
+/// # Errors
+/// The reason why not, as a clause.
+pub fn fits(setting: &Setting) -> Result<Group, String> {
+    let group = Group::of(setting)?;
+    group::pairs(setting, &group)?;
+    match n_neurons(setting) {
+        0 => Err("the model has no neurons (blocks.*.mlp.hook_post)".into()),
+        _ => Ok(group),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::Op;
+    use std::f64::consts::TAU;
+
+    /// Neurons that are functions of the pair mod 7.
+    fn sums(neurons: &[&dyn Fn(f64, f64) -> f64]) -> Sums {
+        let n = 7;
+        let group = Group::new(n, Op::Add).expect("sums have a group");
+        let pairs: Vec<_> = (0..n * n).map(|i| Some((i / n, i % n))).collect();
+        let row = |i: usize| neurons.iter().map(move |x| x((i / n) as f64, (i % n) as f64));
+        Sums::new(group, pairs, &(0..n * n).flat_map(row).collect::<Vec<_>>(), neurons.len())
+    }
+
+    #[test]
+    fn neurons_of_one_frequency_are_in_its_cluster_mixed_and_dead_ones_in_none() {
+        let w = TAU / 7.0;
+        let cos = |k: f64, x: f64| (k * w * x).cos();
+        let clusters = Clusters::of(
+            &sums(&[
+                &|a, b| 1.0 + cos(2.0, a) * (2.0 * w * b).sin() + 0.5 * cos(2.0, b),
+                // Nine tenths of the variance at 3, one tenth at 1.
+                &|a, b| 3.0 * cos(3.0, a + b) + cos(1.0, a),
+                // Half and half: no cluster, and the lower frequency.
+                &|a, b| cos(1.0, a) + cos(3.0, b),
+                &|_, _| 0.3,
+                // A mixed product has no part at either frequency.
+                &|a, b| cos(1.0, a) * cos(2.0, b),
+            ]),
+            0.85,
+        );
+        assert_eq!(clusters.freq_m[..2], [2, 3]);
+        assert!((clusters.frac_m[0] - 1.0).abs() < 1e-12 && (clusters.frac_m[1] - 0.9).abs() < 1e-12);
+        assert!((clusters.frac_m[2] - 0.5).abs() < 1e-12);
+        assert!(clusters.freq_m[3] == 0 && clusters.frac_m[3].is_nan());
+        assert!(clusters.frac_m[4] < 1e-12);
+        assert_eq!(clusters.counts, [0, 1, 1]);
+    }
+}
