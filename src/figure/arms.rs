@@ -150,6 +150,7 @@ mod tests {
             unit: "fraction".into(),
             steps: steps.to_vec(),
             seeds: (0..seeds).collect(),
+            key_freqs: None,
             axis: None,
             values_srw: steps.iter().flat_map(|&step| (0..seeds).map(move |r| at(step, r))).collect(),
         }

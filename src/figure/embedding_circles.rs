@@ -15,8 +15,9 @@ use super::scale::Scale;
 use super::style::{BLACK, GREY, LABEL_SIZE, phase};
 use super::{Figure, FigureInput, Sink, font};
 use crate::error::Result;
-use crate::measure::fourier::{Basis, n_freqs, waves};
-use crate::measure::{Field, Rule, Setting};
+use crate::measure::fourier::{n_freqs, waves};
+use crate::measure::{Field, Group, Setting, w_e};
+use crate::spec::KeyRule;
 
 /// See the file's first lines.
 pub struct EmbeddingCircles;
@@ -50,7 +51,8 @@ impl Figure for EmbeddingCircles {
 What it is
   For each key frequency k (by rule w_l; the six with the largest norm in W_E), the embedding of every residue a along
   two directions of W_E: its components along cos(2 pi k a / p) and sin(2 pi k a / p), each made a unit vector. Colour
-  is the phase k a / p in turns; numbers are residues, as many as have room. Both axes of a panel have one scale.
+  is the phase k a / p in turns; numbers are residues, as many as have room. Both axes of a panel have one scale. For
+  x * y and x / y a is the discrete logarithm of the residue, and p - 1 stands for p.
 Reads
   The parameters of one replica at one checkpoint (--seed, --step; the first seed and the last step when unset).
 Unit and range
@@ -72,15 +74,15 @@ Source
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        match Rule::WE.fits(setting)? {
-            p if p < 3 => Err(format!("a modulus of {p} has no circle")),
+        match KeyRule::WE.fits(setting)?.order {
+            order if order < 3 => Err(format!("{order} residues make no circle")),
             _ => Ok(()),
         }
     }
 
     fn draw(&self, input: &FigureInput<'_>, sink: &mut Sink) -> Result<()> {
         let checkpoint = input.checkpoint()?;
-        let freqs = shown(&checkpoint)?;
+        let (freqs, group) = (shown(&checkpoint)?, checkpoint.group()?);
         sink.table = Table::with_columns(&["seed", "step", "frequency", "residue", "phase", "along_cos", "along_sin"]);
         let shows = format!("Residues in the planes of {} key frequencies of W_E, {}", freqs.len(), checkpoint.title());
         let mut area = page::head(&mut sink.drawing, input.title, &shows, &[], 0.0);
@@ -99,7 +101,7 @@ Source
             let places = places(&checkpoint, k)?;
             let panel = panel(frame, &places);
             panel.grid(&mut sink.drawing);
-            points(sink, &panel, (&checkpoint, k), &places);
+            points(sink, &panel, (&checkpoint, &group, k), &places);
             panel.axes(&mut sink.drawing, Names { x: Some(""), y: Some(""), panel: None });
             panel.name(&mut sink.drawing, &format!("frequency {k}"));
             let Frame { left, top, width, height } = panel.frame;
@@ -118,8 +120,9 @@ Source
 
 /// Key frequencies, ascending; those with the largest norms where there are too many, or none.
 fn shown(checkpoint: &Checkpoint) -> Result<Vec<usize>> {
-    let p = checkpoint.p();
-    let norms = Rule::WE.freq_norms(&checkpoint.params, &Basis::new(p))?;
+    let p = checkpoint.group()?.order;
+    let components = checkpoint.component_norms(KeyRule::WE)?;
+    let norms: Vec<f64> = components[1..].chunks(2).map(|pair| pair.iter().map(|x| x * x).sum()).collect();
     let mut freqs = checkpoint.key_freqs()?;
     if freqs.is_empty() {
         freqs = (1..=n_freqs(p)).collect();
@@ -134,10 +137,9 @@ fn shown(checkpoint: &Checkpoint) -> Result<Vec<usize>> {
 
 /// Every residue along the unit vectors of W_E's components cos k and sin k.
 fn places(checkpoint: &Checkpoint, k: usize) -> Result<Vec<Place>> {
-    let p = checkpoint.p();
-    let all = checkpoint.param("embed.W_E")?;
-    let d = checkpoint.setting.shape("embed.W_E").and_then(|shape| shape.last()).copied().unwrap_or(1);
-    let w_e = &all[..p * d];
+    let group = checkpoint.group()?;
+    let w_e = w_e(&checkpoint.params, &group)?;
+    let (p, d) = (group.order, w_e.len() / group.order);
     let along = |wave: &[f64]| {
         let mut direction = vec![0.0; d];
         for (&height, row_d) in wave.iter().zip(w_e.chunks_exact(d)) {
@@ -161,13 +163,21 @@ fn panel(frame: Frame, places: &[Place]) -> Panel {
 }
 
 /// Dots, and the numbers of residues outside of them where they are free.
-fn points(sink: &mut Sink, panel: &Panel, (checkpoint, k): (&Checkpoint, usize), places: &[Place]) {
+fn points(sink: &mut Sink, panel: &Panel, (checkpoint, group, k): (&Checkpoint, &Group, usize), places: &[Place]) {
     let p = places.len();
     let turns = |a: usize| (k * a % p) as f64 / p as f64;
     let Sink { drawing, table } = sink;
     let mut boxes: Vec<[f64; 4]> = vec![];
     for (a, &(x, y)) in places.iter().enumerate() {
-        table.record(&[&checkpoint.seed, &checkpoint.step, &k, &a, &Field(turns(a)), &Field(x), &Field(y)]);
+        table.record(&[
+            &checkpoint.seed,
+            &checkpoint.step,
+            &k,
+            &group.residues[a],
+            &Field(turns(a)),
+            &Field(x),
+            &Field(y),
+        ]);
         if let Some(at) = panel.point(x, y) {
             drawing.dot(at, DOT * 0.8, phase(turns(a)));
             boxes.push([at.0 - DOT, at.1 - DOT, at.0 + DOT, at.1 + DOT]);
@@ -175,7 +185,7 @@ fn points(sink: &mut Sink, panel: &Panel, (checkpoint, k): (&Checkpoint, usize),
     }
     for (a, &(x, y)) in places.iter().enumerate() {
         if let Some(at) = panel.point(x, y) {
-            number(drawing, panel, (a, at), &mut boxes);
+            number(drawing, panel, (group.residues[a], at), &mut boxes);
         }
     }
 }

@@ -12,8 +12,8 @@ use super::scale::Scale;
 use super::style::{BLACK, BLUE, GREY, Ink, ORANGE, TICK_SIZE};
 use super::{Figure, FigureInput, Sink, font};
 use crate::error::Result;
-use crate::measure::fourier::Basis;
-use crate::measure::{Field, Rule, Setting, is_key};
+use crate::measure::{Field, Setting};
+use crate::spec::KeyRule;
 
 /// See the file's first lines.
 pub struct FourierBars;
@@ -35,7 +35,7 @@ impl Figure for FourierBars {
 What it is
   The norm of each component of the embedding W_E (top) and of the neuron-logit map W_L = W_out W_U (bottom) in the
   Fourier basis over the residues: the constant, then cosine and sine of each frequency side by side. Numbers above the
-  bars are the key frequencies of that matrix: norm of cosine and sine together at least a quarter of the largest.
+  bars are the key frequencies of that matrix: norm of cosine and sine together at least a quarter (measure.key_frac) of the largest.
 Reads
   The parameters of one replica at one checkpoint (--seed, --step; the first seed and the last step when unset).
 Unit and range
@@ -57,7 +57,7 @@ Source
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        Rule::WE.fits(setting).and_then(|_| Rule::WL.fits(setting)).map(|_| ())
+        KeyRule::WE.fits(setting).and_then(|_| KeyRule::WL.fits(setting)).map(|_| ())
     }
 
     fn draw(&self, input: &FigureInput<'_>, sink: &mut Sink) -> Result<()> {
@@ -67,14 +67,14 @@ Source
         let shows = format!("Fourier components of W_E and W_L, {}; key frequencies in numbers", checkpoint.title());
         let area = page::head(&mut sink.drawing, input.title, &shows, &keys, 16.0);
         let frames = area.grid(2, 1, (0.0, 34.0));
-        let x = Scale::Linear { low: -1.0, high: (checkpoint.p() / 2) as f64 + 1.0 };
-        for ((rule, name), frame) in [(Rule::WE, "W_E"), (Rule::WL, "W_L")].into_iter().zip(frames) {
-            let norms = rule.component_norms(&checkpoint.params, &Basis::new(checkpoint.p()))?;
+        let x = Scale::Linear { low: -1.0, high: (checkpoint.group()?.order / 2) as f64 + 1.0 };
+        for ((rule, name), frame) in [(KeyRule::WE, "W_E"), (KeyRule::WL, "W_L")].into_iter().zip(frames) {
+            let norms = checkpoint.component_norms(rule)?;
             let highest = norms.iter().copied().filter(|x| x.is_finite()).fold(0.0, f64::max);
             let y = Scale::Linear { low: 0.0, high: if highest > 0.0 { highest * 1.16 } else { 1.0 } };
             let panel = Panel { frame, x, y };
             panel.grid_y(&mut sink.drawing);
-            bars(sink, &panel, (&checkpoint, name), &norms);
+            bars(sink, &panel, (&checkpoint, name), (&norms, &checkpoint.is_key(rule)?));
             let names = Names {
                 x: (name == "W_L").then_some("frequency (waves per p)"),
                 y: Some(if name == "W_E" { "norm in W_E (no unit)" } else { "norm in W_L (no unit)" }),
@@ -87,9 +87,7 @@ Source
 }
 
 /// The bars of one matrix, its rows of the table and the names of its key frequencies.
-fn bars(sink: &mut Sink, panel: &Panel, (checkpoint, name): (&Checkpoint, &str), norms: &[f64]) {
-    let both = |pair: &[f64]| pair.iter().map(|x| x * x).sum::<f64>().sqrt();
-    let keys = is_key(&norms[1..].chunks(2).map(both).collect::<Vec<_>>());
+fn bars(sink: &mut Sink, panel: &Panel, (checkpoint, name): (&Checkpoint, &str), (norms, keys): (&[f64], &[bool])) {
     let Sink { drawing, table } = sink;
     let mut row = |frequency: usize, wave: &str, norm: f64, key: bool| {
         let key = u8::from(key);
@@ -98,7 +96,7 @@ fn bars(sink: &mut Sink, panel: &Panel, (checkpoint, name): (&Checkpoint, &str),
     row(0, "constant", norms[0], false);
     bar(drawing, panel, (-0.2, 0.2), (norms[0], GREY));
     let mut last = f64::NEG_INFINITY;
-    for (i, (pair, &key)) in norms[1..].chunks(2).zip(&keys).enumerate() {
+    for (i, (pair, &key)) in norms[1..].chunks(2).zip(keys).enumerate() {
         let frequency = i + 1;
         let center = frequency as f64;
         for (j, &norm) in pair.iter().enumerate() {

@@ -13,7 +13,7 @@ use super::probe::{self, Checkpoint};
 use super::{Figure, FigureInput, Sink};
 use crate::error::Result;
 use crate::measure::fourier::Basis;
-use crate::measure::{Field, Setting};
+use crate::measure::{Field, Group, Setting};
 
 /// See the file's first lines.
 pub struct NeuronMaps;
@@ -41,7 +41,7 @@ What it is
   sin k over b. At most five frequencies, those with the largest fractions; neurons with less than a tenth of the
   largest variance are passed over. Top: its activation, a across and b up. Bottom: its components in the Fourier
   basis over a (across) and b (up), after its mean is taken off, divided by its norm: their squares are shares of the
-  variance.
+  variance. For x * y and x / y the basis runs over the discrete logarithms.
 Reads
   hook_post of the last hidden layer at the last position, one replica at one checkpoint, all pairs (--seed, --step;
   the first seed and the last step when unset).
@@ -64,13 +64,14 @@ Source
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        probe::modular(setting)?;
+        Group::of(setting)?;
         probe::hooks_ending(setting, probe::HIDDEN).map(|_| ())
     }
 
     fn draw(&self, input: &FigureInput<'_>, sink: &mut Sink) -> Result<()> {
         let checkpoint = input.checkpoint()?;
-        let (p, basis) = (checkpoint.p(), Basis::new(checkpoint.p()));
+        let (p, order) = (checkpoint.p(), checkpoint.group()?.order);
+        let basis = Basis::new(order);
         let neurons = Neurons::of(&checkpoint)?;
         let chosen = neurons.choose(&checkpoint.key_freqs()?, MAX_NEURONS);
         let maps: Vec<Vec<f64>> = chosen.iter().map(|chosen| neurons.map(chosen.neuron)).collect();
@@ -86,11 +87,15 @@ Source
             let name = Some(format!("neuron {neuron}"));
             lay.draw(&mut sink.drawing, (0, i), &Map { values: &maps[i], p, colors: activation, name }, true);
             let frame = lay.frame((1, i));
-            maps::cells(&mut sink.drawing, frame, &Map { values: &spectra[i], p, colors: component, name: None });
+            maps::cells(
+                &mut sink.drawing,
+                frame,
+                &Map { values: &spectra[i], p: order, colors: component, name: None },
+            );
             let name = format!("frequency {freq}: {:.0} %", 100.0 * fraction);
-            maps::frequency_axes(&mut sink.drawing, frame, p, (&name, i == 0));
-            for (map, values) in [("activation", &maps[i]), ("component", &spectra[i])] {
-                record(&mut sink.table, (&checkpoint, chosen, map), values);
+            maps::frequency_axes(&mut sink.drawing, frame, order, (&name, i == 0));
+            for (map, values, n) in [("activation", &maps[i], p), ("component", &spectra[i], order)] {
+                record(&mut sink.table, (&checkpoint, chosen, map), (values, n));
             }
         }
         let rows = [(activation, "activation (no unit)"), (component, "component (of norm)")];
@@ -108,8 +113,7 @@ fn values(maps: &[Vec<f64>]) -> impl Iterator<Item = f64> + '_ {
 }
 
 /// One map in the table; of the components, `a` and `b` count the basis: constant, cos 1, sin 1, cos 2, …
-fn record(table: &mut Table, (checkpoint, chosen, map): (&Checkpoint, &Chosen, &str), values: &[f64]) {
-    let p = checkpoint.p();
+fn record(table: &mut Table, (checkpoint, chosen, map): (&Checkpoint, &Chosen, &str), (values, p): (&[f64], usize)) {
     let Chosen { neuron, freq, fraction } = chosen;
     for (cell, &value) in values.iter().enumerate().filter(|(_, value)| !value.is_nan()) {
         let (a, b) = (cell / p, cell % p);

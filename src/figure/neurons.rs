@@ -11,13 +11,18 @@ use crate::measure::fourier::{Basis, n_freqs, waves};
 
 /// Activations of all neurons.
 pub struct Neurons {
+    /// The modulus, a side of a map.
     p: usize,
+    /// Elements of the group, a side of a spectrum.
+    order: usize,
     n_neurons: usize,
-    /// `[pairs]` where each pair is, a times p plus b.
+    /// `[pairs]` where each pair is in a map, a times p plus b.
     cells: Vec<usize>,
+    /// `[pairs]` elements of a and b in the group; none for a pair with a residue that is not in it.
+    elements: Vec<Option<[usize; 2]>>,
     /// `[pairs, n_neurons]`
     values_nm: Vec<f64>,
-    /// `[n_neurons]` over the pairs there are.
+    /// `[n_neurons]` over the pairs in the group.
     mean_m: Vec<f64>,
     /// `[n_neurons]` sum of squares about the mean.
     power_m: Vec<f64>,
@@ -51,23 +56,33 @@ impl Neurons {
         let tensor = checkpoint.activation(hook)?;
         let (cells, values_nm) = (checkpoint.cells(), tensor.to_f64());
         let n_neurons = values_nm.len().checked_div(cells.len()).unwrap_or(0);
+        let group = checkpoint.group()?;
+        let elements: Vec<Option<[usize; 2]>> = cells
+            .iter()
+            .map(|cell| Some([group.element(cell / checkpoint.p())?, group.element(cell % checkpoint.p())?]))
+            .collect();
+        let in_group = || {
+            let all = values_nm.chunks_exact(n_neurons.max(1)).zip(&elements);
+            all.filter(|(_, elements)| elements.is_some()).map(|(value_m, _)| value_m)
+        };
         let mut mean_m = vec![0.0; n_neurons];
-        for value_m in values_nm.chunks_exact(n_neurons.max(1)) {
+        for value_m in in_group() {
             mean_m.iter_mut().zip(value_m).for_each(|(sum, x)| *sum += x);
         }
-        mean_m.iter_mut().for_each(|sum| *sum /= cells.len().max(1) as f64);
+        mean_m.iter_mut().for_each(|sum| *sum /= in_group().count().max(1) as f64);
         let mut power_m = vec![0.0; n_neurons];
-        for value_m in values_nm.chunks_exact(n_neurons.max(1)) {
+        for value_m in in_group() {
             let all = power_m.iter_mut().zip(value_m).zip(&mean_m);
             all.for_each(|((power, x), mean)| *power += (x - mean) * (x - mean));
         }
-        Ok(Neurons { p: checkpoint.p(), n_neurons, cells, values_nm, mean_m, power_m })
+        let (p, order) = (checkpoint.p(), group.order);
+        Ok(Neurons { p, order, n_neurons, cells, elements, values_nm, mean_m, power_m })
     }
 
     /// For each of `keys` (all frequencies where there are none) the neuron of which it explains most; the `most` best of
     /// them, in order of frequency.
     pub fn choose(&self, keys: &[usize], most: usize) -> Vec<Chosen> {
-        let all: Vec<usize> = (1..=n_freqs(self.p)).collect();
+        let all: Vec<usize> = (1..=n_freqs(self.order)).collect();
         let freqs = if keys.is_empty() { &all } else { keys };
         let mut chosen: Vec<Chosen> = freqs.iter().filter_map(|&freq| self.best(freq)).collect();
         chosen.sort_by(|a, b| b.fraction.total_cmp(&a.fraction));
@@ -87,16 +102,17 @@ impl Neurons {
 
     /// `[n_neurons]` the share of the variance that frequency `k` explains.
     pub fn fractions(&self, k: usize) -> Vec<f64> {
-        let mut basis = vec![vec![(self.p as f64).sqrt().recip(); self.p]];
-        basis.extend(waves(self.p, k));
+        let mut basis = vec![vec![(self.order as f64).sqrt().recip(); self.order]];
+        basis.extend(waves(self.order, k));
         let m = self.n_neurons;
         let mut explained_m = vec![0.0; m];
         for (i, over_a) in basis.iter().enumerate() {
             // Without the constant in both.
             for over_b in &basis[usize::from(i == 0)..] {
                 let mut component_m = vec![0.0; m];
-                for (value_m, &cell) in self.values_nm.chunks_exact(m.max(1)).zip(&self.cells) {
-                    let height = over_a[cell / self.p] * over_b[cell % self.p];
+                for (value_m, elements) in self.values_nm.chunks_exact(m.max(1)).zip(&self.elements) {
+                    let Some([a, b]) = *elements else { continue };
+                    let height = over_a[a] * over_b[b];
                     let all = component_m.iter_mut().zip(value_m).zip(&self.mean_m);
                     all.for_each(|((sum, x), mean)| *sum += height * (x - mean));
                 }
@@ -115,12 +131,16 @@ impl Neurons {
         map
     }
 
-    /// `[p, p]` components of one neuron about its mean, the basis over a major, divided by its norm.
+    /// `[order, order]` components of one neuron about its mean, the basis over a major, divided by its norm.
     pub fn spectrum(&self, neuron: usize, basis: &Basis) -> Vec<f64> {
-        let (p, mean, norm) = (self.p, self.mean_m[neuron], self.power_m[neuron].sqrt());
-        let centred = |x: f64| if x.is_nan() { 0.0 } else { (x - mean) / norm };
-        let map_ab: Vec<f64> = self.map(neuron).into_iter().map(centred).collect();
-        let transposed = |x: &[f64]| -> Vec<f64> { (0..p * p).map(|i| x[i % p * p + i / p]).collect() };
+        let (n, mean, norm) = (self.order, self.mean_m[neuron], self.power_m[neuron].sqrt());
+        let mut map_ab = vec![0.0; n * n];
+        for (value_m, elements) in self.values_nm.chunks_exact(self.n_neurons.max(1)).zip(&self.elements) {
+            if let Some([a, b]) = *elements {
+                map_ab[a * n + b] = (value_m[neuron] - mean) / norm;
+            }
+        }
+        let transposed = |x: &[f64]| -> Vec<f64> { (0..n * n).map(|i| x[i % n * n + i / n]).collect() };
         let over_a = basis.components(&map_ab);
         transposed(&basis.components(&transposed(&over_a)))
     }

@@ -6,7 +6,9 @@ use super::FigureInput;
 use crate::engine::Hook;
 use crate::error::{Error, Result};
 use crate::forward::RunSeries;
-use crate::measure::{KeyFreqs, Setting, SnapshotSource};
+use crate::measure::fourier::Basis;
+use crate::measure::{Group, Setting, SnapshotSource, large, w_e, w_l};
+use crate::spec::{KeyFreqsBy, KeyRule};
 use crate::tensor::{Data, Tensor};
 
 /// How the names of hidden activations end.
@@ -119,31 +121,54 @@ impl Checkpoint<'_> {
         in_f64(&found.ok_or_else(|| Error::Unknown { kind: "hook", name, known: vec![] })?)
     }
 
-    /// The numbers of a parameter.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] for one that the model lacks.
-    pub fn param(&self, name: &str) -> Result<Vec<f64>> {
-        let found = self.params.iter().find(|tensor| tensor.name == name);
-        found.map(Tensor::to_f64).ok_or_else(|| Error::Unknown {
-            kind: "parameter",
-            name: name.into(),
-            known: self.params.iter().map(|tensor| tensor.name.clone()).collect(),
-        })
-    }
-
     /// The modulus of a modular task, 1 for any other.
     pub fn p(&self) -> usize {
         self.setting.p().unwrap_or(1)
     }
 
-    /// Key frequencies by rule `w_l`; by `w_e` where that one does not fit.
+    /// The group over which the task's waves run.
     ///
     /// # Errors
-    /// Parameters that are not those of the setting.
+    /// [`Error::Value`] for a task that has none.
+    pub fn group(&self) -> Result<Group> {
+        Group::of(&self.setting).map_err(|why| Error::Value {
+            what: "the task of a figure".into(),
+            got: format!("one of which {why}"),
+            expected: "a sum in a cyclic group".into(),
+        })
+    }
+
+    /// Norm of each Fourier component of W_E, or of W_L for rule `w_l`: constant, cos 1, sin 1, …
+    ///
+    /// # Errors
+    /// A model or a task without the matrix.
+    pub fn component_norms(&self, rule: KeyRule) -> Result<Vec<f64>> {
+        let (group, params) = (self.group()?, &self.params);
+        let rows = if rule == KeyRule::WL { w_l(params, &group.residues)? } else { w_e(params, &group)? };
+        Ok(Basis::new(group.order).component_norms(&rows))
+    }
+
+    /// Which frequencies, from 1, have a norm that makes them key.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::component_norms`].
+    pub fn is_key(&self, rule: KeyRule) -> Result<Vec<bool>> {
+        let both = |pair: &[f64]| pair.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let norms: Vec<f64> = self.component_norms(rule)?[1..].chunks(2).map(both).collect();
+        Ok(large(&norms, self.setting.options.key_frac))
+    }
+
+    /// Key frequencies: the spec's where they are given by hand, else by rule `w_l`, and by `w_e` where the model has no W_L.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::component_norms`].
     pub fn key_freqs(&self) -> Result<Vec<usize>> {
-        let KeyFreqs { w_e, w_l } = KeyFreqs::of(&self.params, &self.setting)?;
-        Ok(if w_l.is_empty() { w_e } else { w_l })
+        if let KeyFreqsBy::List(list) = &self.setting.options.key_freqs {
+            return Ok(list.clone());
+        }
+        let rule = [KeyRule::WL, KeyRule::WE].into_iter().find(|rule| rule.fits(&self.setting).is_ok());
+        let keys = rule.map_or(Ok(vec![]), |rule| self.is_key(rule))?;
+        Ok(keys.iter().enumerate().filter(|(_, key)| **key).map(|(i, _)| i + 1).collect())
     }
 
     /// The operands' grid: where each example is, a times p plus b.
