@@ -37,8 +37,8 @@ impl Figure for AttentionMaps {
         "\
 What it is
   Attention from the last position whose logits enter the loss, as a map over the operands: a across, b up. A column
-  for each of the first eight heads, a row for each position that is looked at (a, b, and the last four in all), for
-  the last three layers. Pairs that the task does not have are grey.
+  for each of the first eight heads, a row for each of the last four positions that are looked at, for the last three
+  layers (where there are several, L0H1 is head 1 of layer 0). Pairs that the task does not have are grey.
 Reads
   attn.hook_pattern of one replica at one checkpoint over all pairs (--seed, --step; the first seed and the last step
   when unset).
@@ -85,8 +85,8 @@ Source
             for (h, maps) in heads.iter().enumerate() {
                 for (i, (key, values)) in maps.iter().enumerate() {
                     record(&mut sink.table, &checkpoint, (*layer, h, *key), values);
-                    let of_layer = if layers.len() > 1 { format!("layer {layer}, ") } else { String::new() };
-                    let name = (i == 0).then(|| format!("{of_layer}head {h}"));
+                    let long = || if layers.len() > 1 { format!("L{layer}H{h}") } else { format!("head {h}") };
+                    let name = (i == 0).then(long);
                     let map = Map { values, p: checkpoint.p(), colors, name };
                     lay.draw(&mut sink.drawing, (row + i, h), &map, row + i + 1 == rows);
                     if h == 0 {
