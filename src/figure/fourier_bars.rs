@@ -34,8 +34,9 @@ impl Figure for FourierBars {
         "\
 What it is
   The norm of each component of the embedding W_E (top) and of the neuron-logit map W_L = W_out W_U (bottom) in the
-  Fourier basis over the residues: the constant, then cosine and sine of each frequency side by side. Numbers above the
-  bars are the key frequencies of that matrix: norm of cosine and sine together at least a quarter (measure.key_frac) of the largest.
+  Fourier basis over the residues: the constant, then cosine and sine of each frequency side by side. Numbers above
+  the bars are the key frequencies of that matrix: norm of cosine and sine together at least a quarter
+  (measure.key_frac) of the largest. For x * y and x / y the basis runs over the discrete logarithms.
 Reads
   The parameters of one replica at one checkpoint (--seed, --step; the first seed and the last step when unset).
 Unit and range
