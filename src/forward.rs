@@ -197,9 +197,16 @@ impl RunSeries {
     /// [`Error::Unknown`] for a hook that is not there, with the nearest name; [`Error::Missing`] for a step without a
     /// checkpoint; [`Error::Value`] for a replica that is not there; damaged files.
     pub fn run_with_cache(&self, step: u64, replica: usize, hooks: &[&str]) -> Result<Vec<Tensor>> {
+        self.observe(step, replica, &hooks.iter().map(|&name| Hook::value(name)).collect::<Vec<_>>())
+    }
+
+    /// As [`RunSeries::run_with_cache`], at some positions or gradients.
+    ///
+    /// # Errors
+    /// As [`RunSeries::run_with_cache`].
+    pub fn observe(&self, step: u64, replica: usize, hooks: &[Hook]) -> Result<Vec<Tensor>> {
         let params = self.replica_params(step, replica)?;
-        let hooks: Vec<Hook> = hooks.iter().map(|&name| Hook::value(name)).collect();
-        self.network().observe(&params, &hooks)
+        self.network().observe(&params, hooks)
     }
 
     /// The parameters of one replica at a checkpoint, as files have them, without the replica axis.
@@ -227,7 +234,11 @@ impl RunSeries {
         Network { spec: self.spec(), task: &self.task, passes: Mutex::new(vec![]) }
     }
 
-    fn setting(&self) -> Result<Setting<'_>> {
+    /// Task, parameters and hooks: which measures and figures fit.
+    ///
+    /// # Errors
+    /// Damaged files.
+    pub fn setting(&self) -> Result<Setting<'_>> {
         let params = self.reader.read(*self.steps().last().expect("invariant: checked when opened"))?.params;
         let setting = Setting::new(self.examples(), &params);
         let operands = task_shape(&self.task).varying_positions.into_iter().take(2).collect();

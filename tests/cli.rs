@@ -332,6 +332,17 @@ fn one_command_goes_from_data_to_figures_and_tells_the_same_numbers_in_every_for
     refused(&["--set", "optim.lr=2"], "a key of [measure]");
     assert!(stdout(dir.path(), &["figure", "tiny", "loss_curves"], 0).contains("figures/loss_curves.svg\n"));
 
+    // Figures of one checkpoint: the last one after a run, any other by its step and seed.
+    let first = fs::read_to_string(at("figures/neuron_maps.csv")).unwrap();
+    let files = stdout(dir.path(), &["figure", "tiny", "neuron_maps", "--step", "60", "--seed", "1"], 0);
+    assert!(files.contains("figures/neuron_maps.png\n"), "{files}");
+    let other = fs::read_to_string(at("figures/neuron_maps.csv")).unwrap();
+    assert!(other.contains("\nactivation,1,60,") && !first.contains("\nactivation,1,60,"), "{other:.200}");
+    let near = "error: the step of a figure is 61; it must be one that has a checkpoint; the nearest is 60";
+    fails(dir.path(), &["figure", "tiny", "fourier_bars", "--step", "61"], 2, &[near]);
+    let seeds = "error: the seed of a figure is 9; it must be one of the run's seeds: 0, 1";
+    fails(dir.path(), &["figure", "tiny", "fourier_bars", "--seed", "9"], 2, &[seeds]);
+
     assert!(!stdout(dir.path(), &["check", "tiny"], 0).contains("damaged"));
     let mut bytes = fs::read(at("run.h5")).unwrap();
     let middle = bytes.len() / 2;

@@ -1,7 +1,7 @@
 //! `phaselab figure RUN`: pictures of what was measured.
 
-use phaselab::checkpoint::RunFolder;
 use phaselab::error::{Error, Result};
+use phaselab::figure::At;
 use phaselab::forward::RunSeries;
 
 use super::args::find_run;
@@ -16,13 +16,23 @@ use super::stages;
 Writes figures/NAME.svg, .png and .csv (the points that are drawn) into the run's folder, over older ones, and \
 prints their paths.
 
-Example:
-  phaselab figure grokking_quick loss_curves")]
+Figures of one checkpoint (fourier_bars, embedding_circles, neuron_maps, attention_maps) show the last one of the first seed \
+unless --step and --seed say otherwise.
+
+Examples:
+  phaselab figure grokking_quick loss_curves
+  phaselab figure grokking_quick neuron_maps --seed 2 --step 300")]
 pub struct Args {
     /// A run's folder, or its name under checkpoints/
     run: String,
     /// Figures [default: the spec's, or all whose measures are there; `phaselab list figures` shows them]
     names: Vec<String>,
+    /// The checkpoint that figures of one checkpoint show, in updates [default: the last]
+    #[arg(long, value_name = "STEP")]
+    step: Option<u64>,
+    /// The replica that they show, by its seed [default: the first]
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
 }
 
 /// Draws, and prints the files.
@@ -32,11 +42,11 @@ pub struct Args {
 pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     args.names.iter().try_for_each(|name| phaselab::figure::find(name).map(drop))?;
     let path = find_run(&args.run)?;
-    let folder = RunFolder::open(&path)?;
     let run = RunSeries::open(&path, 1)?;
     let series = stages::load_series(&run, &path)?;
     let rows = stages::sum_up(&run, &series)?;
-    let (files, errors) = stages::draw(folder.spec(), &args.names, (&series, &rows), &path);
+    let at = At { step: args.step, seed: args.seed };
+    let (files, errors) = stages::draw(&run, (&args.names, at), (&series, &rows), &path);
     if files.is_empty() && errors.is_empty() {
         let hint = format!("`phaselab measure {}` makes what figures are drawn from", args.run);
         return Err(Error::Missing { what: "every measure".into(), path: path.join("measures"), hint }.into());

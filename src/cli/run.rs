@@ -7,6 +7,7 @@ use std::time::Instant;
 use phaselab::checkpoint::{FIGURES, SUMMARY, atomic};
 use phaselab::error::{Error, Result};
 use phaselab::experiment::Experiment;
+use phaselab::figure::At;
 use phaselab::forward::RunSeries;
 use phaselab::spec::Spec;
 use phaselab::train::Trained;
@@ -117,7 +118,7 @@ fn one(args: &TrainArgs, path: &Path, spec: &Spec, interrupt: &AtomicBool, outpu
     series.extend(run.metrics()?);
     let rows = stages::sum_up(&run, &series)?;
     stages::save_summary(path, &rows)?;
-    let (_, errors) = stages::draw(spec, &[], (&series, &rows), path);
+    let (_, errors) = stages::draw(&run, (&[], At::default()), (&series, &rows), path);
     Ok(Done { trained, rows, errors })
 }
 

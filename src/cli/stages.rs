@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use phaselab::checkpoint::{FIGURES, SUMMARY, atomic};
 use phaselab::error::{Error, Result};
-use phaselab::figure::{self, Figure, FigureInput};
+use phaselab::figure::{self, At, Figure, FigureInput};
 use phaselab::forward::RunSeries;
 use phaselab::measure::{Series, file};
-use phaselab::spec::Spec;
 use phaselab::transition::{Curve, Curves, ReplicaPhases, SummaryRow, write_summary};
 
 use super::output::Output;
@@ -114,26 +113,31 @@ pub fn save_summary(folder: &Path, rows: &[SummaryRow]) -> Result<()> {
     })
 }
 
-/// Draws `names`, or the spec's, or every figure whose measures are there; gives the files that were drawn, and the errors of
+/// Draws `names`, or the spec's, or every figure that has all that it reads; gives the files that were drawn, and the errors of
 /// those that could not be.
 pub fn draw(
-    spec: &Spec,
-    names: &[String],
+    run: &RunSeries,
+    (names, at): (&[String], At),
     (series, rows): (&[Series], &[SummaryRow]),
     folder: &Path,
 ) -> (Vec<PathBuf>, Vec<Error>) {
     let phases: Vec<ReplicaPhases> = rows.iter().map(|row| row.phases.clone()).collect();
-    let input = FigureInput { title: &spec.title, series, phases: &phases };
+    let spec = run.spec();
+    let input = FigureInput { title: &spec.title, series, phases: &phases, probe: Some(run), at };
     let names = if names.is_empty() { &spec.figure.names } else { names };
-    let is_there =
-        |figure: &&&dyn Figure| figure.needs().iter().all(|name| series.iter().any(|series| series.measure == *name));
-    let figures: Vec<Result<&dyn Figure>> = match names.is_empty() {
-        true => figure::ALL.iter().filter(is_there).map(|figure| Ok(*figure)).collect(),
-        false => names.iter().map(|name| figure::find(name)).collect(),
-    };
-    let (mut files, mut errors) = (vec![], vec![]);
+    let (mut figures, mut errors): (Vec<&dyn Figure>, Vec<Error>) = (vec![], vec![]);
+    let all = || figure::ALL.iter().map(|figure| Ok((*figure, input.has_all_of(*figure)?)));
+    let asked = || names.iter().map(|name| Ok((figure::find(name)?, true)));
+    let chosen: Vec<Result<(&dyn Figure, bool)>> = if names.is_empty() { all().collect() } else { asked().collect() };
+    for figure in chosen {
+        match figure {
+            Ok((figure, has_all)) => figures.extend(has_all.then_some(figure)),
+            Err(e) => errors.push(e),
+        }
+    }
+    let mut files = vec![];
     for figure in figures {
-        match figure.and_then(|figure| figure::draw(figure, &input, &folder.join(FIGURES))) {
+        match figure::draw(figure, &input, &folder.join(FIGURES)) {
             Ok(drawn) => files.extend(drawn),
             Err(e) => errors.push(e),
         }

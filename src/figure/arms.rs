@@ -254,10 +254,10 @@ mod tests {
         {
             assert!(text(0, 0).contains(label), "no {label:?}");
         }
-        for label in ["arm 5, &quot;named&quot;", "steps to 0.99 test accuracy", "4/8"] {
+        for label in ["arm 5, \"named\"", "steps to 0.99 test accuracy", "4/8"] {
             assert!(text(5, 0).contains(label), "no {label:?}");
         }
-        for label in ["test accuracy (fraction)", "step (updates, log scale)", "arm 3, &quot;2&quot;"] {
+        for label in ["test accuracy (fraction)", "step (updates, log scale)", "arm 3, \"2\""] {
             assert!(text(0, 1).contains(label), "no {label:?}");
         }
         assert!(text(0, 2).contains("delay (updates)"));

@@ -21,6 +21,15 @@ pub fn faults(drawing: &Drawing) -> Vec<String> {
                     faults.push(format!("{point:?} is beyond the page"));
                 }
             }
+            Item::Cells(cells) => {
+                let (left, top) = cells.corner;
+                if !inside(&cells.corner) || !inside(&(left + cells.size.0, top + cells.size.1)) {
+                    faults.push(format!("cells at {:?} are beyond the page", cells.corner));
+                }
+                if cells.rgb.len() % cells.columns != 0 {
+                    faults.push(format!("{} cells are not rows of {}", cells.rgb.len(), cells.columns));
+                }
+            }
             Item::Text(text) => {
                 let [left, top, right, bottom] = text_box(text);
                 if !inside(&(left, top)) || !inside(&(right, bottom)) {

@@ -37,6 +37,26 @@ pub struct Text {
     pub upwards: bool,
 }
 
+/// A grid of coloured cells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cells {
+    /// Its top left corner.
+    pub corner: Point,
+    /// Width and height.
+    pub size: Point,
+    /// Cells a row.
+    pub columns: usize,
+    /// Colours, rows from the top.
+    pub rgb: Vec<[u8; 3]>,
+}
+
+impl Cells {
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.rgb.len() / self.columns
+    }
+}
+
 /// One thing on the page.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Item {
@@ -56,6 +76,8 @@ pub enum Item {
         /// Colour.
         ink: Ink,
     },
+    /// A grid of cells.
+    Cells(Cells),
     /// A text.
     Text(Text),
 }
@@ -93,6 +115,13 @@ impl Drawing {
     /// A filled rectangle between two corners.
     pub fn rect(&mut self, (left, top): Point, (right, bottom): Point, ink: Ink) {
         self.fill(vec![(left, top), (right, top), (right, bottom), (left, bottom)], ink);
+    }
+
+    /// A grid of cells with `columns` a row, rows from the top; nothing where there are none.
+    pub fn cells(&mut self, corner: Point, size: Point, columns: usize, rgb: Vec<[u8; 3]>) {
+        if columns > 0 && !rgb.is_empty() {
+            self.items.push(Item::Cells(Cells { corner, size, columns, rgb }));
+        }
     }
 
     /// A filled circle.

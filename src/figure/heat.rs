@@ -1,12 +1,12 @@
 //! Heat maps: a column with an axis over steps, as coloured cells, and their colour bar.
 //!
 //! Reads one replica of a [`Series`]; adds one rectangle a run of equal colours to a [`Drawing`]. A cell reaches half
-//! way to its neighbours on the axis of steps; a missing value is grey.
+//! way to its neighbours on the axis of steps; a missing value is grey. [`Colors`] are those of other maps, too.
 
 use super::drawing::{Anchor, Drawing};
 use super::panel::{Frame, Panel, label_width, write_label};
 use super::scale::{Scale, Tick};
-use super::style::{BLACK, GRID, Ink, LABEL_SIZE, TICK_SIZE, viridis};
+use super::style::{BLACK, GRID, Ink, LABEL_SIZE, TICK_SIZE, blue_white_red, phase, viridis};
 use crate::measure::Series;
 
 /// Colours told apart: 64 steps are finer than the eye, and equal neighbours become one rectangle.
@@ -117,6 +117,24 @@ impl Colors {
         Colors { low: 0.0, high: if highest > 0.0 { highest } else { 1.0 }, map: viridis }
     }
 
+    /// From the smallest to the largest of `values`, and 0.
+    pub fn between(values: impl IntoIterator<Item = f64>) -> Colors {
+        let (low, high) = values.into_iter().fold((0.0, 0.0), |(low, high), x| (f64::min(low, x), f64::max(high, x)));
+        Colors { low, high: if high > low { high } else { low + 1.0 }, map: viridis }
+    }
+
+    /// Phases, in turns.
+    pub fn of_phase() -> Colors {
+        Colors { low: 0.0, high: 1.0, map: phase }
+    }
+
+    /// As far below 0 as above it, as far as `values` go, with white at 0.
+    pub fn around_zero(values: impl IntoIterator<Item = f64>) -> Colors {
+        let largest = values.into_iter().map(f64::abs).fold(0.0, f64::max);
+        let largest = if largest > 0.0 { largest } else { 1.0 };
+        Colors { low: -largest, high: largest, map: blue_white_red }
+    }
+
     /// The colour of `value`; grey where it is no number.
     pub fn of(&self, value: f64) -> Ink {
         if !value.is_finite() {
@@ -128,7 +146,7 @@ impl Colors {
     }
 
     fn ticks(&self, area: &Frame) -> Vec<Tick> {
-        Scale::Linear { low: self.low, high: self.high }.ticks((area.height / 50.0).clamp(2.0, 6.0))
+        Scale::Linear { low: self.low, high: self.high }.ticks((area.height / 36.0).clamp(2.0, 6.0))
     }
 
     fn label_width(&self, area: &Frame) -> f64 {

@@ -1,7 +1,8 @@
 //! Series -> SVG, PNG and the CSV of what is drawn.
 //!
-//! Reads the series of measures and the phases of replicas ([`FigureInput`]); writes `NAME.svg` (700 × 450, text as
-//! text), `NAME.png` (1400 × 900) and `NAME.csv` (one row a point; see `csv.rs`), with the same bytes each time.
+//! Reads the series of measures and the phases of replicas, and for figures of one checkpoint its parameters and
+//! activations ([`FigureInput`], [`Probe`]); writes `NAME.svg` (700 points wide, most 450 high, text as text), `NAME.png`
+//! (two pixels a point) and `NAME.csv` (one row a point; see `csv.rs`), with the same bytes each time.
 //!
 //! A figure is one file that fills a [`Sink`]: a display list in points of the page, which `svg.rs` and `raster.rs` both
 //! replay, and a table. On the way it uses `page.rs` (title, legend, shades of the phases), `panel.rs` (a pair of axes,
@@ -14,17 +15,25 @@ pub mod arms;
 mod arms_curves;
 mod arms_lay;
 mod arms_points;
+mod attention_maps;
 #[cfg(test)]
 mod check;
 mod context;
 mod csv;
 mod drawing;
+mod embedding_circles;
 mod font;
+mod fourier_bars;
 mod fourier_spectrum;
 mod heat;
 mod loss_curves;
+mod maps;
+mod neuron_maps;
+mod neurons;
 mod page;
 mod panel;
+mod png;
+mod probe;
 mod progress;
 mod raster;
 mod replicas;
@@ -38,10 +47,12 @@ mod svg;
 mod synthetic;
 mod weight_norms;
 
+pub use probe::{At, Checkpoint, Probe};
+
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::measure::Series;
+use crate::measure::{Series, Setting};
 use crate::transition::ReplicaPhases;
 
 /// One picture of a run.
@@ -59,15 +70,28 @@ pub trait Figure: Sync {
     /// Names of the measures that it reads.
     fn needs(&self) -> &'static [&'static str];
 
+    /// Whether it reads parameters or activations of one checkpoint ([`FigureInput::checkpoint`]).
+    fn reads_checkpoint(&self) -> bool {
+        false
+    }
+
+    /// Whether the task and the model have what it draws of a checkpoint.
+    ///
+    /// # Errors
+    /// The reason why not, as a clause: `the task has no modulus`.
+    fn fits(&self, _setting: &Setting) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Fills `sink` with the picture and the table of its points.
     ///
     /// # Errors
-    /// [`Error::Missing`] where a series that it needs is not there.
+    /// [`Error::Missing`] where a series or a checkpoint that it needs is not there; those of [`FigureInput::checkpoint`].
     fn draw(&self, input: &FigureInput<'_>, sink: &mut Sink) -> Result<()>;
 }
 
 /// What figures are drawn from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct FigureInput<'a> {
     /// Title of the run.
     pub title: &'a str,
@@ -75,6 +99,10 @@ pub struct FigureInput<'a> {
     pub series: &'a [Series],
     /// Phases by replica; replicas that are not there are drawn without phases.
     pub phases: &'a [ReplicaPhases],
+    /// The run itself, for figures of one checkpoint; without it they cannot be drawn.
+    pub probe: Option<&'a dyn Probe>,
+    /// The checkpoint that those show.
+    pub at: At,
 }
 
 /// What a figure fills.
@@ -92,6 +120,10 @@ pub const ALL: &[&dyn Figure] = &[
     &fourier_spectrum::FourierSpectrum,
     &weight_norms::WeightNorms,
     &progress::Progress,
+    &fourier_bars::FourierBars,
+    &embedding_circles::EmbeddingCircles,
+    &neuron_maps::NeuronMaps,
+    &attention_maps::AttentionMaps,
 ];
 
 /// The figure of that name.
@@ -109,8 +141,16 @@ pub fn find(name: &str) -> Result<&'static dyn Figure> {
 /// Draws `figure` and writes `NAME.svg`, `NAME.png` and `NAME.csv` into `folder`; gives their paths, in that order.
 ///
 /// # Errors
-/// [`Error::Missing`] where a series is not there; [`Error::Draw`] and [`Error::Io`] from writing.
+/// [`Error::Missing`] where a series or a checkpoint is not there; [`Error::Value`] for a figure that does not fit the task
+/// and the model; [`Error::Draw`] and [`Error::Io`] from writing.
 pub fn draw(figure: &dyn Figure, input: &FigureInput<'_>, folder: &Path) -> Result<Vec<PathBuf>> {
+    if let Some(probe) = input.probe.filter(|_| figure.reads_checkpoint()) {
+        figure.fits(&probe.setting()?).map_err(|reason| Error::Value {
+            what: "figure".into(),
+            got: format!("{}, but {reason}", figure.name()),
+            expected: "one that fits the task and the model".into(),
+        })?;
+    }
     let mut sink = Sink::default();
     figure.draw(input, &mut sink)?;
     save::save(&sink, figure.name(), folder)
@@ -130,6 +170,20 @@ impl<'a> FigureInput<'a> {
         })
     }
 
+    /// Whether everything that `figure` reads is there.
+    ///
+    /// # Errors
+    /// Missing or damaged files.
+    pub fn has_all_of(&self, figure: &dyn Figure) -> Result<bool> {
+        let measured = figure.needs().iter().all(|name| self.series.iter().any(|series| series.measure == *name));
+        match self.probe {
+            _ if !measured => Ok(false),
+            _ if !figure.reads_checkpoint() => Ok(true),
+            None => Ok(false),
+            Some(probe) => Ok(figure.fits(&probe.setting()?).is_ok()),
+        }
+    }
+
     /// The phases of the replica with that seed.
     pub fn phases(&self, seed: u64) -> Option<&'a ReplicaPhases> {
         self.phases.iter().find(|phases| phases.seed == seed)
@@ -140,6 +194,7 @@ impl<'a> FigureInput<'a> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::measure::SnapshotSource;
 
     fn drawn(figure: &dyn Figure, run: &synthetic::Run) -> (Sink, String) {
         let mut sink = Sink::default();
@@ -182,17 +237,25 @@ mod tests {
                 assert!(error.to_string().contains(&of), "{}: {error}", figure.name());
                 assert!(error.hint().unwrap().contains("phaselab measure"));
             }
+            if figure.reads_checkpoint() {
+                let input = FigureInput { probe: None, ..run.input() };
+                let error = figure.draw(&input, &mut Sink::default()).unwrap_err();
+                assert!(error.hint().unwrap().contains("phaselab train"), "{}: {error}", figure.name());
+                assert!(!input.has_all_of(*figure).unwrap());
+            }
+            let probe = run.input().probe.filter(|_| figure.reads_checkpoint());
             let needed = |s: &&Series| figure.needs().contains(&s.measure.as_str());
             let series: Vec<Series> = run.series.iter().filter(needed).cloned().collect();
-            let input = FigureInput { series: &series, ..run.input() };
+            let input = FigureInput { series: &series, probe, ..run.input() };
             assert!(figure.draw(&input, &mut Sink::default()).is_ok(), "{} reads more", figure.name());
+            assert!(input.has_all_of(*figure).unwrap(), "{}", figure.name());
         }
     }
 
     #[test]
     fn every_row_of_a_replica_is_a_number_of_the_input() {
         let run = synthetic::run(&[0, 1, 10, 100, 1000], 3);
-        for figure in ALL {
+        for figure in ALL.iter().filter(|figure| !figure.reads_checkpoint()) {
             let table = drawn(*figure, &run).0.table.text();
             let header: Vec<&str> = table.lines().next().unwrap().split(',').collect();
             let mut numbers = 0;
@@ -241,19 +304,26 @@ mod tests {
     #[test]
     fn axes_say_what_they_count_and_that_they_are_logarithmic() {
         let run = synthetic::run(&[1, 10, 100, 1000], 3);
-        let labels: [(&str, &[&str]); 6] = [
+        let labels: [(&str, &[&str]); 10] = [
             ("loss_curves", &["loss (nats, log scale)", "accuracy (fraction)", "memorisation", "cleanup", "seed 2"]),
             ("replicas", &["test loss (nats, log scale)", "test accuracy (fraction)", "interquartile range", "3 of 3"]),
             ("restricted_excluded", &["loss (nats, log scale)", "restricted (test pairs)", "circuit formation"]),
             ("fourier_spectrum", &["frequency (waves per p)", "component (no unit)", "seed 0: 2, 5"]),
             ("weight_norms", &["Σw² (log scale)", "norm (no unit)", "embed.W_E", "test acc. (fraction)"]),
             ("progress", &["Gini coefficient (no unit)", "Gini of W_L", "test acc. (fraction)"]),
+            ("fourier_bars", &["frequency (waves per p)", "norm in W_E (no unit)", "seed 0 at step 1000", ">2</text>"]),
+            ("embedding_circles", &["along cos (no unit)", "along sin (no unit)", "phase (turns)", "frequency 2"]),
+            (
+                "neuron_maps",
+                &["activation (no unit)", "component (of norm)", "frequency of a", "neuron 1", "frequency 2: 100 %"],
+            ),
+            ("attention_maps", &["attention (fraction)", "to a", "to b", "to itself", "head 1"]),
         ];
         assert_eq!(labels.map(|(name, _)| name).to_vec(), ALL.iter().map(|f| f.name()).collect::<Vec<_>>());
         for (name, labels) in labels {
             let text = drawn(find(name).unwrap(), &run).1;
-            let all = labels.iter().chain([&"step (updates, log scale)", &"A &lt;run&gt; &amp; more"]);
-            for label in all {
+            let steps = (!find(name).unwrap().reads_checkpoint()).then_some(&"step (updates, log scale)");
+            for label in labels.iter().chain(steps).chain([&"A &lt;run&gt; &amp; more"]) {
                 assert!(text.contains(label), "{name}: no text {label:?}");
             }
         }
@@ -271,14 +341,99 @@ mod tests {
             ("100 replicas", synthetic::run(&many, 100)),
             ("odd values", synthetic::odd(synthetic::run(&many, 9))),
             ("all missing", synthetic::all_missing(synthetic::run(&many, 3))),
+            ("two layers, eight heads, p 53", synthetic::large(synthetic::run(&[1, 10], 1))),
         ];
         for (case, run) in &cases {
             for figure in ALL {
+                let nothing = run.probe.steps().is_empty() || run.probe.seeds().is_empty();
+                if figure.reads_checkpoint() && nothing {
+                    assert!(figure.draw(&run.input(), &mut Sink::default()).is_err(), "{case}: {}", figure.name());
+                    continue;
+                }
                 let (sink, text) = drawn(*figure, run);
-                assert!(!text.contains("NaN") && !text.contains("inf"), "{case}: {}", figure.name());
+                // The letters of a picture inside may spell anything.
+                let odd = |line: &&str| !line.starts_with("<image") && (line.contains("NaN") || line.contains("inf"));
+                assert_eq!(text.lines().find(odd), None, "{case}: {}", figure.name());
                 assert_eq!(check::faults(&sink.drawing), Vec::<String>::new(), "{case}: {}", figure.name());
             }
         }
+    }
+
+    #[test]
+    fn a_figure_of_one_checkpoint_shows_the_one_that_was_chosen() {
+        let run = synthetic::run(&[0, 1, 10], 3);
+        for figure in ALL.iter().filter(|figure| figure.reads_checkpoint()) {
+            let at = |step, seed| {
+                let mut sink = Sink::default();
+                let input = FigureInput { at: At { step, seed }, ..run.input() };
+                figure.draw(&input, &mut sink).map(|()| sink)
+            };
+            let [last, same, other] = [at(None, None), at(Some(10), Some(0)), at(Some(1), Some(2))].map(Result::unwrap);
+            assert_eq!(last, same, "{}", figure.name());
+            assert_ne!(last.table, other.table, "{}: another checkpoint, other numbers", figure.name());
+            assert!(svg::svg(&other.drawing).unwrap().contains("seed 2 at step 1"), "{}", figure.name());
+            let error = at(Some(3), None).unwrap_err().to_string();
+            assert!(error.ends_with("one that has a checkpoint; the nearest is 1"), "{error}");
+            let error = at(None, Some(7)).unwrap_err().to_string();
+            assert_eq!(error, "the seed of a figure is 7; it must be one of the run's seeds: 0, 1, 2");
+        }
+    }
+
+    #[test]
+    fn a_model_that_lacks_what_a_figure_shows_is_told_so() {
+        let mut run = synthetic::run(&[1, 10], 1);
+        run.probe.modular = false;
+        let dir = tempfile::tempdir().unwrap();
+        for figure in ALL.iter().filter(|figure| figure.reads_checkpoint()) {
+            let error = draw(*figure, &run.input(), dir.path()).unwrap_err().to_string();
+            assert!(error.contains(figure.name()) && error.contains("the task has no modulus"), "{error}");
+            assert!(!run.input().has_all_of(*figure).unwrap());
+        }
+    }
+
+    #[test]
+    fn numbers_of_a_checkpoint_are_those_of_closed_forms() {
+        let run = synthetic::run(&[4], 1);
+        let table = |name: &str| drawn(find(name).unwrap(), &run).0.table.text();
+        let p = synthetic::P as f64;
+        // W_E holds 4 (step) cos and sin of 2 at norm 1, and a half of 5: √(p/2) times those.
+        let bars = table("fourier_bars");
+        for (start, norm) in
+            [("W_E,0,4,2,cos,", 4.0), ("W_E,0,4,2,sin,", 4.0), ("W_E,0,4,5,sin,", 2.0), ("W_E,0,4,3,cos,", 0.0)]
+        {
+            let row = bars.lines().find_map(|line| line.strip_prefix(start)).unwrap();
+            let got: f64 = row.split(',').next().unwrap().parse().unwrap();
+            assert!((got - norm * (p / 2.0).sqrt()).abs() < 1e-12, "{start}{row}");
+        }
+        // On a circle of radius 4 (frequency 2) and 2 (frequency 5), residue a at phase k a / p.
+        for line in table("embedding_circles").lines().skip(1) {
+            let fields: Vec<f64> = line.split(',').map(|field| field.parse().unwrap()).collect();
+            let [_, _, k, a, turns, x, y] = fields[..] else { panic!("{line}") };
+            let radius = if k == 2.0 { 4.0 } else { 2.0 };
+            let angle = std::f64::consts::TAU * k * a / p;
+            assert!((x - radius * angle.cos()).abs() < 1e-12 && (y - radius * angle.sin()).abs() < 1e-12, "{line}");
+            assert!((turns - (k * a / p).fract()).abs() < 1e-12, "{line}");
+        }
+        // Neuron 1 is 1 + cos 2(a + b): half of its power in cos cos, half in sin sin, all explained by 2.
+        let maps = table("neuron_maps");
+        let cell = |start: &str| -> f64 {
+            maps.lines().find_map(|line| line.strip_prefix(start)).unwrap_or_else(|| panic!("{start}")).parse().unwrap()
+        };
+        let explained = maps.lines().find(|line| line.starts_with("component,0,4,1,2,")).unwrap();
+        let fraction: f64 = explained.split(',').nth(5).unwrap().parse().unwrap();
+        assert!((fraction - 1.0).abs() < 1e-12, "{explained}");
+        let start = format!("component,0,4,1,2,{},", explained.split(',').nth(5).unwrap());
+        assert!((cell(&format!("{start}3,3,")) - 0.5f64.sqrt()).abs() < 1e-12, "cos cos");
+        assert!((cell(&format!("{start}4,4,")) + 0.5f64.sqrt()).abs() < 1e-12, "sin sin");
+        assert!(cell(&format!("{start}3,4,")).abs() < 1e-12 && cell(&format!("{start}0,3,")).abs() < 1e-12);
+        // Attention of head 0 to a is a number of a alone, and all positions together get 1.
+        let attention = table("attention_maps");
+        let at = |head: usize, key: usize, a: usize, b: usize| -> f64 {
+            let start = format!("0,4,0,{head},{key},{a},{b},");
+            attention.lines().find_map(|line| line.strip_prefix(&start)).unwrap().parse().unwrap()
+        };
+        assert_eq!(at(0, 0, 3, 1), at(0, 0, 3, 6));
+        assert!((at(1, 0, 3, 1) + at(1, 1, 3, 1) + at(1, 2, 3, 1) - 1.0).abs() < 1e-12);
     }
 
     #[test]

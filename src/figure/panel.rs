@@ -32,7 +32,8 @@ pub struct Panel {
     pub y: Scale,
 }
 
-/// Names of the axes; an axis without a name has ticks without numbers, because a neighbour has them.
+/// Names of the axes; an axis without a name has ticks without numbers, because a neighbour has them. An empty name has the
+/// numbers alone.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Names<'a> {
     /// Below.
@@ -176,7 +177,7 @@ impl Panel {
                 write_label(drawing, (x, bottom + TICK + 11.0), &label, Anchor::Middle);
             }
         }
-        if let Some(name) = name {
+        if let Some(name) = name.filter(|name| !name.is_empty()) {
             let name = font::fitted(name, LABEL_SIZE, f64::from(drawing.page.0) - 32.0);
             drawing.text((left + width / 2.0, bottom + TICK + 28.0), &name, LABEL_SIZE, BLACK, Anchor::Middle);
         }
@@ -198,7 +199,7 @@ impl Panel {
         // A name that is longer than the panel has its unit on a line of its own.
         let lines = match name.and_then(|name| Some((name, name.find(" (")?))) {
             Some((name, at)) if font::width(name, LABEL_SIZE) > height + 24.0 => vec![&name[at + 1..], &name[..at]],
-            _ => name.into_iter().collect(),
+            _ => name.into_iter().filter(|name| !name.is_empty()).collect(),
         };
         for (i, line) in lines.into_iter().enumerate() {
             let x = left - TICK - widest - 10.0 - i as f64 * LABEL_SIZE * 1.2;

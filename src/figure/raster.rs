@@ -2,10 +2,9 @@
 //!
 //! Reads a [`Drawing`]; gives rows of red, green, blue. Coverage is exact along x and sampled [`SAMPLES`] times a pixel
 //! along y; a stroke is the union of its segments and round corners, so that curves with sharp turns and faded inks
-//! come out as they do in an SVG viewer. (The polygon filler of `plotters` handles neither, and its text drops side
-//! bearings; it writes the PNG.)
+//! come out as they do in an SVG viewer.
 
-use super::drawing::{Drawing, Item, Point, Text};
+use super::drawing::{Cells, Drawing, Item, Point, Text};
 use super::font;
 use super::style::Ink;
 
@@ -35,6 +34,7 @@ pub fn pixels(drawing: &Drawing, scale: u32) -> Vec<u8> {
                 let polygon = points.iter().map(|&point| canvas.to_pixels(point)).collect();
                 canvas.fill(&[polygon], *ink);
             }
+            Item::Cells(cells) => canvas.cells(cells),
             Item::Text(text) => canvas.text(text),
         }
     }
@@ -104,6 +104,24 @@ impl Canvas {
         }
     }
 
+    /// Every pixel whose middle is in a cell has the cell's colour.
+    fn cells(&mut self, cells: &Cells) {
+        let (left, top) = self.to_pixels(cells.corner);
+        let (width, height) = self.to_pixels(cells.size);
+        let within = |at: usize, start: f64, length: f64, n: usize| {
+            let place = (at as f64 + 0.5 - start) / length;
+            (0.0..1.0).contains(&place).then(|| ((place * n as f64) as usize).min(n - 1))
+        };
+        for y in 0..self.height {
+            let Some(row) = within(y, top, height, cells.rows()) else { continue };
+            for x in 0..self.width {
+                let Some(column) = within(x, left, width, cells.columns) else { continue };
+                let at = (y * self.width + x) * 3;
+                self.rgb[at..at + 3].copy_from_slice(&cells.rgb[row * cells.columns + column]);
+            }
+        }
+    }
+
     fn text(&mut self, text: &Text) {
         let (x, y) = self.to_pixels(text.start());
         let (origin_x, origin_y) = if text.upwards { (0.0, 0.0) } else { (x, y) };
@@ -167,6 +185,16 @@ mod tests {
         let mut triangle = Drawing::default();
         triangle.fill(vec![(5.0, 5.0), (25.0, 5.0), (5.0, 25.0)], BLACK);
         assert!((inked(&triangle) - 200.0).abs() < 1.0, "{}", inked(&triangle));
+    }
+
+    #[test]
+    fn cells_fill_their_rectangle_row_by_row_from_the_top() {
+        let mut drawing = Drawing { page: (40, 30), ..Drawing::default() };
+        drawing.cells((10.0, 5.0), (4.0, 2.0), 2, vec![[10, 0, 0], [20, 0, 0], [30, 0, 0], [40, 0, 0]]);
+        let pixels = pixels(&drawing, 1);
+        let red = |x: usize, y: usize| pixels[(y * 40 + x) * 3];
+        assert_eq!([red(10, 5), red(11, 5), red(12, 5), red(13, 5)], [10, 10, 20, 20]);
+        assert_eq!([red(10, 6), red(13, 6), red(14, 6), red(9, 5), red(10, 7)], [30, 40, 255, 255, 255]);
     }
 
     #[test]

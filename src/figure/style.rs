@@ -92,13 +92,44 @@ const VIRIDIS: [[u8; 3]; 9] = [
     [253, 231, 37],
 ];
 
-/// Viridis at `level` (clamped to 0 to 1), straight lines between its nine knots.
+/// Blue over white to red: Okabe-Ito blue and vermillion, darkened at the ends so that both halves are even in lightness.
+const BLUE_WHITE_RED: [[u8; 3]; 5] = [[0, 60, 120], [86, 157, 208], [255, 255, 255], [238, 140, 90], [140, 40, 0]];
+
+/// A circle of hues of about equal lightness, for phases.
+const PHASE: [[u8; 3]; 9] = [
+    [213, 94, 0],
+    [184, 120, 0],
+    [124, 142, 0],
+    [0, 154, 90],
+    [0, 148, 170],
+    [60, 124, 214],
+    [150, 96, 206],
+    [200, 76, 134],
+    [213, 94, 0],
+];
+
+/// Viridis at `level` (clamped to 0 to 1).
 pub fn viridis(level: f64) -> Ink {
-    let at = level.clamp(0.0, 1.0) * (VIRIDIS.len() - 1) as f64;
-    let below = (at as usize).min(VIRIDIS.len() - 2);
+    between(&VIRIDIS, level)
+}
+
+/// Blue at 0, white at 1/2, red at 1 (clamped).
+pub fn blue_white_red(level: f64) -> Ink {
+    between(&BLUE_WHITE_RED, level)
+}
+
+/// The hue of a phase, in turns.
+pub fn phase(turns: f64) -> Ink {
+    between(&PHASE, turns.rem_euclid(1.0))
+}
+
+/// Straight lines between evenly spaced knots.
+fn between(knots: &[[u8; 3]], level: f64) -> Ink {
+    let at = level.clamp(0.0, 1.0) * (knots.len() - 1) as f64;
+    let below = (at as usize).min(knots.len() - 2);
     let part = at - below as f64;
     let mixed = |channel: usize| {
-        let (low, high) = (f64::from(VIRIDIS[below][channel]), f64::from(VIRIDIS[below + 1][channel]));
+        let (low, high) = (f64::from(knots[below][channel]), f64::from(knots[below + 1][channel]));
         (low + (high - low) * part).round() as u8
     };
     Ink { rgb: [mixed(0), mixed(1), mixed(2)], alpha: 1.0 }
@@ -123,5 +154,23 @@ mod tests {
             .map(|i| lightness(viridis(f64::from(i + 1) / 16.0)) - lightness(viridis(f64::from(i) / 16.0)))
             .collect();
         assert!(rises.iter().all(|&rise| (2.5..8.0).contains(&rise)), "{rises:?}");
+    }
+
+    #[test]
+    fn blue_and_red_are_as_light_as_each_other_at_every_distance_from_white() {
+        assert_eq!(blue_white_red(0.5).rgb, [255; 3]);
+        for i in 0..=8 {
+            let away = f64::from(i) / 16.0;
+            let (blue, red) = (lightness(blue_white_red(0.5 - away)), lightness(blue_white_red(0.5 + away)));
+            assert!((blue - red).abs() < 8.0, "{away}: {blue} and {red}");
+        }
+    }
+
+    #[test]
+    fn phases_go_round_and_are_about_equally_light() {
+        assert_eq!(phase(0.0), phase(1.0));
+        assert_eq!(phase(-0.25), phase(0.75));
+        let all: Vec<f64> = (0..64).map(|i| lightness(phase(f64::from(i) / 64.0))).collect();
+        assert!(all.iter().all(|l| (48.0..62.0).contains(l)), "{all:?}");
     }
 }

@@ -1,87 +1,157 @@
-//! Display list -> SVG, through the backend of `plotters`.
+//! Display list -> SVG.
 //!
-//! Reads a [`Drawing`]; gives the text of an SVG file. The backend counts in whole units, so it is given [`UNITS`] of
-//! them a point and the page's size in points is put into the header. Text stays text.
+//! Reads a [`Drawing`]; gives the text of an SVG file in points of the page. Text stays text; a grid of cells is a PNG
+//! inside the file, so that a picture of a hundred times a hundred cells stays small.
 
-use plotters::backend::SVGBackend;
-use plotters::prelude::DrawingBackend;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{FontTransform, IntoFont, RGBAColor, ShapeStyle, TextStyle};
+use std::fmt::Write;
 
-use super::drawing::{Anchor, Drawing, Item, Point, Text};
-use super::font;
+use super::drawing::{Anchor, Cells, Drawing, Item, Point, Text};
 use super::style::Ink;
-
-/// Units of the view box a point.
-const UNITS: f64 = 10.0;
-
-/// The backend writes a font size of `size / 1.24`.
-const FONT_SIZE_FACTOR: f64 = 1.24;
-
-/// The backend puts a baseline 0.76 em below the point of a text whose anchor is its top.
-const TOP_TO_BASELINE_EM: f64 = 0.76;
+use super::{font, png};
 
 /// The page as SVG.
 ///
 /// # Errors
-/// The drawing library's words.
+/// The PNG encoder's words.
 pub fn svg(drawing: &Drawing) -> Result<String, String> {
     let (width, height) = drawing.page;
-    let (units_wide, units_high) = (width * UNITS as u32, height * UNITS as u32);
-    let mut out = String::new();
-    {
-        let mut backend = SVGBackend::with_string(&mut out, (units_wide, units_high));
-        let white = shape(Ink::solid(255, 255, 255), 1.0);
-        let page = (units_wide as i32, units_high as i32);
-        backend.draw_rect((0, 0), page, &white, true).map_err(|e| e.to_string())?;
-        for item in &drawing.items {
-            replay(&mut backend, item)?;
-        }
-        backend.present().map_err(|e| e.to_string())?;
-    }
-    let (theirs, ours) = (
-        format!("<svg width=\"{units_wide}\" height=\"{units_high}\""),
-        format!("<svg width=\"{width}\" height=\"{height}\" stroke-linejoin=\"round\""),
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+         viewBox=\"0 0 {width} {height}\" font-family=\"{}\" stroke-linejoin=\"round\">\n\
+         <rect width=\"{width}\" height=\"{height}\" fill=\"#FFFFFF\"/>\n",
+        font::FAMILIES
     );
-    Ok(out.replacen(&theirs, &ours, 1))
-}
-
-fn replay(backend: &mut SVGBackend<'_>, item: &Item) -> Result<(), String> {
-    match item {
-        Item::Line { points, ink, width } => backend.draw_path(units(points), &shape(*ink, *width)),
-        Item::Fill { points, ink } => backend.fill_polygon(units(points), &shape(*ink, 1.0)),
-        Item::Text(text) => return write_text(backend, text),
+    for item in &drawing.items {
+        let element = match item {
+            Item::Line { points, ink, width } => format!(
+                "<polyline points=\"{}\" fill=\"none\" {} stroke-width=\"{}\"/>",
+                list(points),
+                color("stroke", *ink),
+                number(*width)
+            ),
+            Item::Fill { points, ink } => format!("<polygon points=\"{}\" {}/>", list(points), color("fill", *ink)),
+            Item::Cells(cells) => image(cells)?,
+            Item::Text(text) => text_element(text),
+        };
+        out += &element;
+        out.push('\n');
     }
-    .map_err(|e| e.to_string())
+    Ok(out + "</svg>\n")
 }
 
-fn write_text(backend: &mut SVGBackend<'_>, text: &Text) -> Result<(), String> {
-    let size = text.size * UNITS;
-    let rise = size * TOP_TO_BASELINE_EM;
-    let (x, y) = (text.at.0 * UNITS, text.at.1 * UNITS);
-    // The rotation is about the point, so that the way from top to baseline turns with it.
-    let (x, y, turn) =
-        if text.upwards { (x - rise, y, FontTransform::Rotate270) } else { (x, y - rise, FontTransform::None) };
-    let across = match text.anchor {
-        Anchor::Start => HPos::Left,
-        Anchor::Middle => HPos::Center,
-        Anchor::End => HPos::Right,
+fn text_element(text: &Text) -> String {
+    let (x, y) = (number(text.at.0), number(text.at.1));
+    let anchor = match text.anchor {
+        Anchor::Start => "start",
+        Anchor::Middle => "middle",
+        Anchor::End => "end",
     };
-    let color = color(text.ink);
-    let style = TextStyle::from((font::FAMILIES, size * FONT_SIZE_FACTOR).into_font().transform(turn))
-        .color(&color)
-        .pos(Pos::new(across, VPos::Top));
-    backend.draw_text(&text.text, &style, (x.round() as i32, y.round() as i32)).map_err(|e| e.to_string())
+    let turn = if text.upwards { format!(" transform=\"rotate(-90 {x} {y})\"") } else { String::new() };
+    format!(
+        "<text x=\"{x}\" y=\"{y}\" font-size=\"{}\" text-anchor=\"{anchor}\" {}{turn}>{}</text>",
+        number(text.size),
+        color("fill", text.ink),
+        escaped(&text.text)
+    )
 }
 
-fn units(points: &[Point]) -> Vec<(i32, i32)> {
-    points.iter().map(|&(x, y)| ((x * UNITS).round() as i32, (y * UNITS).round() as i32)).collect()
+fn image(cells: &Cells) -> Result<String, String> {
+    let (left, top) = cells.corner;
+    let (width, height) = cells.size;
+    let file = png::encode(cells.columns as u32, cells.rows() as u32, &cells.rgb.concat())?;
+    Ok(format!(
+        "<image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"none\" \
+         style=\"image-rendering:pixelated\" href=\"data:image/png;base64,{}\"/>",
+        number(left),
+        number(top),
+        number(width),
+        number(height),
+        base64(&file)
+    ))
 }
 
-fn color(ink: Ink) -> RGBAColor {
-    RGBAColor(ink.rgb[0], ink.rgb[1], ink.rgb[2], ink.alpha)
+fn list(points: &[Point]) -> String {
+    let mut list = String::new();
+    for (i, &(x, y)) in points.iter().enumerate() {
+        let _infallible = write!(list, "{}{},{}", if i > 0 { " " } else { "" }, number(x), number(y));
+    }
+    list
 }
 
-fn shape(ink: Ink, width: f64) -> ShapeStyle {
-    ShapeStyle { color: color(ink), filled: true, stroke_width: (width * UNITS).round() as u32 }
+/// To a hundredth of a point.
+fn number(x: f64) -> String {
+    let text = format!("{x:.2}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".into() } else { text.into() }
+}
+
+fn color(attribute: &str, ink: Ink) -> String {
+    let [red, green, blue] = ink.rgb;
+    let opaque = format!("{attribute}=\"#{red:02X}{green:02X}{blue:02X}\"");
+    if ink.alpha < 1.0 { format!("{opaque} {attribute}-opacity=\"{}\"", number(ink.alpha)) } else { opaque }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// RFC 4648, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let all = chunk.iter().enumerate().fold(0u32, |all, (i, &byte)| all | u32::from(byte) << (16 - 8 * i));
+        for i in 0..4 {
+            let letter = char::from(LETTERS[(all >> (18 - 6 * i)) as usize & 63]);
+            out.push(if i > chunk.len() { '=' } else { letter });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::style::BLACK;
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        let vectors = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ];
+        for (bytes, text) in vectors {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+        assert_eq!(base64(&[251, 255]), "+/8=");
+    }
+
+    #[test]
+    fn each_thing_is_one_element_in_points_of_the_page() {
+        let mut drawing = Drawing { page: (40, 30), ..Drawing::default() };
+        drawing.line(vec![(1.0, 2.0), (3.456, -0.001)], BLACK.faded(0.5), 1.5);
+        drawing.text_upwards((5.0, 6.0), "a < b & c", 10.0, BLACK);
+        drawing.cells((0.0, 0.0), (20.0, 10.0), 2, vec![[1, 2, 3]; 4]);
+        let text = svg(&drawing).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].contains("width=\"40\" height=\"30\" viewBox=\"0 0 40 30\""), "{}", lines[0]);
+        assert_eq!(
+            lines[2],
+            "<polyline points=\"1,2 3.46,0\" fill=\"none\" stroke=\"#000000\" stroke-opacity=\"0.5\" stroke-width=\"1.5\"/>"
+        );
+        assert_eq!(
+            lines[3],
+            "<text x=\"5\" y=\"6\" font-size=\"10\" text-anchor=\"middle\" fill=\"#000000\" transform=\"rotate(-90 5 6)\">\
+             a &lt; b &amp; c</text>"
+        );
+        assert!(
+            lines[4].starts_with("<image x=\"0\" y=\"0\" width=\"20\" height=\"10\"") && lines[4].ends_with("=\"/>")
+        );
+    }
 }

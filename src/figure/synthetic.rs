@@ -1,10 +1,16 @@
 //! A made-up run for tests: logistic curves in the logarithm of the step.
 //!
-//! Reads nothing; gives series of every measure that figures read, and phases. Replica r groks 1 + r/10 times later than
-//! replica 0.
+//! Reads nothing; gives series of every measure that figures read, phases, and a model made of waves of frequencies 2 and 5
+//! at every checkpoint ([`MadeUp`]). Replica r groks 1 + r/10 times later than replica 0.
 
-use super::FigureInput;
-use crate::measure::{Axis, Series};
+use std::f64::consts::TAU;
+
+use super::{At, FigureInput, Probe};
+use crate::engine::Hook;
+use crate::error::{Error, Result};
+use crate::measure::{Axis, Examples, HookShape, Modular, Series, Setting, SnapshotSource};
+use crate::task::Op;
+use crate::tensor::{Data, Tensor};
 use crate::transition::ReplicaPhases;
 
 /// Frequencies of the made-up spectrum; 2 and 5 are key.
@@ -17,12 +23,20 @@ pub struct Run {
     pub series: Vec<Series>,
     /// One for each replica.
     pub phases: Vec<ReplicaPhases>,
+    /// Parameters and activations at every checkpoint.
+    pub probe: MadeUp,
 }
 
 impl Run {
     /// What a figure is given.
     pub fn input(&self) -> FigureInput<'_> {
-        FigureInput { title: "A <run> & more", series: &self.series, phases: &self.phases }
+        FigureInput {
+            title: "A <run> & more",
+            series: &self.series,
+            phases: &self.phases,
+            probe: Some(&self.probe),
+            at: At::default(),
+        }
     }
 }
 
@@ -79,7 +93,7 @@ pub fn run(steps: &[u64], replicas: u64) -> Run {
         cleanup_end_step: Some(900),
         ..ReplicaPhases::default()
     };
-    Run { series, phases: (0..replicas).map(phase).collect() }
+    Run { series, phases: (0..replicas).map(phase).collect(), probe: MadeUp::new(steps, replicas, P) }
 }
 
 /// The run with values that no logarithmic axis can show strewn in, and phases of every kind.
@@ -90,6 +104,7 @@ pub fn odd(mut run: Run) -> Run {
             *value = odd[i / 5 % odd.len()];
         }
     }
+    run.probe.odd = odd.to_vec();
     run.phases.truncate(4);
     run.phases[0] = ReplicaPhases::default();
     run.phases[1].cleanup_end_step = None;
@@ -103,5 +118,138 @@ pub fn all_missing(mut run: Run) -> Run {
     for series in &mut run.series {
         series.values_srw.fill(f64::NAN);
     }
+    run.probe.odd = vec![f64::NAN];
     run
+}
+
+/// The modulus of the made-up model: frequencies 1 to 6, of which 2 and 5 are key.
+pub const P: usize = 13;
+
+/// A model of x + y mod p whose weights are waves, of size step + replica / 10.
+#[derive(Clone)]
+pub struct MadeUp {
+    steps: Vec<u64>,
+    seeds: Vec<u64>,
+    p: usize,
+    /// Layers and heads.
+    shape: (usize, usize),
+    pairs: Vec<[u32; 2]>,
+    targets: Vec<u32>,
+    /// Whether the task says that it is modular.
+    pub modular: bool,
+    /// What every fifth number is instead, in turn.
+    pub odd: Vec<f64>,
+}
+
+/// The run with a larger model.
+pub fn large(mut run: Run) -> Run {
+    run.probe = MadeUp { shape: (2, 8), ..MadeUp::new(&run.probe.steps, run.probe.seeds.len() as u64, 53) };
+    run
+}
+
+/// Neurons of the made-up model.
+const NEURONS: usize = 4;
+
+impl MadeUp {
+    fn new(steps: &[u64], replicas: u64, p: usize) -> MadeUp {
+        let pairs: Vec<[u32; 2]> = (0..p * p).map(|n| [(n / p) as u32, (n % p) as u32]).collect();
+        let targets = pairs.iter().map(|[a, b]| (a + b) % p as u32).collect();
+        let (steps, seeds) = (steps.to_vec(), (0..replicas).collect());
+        MadeUp { steps, seeds, p, shape: (1, 2), pairs, targets, modular: true, odd: vec![] }
+    }
+
+    fn tensor(&self, name: &str, shape: &[usize], value: impl Fn(usize) -> f64) -> Tensor {
+        let odd = |i: usize| self.odd.get(i / 5 % self.odd.len().max(1)).copied().filter(|_| i.is_multiple_of(5));
+        let values = (0..shape.iter().product()).map(|i| odd(i).unwrap_or_else(|| value(i))).collect();
+        Tensor::new(name, shape.to_vec(), Data::F64(values)).expect("invariant: test sizes fit")
+    }
+
+    fn angle(&self, k: usize, x: usize) -> f64 {
+        TAU * (k * x % self.p) as f64 / self.p as f64
+    }
+
+    /// cos and sin of frequency 2, half of those of 5.
+    fn wave(&self, x: usize, column: usize) -> f64 {
+        match column {
+            0 => self.angle(2, x).cos(),
+            1 => self.angle(2, x).sin(),
+            2 => self.angle(5, x).cos() / 2.0,
+            _ => self.angle(5, x).sin() / 2.0,
+        }
+    }
+}
+
+impl SnapshotSource for MadeUp {
+    fn steps(&self) -> &[u64] {
+        &self.steps
+    }
+
+    fn seeds(&self) -> &[u64] {
+        &self.seeds
+    }
+
+    fn train_mask_rn(&self) -> &[bool] {
+        &[]
+    }
+
+    fn params(&self, step: u64) -> Result<Vec<Tensor>> {
+        let (r, p) = (self.seeds.len(), self.p);
+        let size = |i: usize, of_one: usize| step as f64 + (i / of_one) as f64 / 10.0;
+        let w_e = |i: usize| size(i, 4 * (p + 1)) * self.wave(i / 4 % (p + 1), i % 4);
+        let w_u = |i: usize| size(i, 4 * p) * self.wave(i % p, i / p % 4);
+        let w_out = |i: usize| f64::from(u8::from(i % 16 / 4 == i % 4));
+        Ok(vec![
+            self.tensor("embed.W_E", &[r, p + 1, 4], w_e),
+            self.tensor("blocks.0.mlp.W_out", &[r, NEURONS, 4], w_out),
+            self.tensor("unembed.W_U", &[r, 4, p], w_u),
+        ])
+    }
+}
+
+impl Probe for MadeUp {
+    fn setting(&self) -> Result<Setting<'_>> {
+        let modular =
+            self.modular.then_some(Modular { p: self.p, op: Some(Op::Add), pairs: &self.pairs, ops: &[], op_of: &[] });
+        let examples = Examples { n_examples: self.pairs.len(), n_classes: self.p, targets: &self.targets, modular };
+        let hook = |name: String, positions: &[usize], axes: &[usize]| HookShape {
+            name,
+            positions: positions.to_vec(),
+            axes: axes.to_vec(),
+        };
+        let mut hooks = vec![];
+        for layer in 0..self.shape.0 {
+            hooks.push(hook(format!("blocks.{layer}.attn.hook_pattern"), &[0, 1, 2], &[self.shape.1, 3]));
+            hooks.push(hook(format!("blocks.{layer}.mlp.hook_post"), &[0, 1, 2], &[NEURONS]));
+        }
+        let setting = Setting::new(examples, &self.params(1)?);
+        Ok(Setting { hooks, loss_positions: vec![2], operand_positions: vec![0, 1], ..setting })
+    }
+
+    fn activations(&self, step: u64, r: usize, hooks: &[Hook]) -> Result<Vec<Tensor>> {
+        let (n, heads, size) = (self.pairs.len(), self.shape.1, step as f64 + r as f64 / 10.0);
+        let post = |i: usize| {
+            let [a, b] = self.pairs[i / NEURONS].map(|x| x as usize);
+            size * match i % NEURONS {
+                0 => 1.0,
+                1 => 1.0 + self.angle(2, a + b).cos(),
+                2 => self.angle(5, a).cos() + 0.1 * self.angle(1, b).sin(),
+                _ => 0.01 * self.angle(2, a).cos(),
+            }
+        };
+        let pattern = |i: usize| {
+            let ([a, b], head, key) = (self.pairs[i / (3 * heads)].map(|x| x as usize), i / 3 % heads, i % 3);
+            let to_a = 0.4 + 0.3 * self.angle(2 + head, a).cos() / (1.0 + size);
+            [
+                to_a,
+                0.8 - to_a - 0.1 * self.angle(1, b).cos() * head as f64,
+                0.2 + 0.1 * self.angle(1, b).cos() * head as f64,
+            ][key]
+        };
+        let one = |hook: &Hook| match (hook.positions.as_deref(), hook.name.rsplit('.').next()) {
+            (Some([2]), Some("hook_post")) => Ok(self.tensor(&hook.name, &[n, 1, NEURONS], post)),
+            (Some([2]), Some("hook_pattern")) => Ok(self.tensor(&hook.name, &[n, 1, heads, 3], pattern)),
+            _ => Err(Error::Unknown { kind: "hook", name: hook.name.clone(), known: vec![] }),
+        };
+        hooks.iter().map(one).collect()
+    }
 }

@@ -29,7 +29,8 @@ impl Figure for WeightNorms {
         "\
 What it is
   The sum of squares of all parameters (top) and the Frobenius norms of the five parameters whose median norm is ever
-  largest (middle), with test accuracy (bottom). Medians over the replicas; bands from first to third quartile.
+  largest (middle), with test accuracy (bottom). Medians over the replicas; bands (top and bottom) from the first to the
+  third quartile.
 Reads
   Measures weight_norm and loss. Steps are on a logarithmic axis, which has no place for step 0.
 Unit and range

@@ -46,14 +46,15 @@ mod without_each;
 
 pub use driver::measure;
 pub use group::Group;
-pub use key_freqs::{check_options, describe as describe_key_freqs};
-pub(crate) use key_freqs::{freq_norms_w_e, freq_norms_w_l, large};
+pub use key_freqs::{check_options, describe as describe_key_freqs, large};
+pub(crate) use key_freqs::{freq_norms_w_e, freq_norms_w_l};
 pub use series::{Axis, Series};
 pub use subject::{
     Activation, Examples, Forward, HookShape, Modular, ParamShape, Setting, Shared, SnapshotSource, Subject,
 };
 pub use sums::{Along, Sums};
 pub use table::{Field, write_csv};
+pub use weights::{w_e, w_l};
 
 use crate::engine::Hook;
 use crate::error::{Error, Result};

@@ -1,8 +1,8 @@
 //! What a spec's types cannot tell: sizes that contradict each other, ranges, keys that another family reads.
 
 use super::{
-    Act, DataSpec, Family, Init, Input, KeyFreqsBy, KeyRule, LossSpec, MeasureSpec, ModelSpec, Normalization, OptimSpec,
-    Parametrization, Positional, Snapshots, Spec, SplitRule, TermSpec, TrainSpec,
+    Act, DataSpec, Family, Init, Input, KeyFreqsBy, KeyRule, LossSpec, MeasureSpec, ModelSpec, Normalization,
+    OptimSpec, Parametrization, Positional, Snapshots, Spec, SplitRule, TermSpec, TrainSpec,
 };
 use crate::error::Fault;
 use crate::term;

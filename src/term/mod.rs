@@ -22,7 +22,7 @@ pub(crate) use expr::{LOGITS, parse_expr};
 use crate::engine::{Batch, ParamLayout, Term, TermKind};
 use crate::error::{Error, Fault, Result, nearest};
 use crate::measure::{self, fourier::n_freqs};
-use crate::spec::{TermKeyRule, LossSpec, TermSpec};
+use crate::spec::{LossSpec, TermKeyRule, TermSpec};
 use crate::task::{Op, Task};
 use crate::tensor::Tensor;
 

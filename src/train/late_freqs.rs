@@ -6,7 +6,7 @@
 use crate::engine::{Params, Real, Runner};
 use crate::error::Result;
 use crate::measure::fourier::n_freqs;
-use crate::spec::{TermKeyRule, LossSpec};
+use crate::spec::{LossSpec, TermKeyRule};
 use crate::task::Task;
 use crate::tensor::{Data, Tensor};
 use crate::term;
