@@ -1,22 +1,24 @@
 //! Measures over a range of checkpoints and all replicas.
 //!
 //! Reads snapshots (leading replica axis) and one forward pass a replica and checkpoint, at the hooks that the measures name;
-//! writes [`Series`] of shape
-//! `[steps, seeds, width]`. Memory is bounded by a few checkpoints' parameters and one replica's activations a worker. Each
-//! value is computed by one worker in a fixed order, so that the number of threads changes no bit.
+//! writes [`Series`] of shape `[steps, seeds, width]`. Memory is bounded by a few checkpoints' parameters, one replica's
+//! activations a worker, and, for measures of the whole course, [`MEMORY_BYTES`] of points: replicas beyond go in another
+//! round over the snapshots. Each value is computed by one worker in a fixed order, so that the number of threads changes no
+//! bit.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use rayon::prelude::*;
 
 use crate::engine::{Hook, LOSS_LOGITS};
 use crate::error::{Error, Result};
+use crate::measure::course::{MEMORY_BYTES, Scope};
 use crate::measure::subject::{Forward, Setting, SnapshotSource, Subject};
-use crate::measure::{KeyFreqs, Measure, Series, find};
+use crate::measure::{Column, KeyFreqs, Measure, Series, find};
 use crate::tensor::{Data, Tensor};
 
-/// The numbers of every measure on one replica at one checkpoint: `[measure][column][tick]`.
-type Row = Vec<Vec<Vec<f64>>>;
+/// The numbers of some measures, by index, on one replica at one checkpoint: `[column][tick]` each.
+type Row = Vec<(usize, Vec<Vec<f64>>)>;
 
 /// Takes the measures `names` over the checkpoints of `source` whose step lies in `range`.
 ///
@@ -53,29 +55,58 @@ pub fn measure(
     let params_rs = source.params(last)?;
     let key_freqs =
         (0..n_seeds).map(|r| KeyFreqs::of(&replica(&params_rs, r)?, setting)).collect::<Result<Vec<_>>>()?;
-    let hooks = needed_hooks(&measures, setting);
-    let job = Job { measures: &measures, hooks: &hooks, source, setting, forward, key_freqs: &key_freqs };
-
-    let mut series = empty_series(&measures, setting, &steps, source.seeds());
-    // Enough checkpoints at a time that every thread has a replica.
-    let batch = rayon::current_num_threads().div_ceil(n_seeds.max(1)).max(1);
-    let mut done = 0;
-    for batch_steps in steps.chunks(batch) {
-        for row in job.run(batch_steps)? {
-            let values = row.into_iter().flatten();
-            series.iter_mut().zip(values).for_each(|(series, values)| series.values_srw.extend(values));
+    let job = Job { source, setting, forward, key_freqs: &key_freqs };
+    let mut table = Table::new(&measures, setting, &steps, source.seeds());
+    let everywhere = measures.iter().filter(|measure| !matches!(measure.scope(), Scope::Last)).count();
+    let visited = if everywhere == 0 { &steps[steps.len() - 1..] } else { &steps[..] };
+    let rounds: Vec<Range<usize>> = rounds(&measures, setting, steps.len(), n_seeds);
+    let (mut done, of) = (0, visited.len() * rounds.len());
+    for replicas in rounds {
+        // Enough checkpoints at a time that every thread has a replica.
+        let batch = rayon::current_num_threads().div_ceil(replicas.len()).max(1);
+        for batch_steps in visited.chunks(batch) {
+            let rows = job.run(batch_steps, &replicas, |step| asked(&measures, setting, step == last))?;
+            for (step, r, row) in rows {
+                table.place(step, r, row);
+            }
+            done += batch_steps.len();
+            progress(done, of)?;
         }
-        done += batch_steps.len();
-        progress(done, steps.len())?;
+        table.finish_courses(&replicas);
     }
-    Ok(series)
+    Ok(table.series())
+}
+
+/// Groups of replicas of which all points of courses are held at a time.
+fn rounds(measures: &[&dyn Measure], setting: &Setting, n_steps: usize, n_seeds: usize) -> Vec<Range<usize>> {
+    let point_len = |measure: &&dyn Measure| match measure.scope() {
+        Scope::Course(course) => course.point_len(setting),
+        _ => 0,
+    };
+    let bytes = measures.iter().map(point_len).sum::<usize>() * n_steps * size_of::<f64>();
+    let at_once = MEMORY_BYTES.checked_div(bytes).unwrap_or(n_seeds).clamp(1, n_seeds.max(1));
+    (0..n_seeds).step_by(at_once).map(|first| first..(first + at_once).min(n_seeds)).collect()
+}
+
+/// What is evaluated at a checkpoint.
+struct Asked<'a> {
+    /// Indices into the measures that the caller named.
+    which: Vec<usize>,
+    measures: Vec<&'a dyn Measure>,
+    /// What they read, each once.
+    hooks: Vec<Hook>,
+}
+
+fn asked<'a>(measures: &[&'a dyn Measure], setting: &Setting, is_last: bool) -> Asked<'a> {
+    let here = |&i: &usize| is_last || !matches!(measures[i].scope(), Scope::Last);
+    let which: Vec<usize> = (0..measures.len()).filter(here).collect();
+    let measures: Vec<&dyn Measure> = which.iter().map(|&i| measures[i]).collect();
+    let hooks = needed_hooks(&measures, setting);
+    Asked { which, measures, hooks }
 }
 
 /// What every worker needs.
 struct Job<'a> {
-    measures: &'a [&'static dyn Measure],
-    /// What the measures read, each once.
-    hooks: &'a [Hook],
     source: &'a dyn SnapshotSource,
     setting: &'a Setting<'a>,
     forward: &'a dyn Forward,
@@ -83,17 +114,24 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// All replicas of some checkpoints; rows in order of (step, replica).
-    fn run(&self, steps: &[u64]) -> Result<Vec<Row>> {
+    /// Some replicas at some checkpoints, in order of (step, replica).
+    fn run<'m>(
+        &self,
+        steps: &[u64],
+        replicas: &Range<usize>,
+        asked: impl Fn(u64) -> Asked<'m>,
+    ) -> Result<Vec<(u64, usize, Row)>> {
         let params_s = steps.iter().map(|&step| self.source.params(step)).collect::<Result<Vec<_>>>()?;
-        let (n_seeds, mask_rn) = (self.key_freqs.len(), self.source.train_mask_rn());
-        let Job { measures, hooks, setting, forward, key_freqs, .. } = *self;
-        (0..steps.len() * n_seeds)
+        let asked_s: Vec<Asked> = steps.iter().map(|&step| asked(step)).collect();
+        let mask_rn = self.source.train_mask_rn();
+        let Job { setting, forward, key_freqs, .. } = *self;
+        (0..steps.len() * replicas.len())
             .into_par_iter()
             .map(|sr| {
-                let (s, r) = (sr / n_seeds, sr % n_seeds);
+                let (s, r) = (sr / replicas.len(), replicas.start + sr % replicas.len());
                 let n = setting.examples.n_examples;
                 let params = replica(&params_s[s], r)?;
+                let Asked { which, measures, hooks } = &asked_s[s];
                 let observed = match hooks.is_empty() {
                     true => vec![],
                     false => forward.observe(&params, hooks)?,
@@ -112,21 +150,25 @@ impl Job<'_> {
                 if let Ok(logits) = subject.activation(&Hook::value(LOSS_LOGITS)) {
                     subject.logits = logits.values;
                 }
-                eval(measures, &subject)
+                let row = which.iter().copied().zip(eval(measures, &subject)?).collect();
+                Ok((steps[s], r, row))
             })
             .collect()
     }
 }
 
 /// Every measure on one subject, each result checked against its columns.
-fn eval(measures: &[&'static dyn Measure], subject: &Subject) -> Result<Row> {
+fn eval(measures: &[&dyn Measure], subject: &Subject) -> Result<Vec<Vec<Vec<f64>>>> {
     let examples = &subject.setting.examples;
     if !subject.logits.is_empty() {
         expect_len("logits", subject.logits.len(), examples.targets.len() * examples.n_classes)?;
     }
-    let row: Row = measures.iter().map(|measure| measure.eval(subject)).collect::<Result<_>>()?;
+    let row: Vec<Vec<Vec<f64>>> = measures.iter().map(|measure| measure.eval(subject)).collect::<Result<_>>()?;
     for (measure, columns) in measures.iter().zip(&row) {
-        let widths = measure.columns(subject.setting).iter().map(super::Column::width).collect::<Vec<_>>();
+        let widths = match measure.scope() {
+            Scope::Course(course) => vec![course.point_len(subject.setting)],
+            _ => measure.columns(subject.setting).iter().map(Column::width).collect(),
+        };
         assert!(
             columns.iter().map(Vec::len).eq(widths),
             "invariant: {} gives as many numbers as its columns say",
@@ -157,21 +199,73 @@ fn fitting(name: &str, setting: &Setting) -> Result<&'static dyn Measure> {
     Ok(measure)
 }
 
-fn empty_series(measures: &[&dyn Measure], setting: &Setting, steps: &[u64], seeds: &[u64]) -> Vec<Series> {
-    let series = |measure: &&dyn Measure| {
-        let name = measure.name();
-        let columns = measure.columns(setting).into_iter();
-        columns.map(move |column| Series {
-            measure: name.into(),
-            values_srw: Vec::with_capacity(steps.len() * seeds.len() * column.width()),
-            column: column.name,
-            unit: column.unit.into(),
-            steps: steps.to_vec(),
-            seeds: seeds.to_vec(),
-            axis: column.axis,
-        })
-    };
-    measures.iter().flat_map(series).collect()
+/// All numbers so far.
+struct Table<'a> {
+    measures: &'a [&'a dyn Measure],
+    steps: &'a [u64],
+    /// `[measure][column]`
+    series: Vec<Vec<Series>>,
+    /// `[measure][replica][step]` points of the course, while its replica is at work.
+    points: Vec<Vec<Vec<Vec<f64>>>>,
+}
+
+impl<'a> Table<'a> {
+    fn new(measures: &'a [&'a dyn Measure], setting: &Setting, steps: &'a [u64], seeds: &[u64]) -> Table<'a> {
+        let series = |measure: &&dyn Measure| {
+            let steps = if matches!(measure.scope(), Scope::Last) { &steps[steps.len() - 1..] } else { steps };
+            let of = |column: Column| Series {
+                measure: measure.name().into(),
+                values_srw: vec![f64::NAN; steps.len() * seeds.len() * column.width()],
+                column: column.name,
+                unit: column.unit.into(),
+                steps: steps.to_vec(),
+                seeds: seeds.to_vec(),
+                axis: column.axis,
+            };
+            measure.columns(setting).into_iter().map(of).collect()
+        };
+        let points = measures.iter().map(|_| vec![vec![]; seeds.len()]).collect();
+        Table { measures, steps, series: measures.iter().map(series).collect(), points }
+    }
+
+    fn place(&mut self, step: u64, r: usize, row: Row) {
+        for (i, mut columns) in row {
+            if let Scope::Course(_) = self.measures[i].scope() {
+                self.points[i][r].push(columns.swap_remove(0));
+            } else {
+                let series = &mut self.series[i];
+                let s = series[0].steps.iter().position(|&known| known == step);
+                let s = s.expect("invariant: a measure is evaluated at its own steps alone");
+                series.iter_mut().zip(&columns).for_each(|(series, values)| series.set(s, r, values));
+            }
+        }
+    }
+
+    /// Turns the points of `replicas` into columns, and lets them go.
+    fn finish_courses(&mut self, replicas: &Range<usize>) {
+        for (i, measure) in self.measures.iter().enumerate() {
+            let Scope::Course(course) = measure.scope() else { continue };
+            let traces: Vec<Vec<Vec<f64>>> =
+                self.points[i][replicas.clone()].par_iter().map(|points| course.trace(points)).collect();
+            for (r, columns) in replicas.clone().zip(traces) {
+                for (series, values) in self.series[i].iter_mut().zip(columns) {
+                    let width = series.width();
+                    assert_eq!(
+                        values.len(),
+                        self.steps.len() * width,
+                        "invariant: {} fills its columns",
+                        measure.name()
+                    );
+                    (0..self.steps.len()).for_each(|s| series.set(s, r, &values[s * width..(s + 1) * width]));
+                }
+                self.points[i][r] = vec![];
+            }
+        }
+    }
+
+    fn series(self) -> Vec<Series> {
+        self.series.into_iter().flatten().collect()
+    }
 }
 
 /// One replica's parameters, in f64.

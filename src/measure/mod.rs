@@ -1,28 +1,45 @@
 //! Checkpoints -> series of numbers.
 //!
-//! A measure reads one replica at one checkpoint (a [`Subject`]) and gives the numbers of its columns; [`measure`] takes
-//! it over a range of checkpoints and all replicas. [`ALL`] is the registry: a name there is the name on the command
+//! A measure reads one replica at one checkpoint (a [`Subject`]) and gives the numbers of its columns, or a point of a course
+//! that becomes numbers when all checkpoints are there ([`Scope`]); [`measure`] takes it over a range of checkpoints and all
+//! replicas. [`ALL`] is the registry: a name there is the name on the command
 //! line, in files and of the source file.
 
+mod circle_isolation;
+mod course;
+mod decompose;
+mod decompose_logits;
+mod decompose_neurons;
+mod decompose_w_e;
+mod decompose_w_l;
+mod distance_irrelevance;
 mod driver;
 mod excluded_loss;
 pub mod file;
 pub mod fourier;
 mod fourier_norm_w_e;
 mod gini;
+mod gradient_symmetricity;
 mod key_freqs;
 mod key_freqs_w_e;
 mod key_freqs_w_l;
+mod logits_pca;
+mod logits_trajectory;
 mod loss;
+mod pairs;
+mod pca;
 mod projection;
 mod restricted_loss;
 mod series;
 mod subject;
 mod table;
+mod trajectory;
 mod trig_logits_explained;
 mod weight_norm;
 mod weights;
+mod weights_trajectory;
 
+pub use course::{Course, Scope};
 pub use driver::measure;
 pub use key_freqs::{KeyFreqs, Rule, THRESHOLD_FRAC, is_key};
 pub use series::{Axis, Series};
@@ -58,7 +75,13 @@ pub trait Measure: Sync {
         vec![]
     }
 
-    /// One vector a column, of the length of the column's axis (1 without one). Only called where it fits.
+    /// What it is taken of: each checkpoint, the last one alone, or the whole course.
+    fn scope(&self) -> Scope<'_> {
+        Scope::Checkpoint
+    }
+
+    /// One vector a column, of the length of the column's axis (1 without one); of a measure of the course one vector in
+    /// all, the point. Only called where it fits.
     ///
     /// # Errors
     /// [`Error::Unknown`] or [`Error::Shape`] when the subject is not of the setting that was asked about.
@@ -104,6 +127,16 @@ pub const ALL: &[&dyn Measure] = &[
     &restricted_loss::RestrictedLoss,
     &excluded_loss::ExcludedLoss,
     &trig_logits_explained::TrigLogitsExplained,
+    &logits_pca::LogitsPca,
+    &logits_trajectory::LogitsTrajectory,
+    &weights_trajectory::WeightsTrajectory,
+    &gradient_symmetricity::GradientSymmetricity,
+    &distance_irrelevance::DistanceIrrelevance,
+    &circle_isolation::CircleIsolation,
+    &decompose_w_e::DecomposeWE,
+    &decompose_w_l::DecomposeWL,
+    &decompose_neurons::DecomposeNeurons,
+    &decompose_logits::DecomposeLogits,
 ];
 
 /// The measure of that name.
@@ -120,6 +153,8 @@ pub fn find(name: &str) -> Result<&'static dyn Measure> {
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod fixture_circuits;
 
 #[cfg(test)]
 mod tests {
