@@ -4,7 +4,7 @@
 
 use crate::error::Result;
 use crate::measure::course::{Course, Scope};
-use crate::measure::subject::{Setting, Subject};
+use crate::measure::subject::{Matrix, Setting, Subject};
 use crate::measure::{Column, Measure, trajectory};
 
 /// Principal components of the flattened parameters over training.
@@ -55,7 +55,11 @@ impl Measure for WeightsTrajectory {
     }
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
-        Ok(vec![subject.params.iter().flat_map(|tensor| tensor.to_f64()).collect()])
+        let mut point = vec![];
+        for param in &subject.setting.params {
+            point.extend(Matrix::of(subject.params, &param.name)?.values);
+        }
+        Ok(vec![point])
     }
 }
 

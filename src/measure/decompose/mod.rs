@@ -164,7 +164,9 @@ fn lifted(x_pd: &[f64], d: usize) -> Vec<f64> {
 fn fourier_explained(basis: &Basis, x_pd: &[f64]) -> f64 {
     let mut power: Vec<f64> = basis.freq_norms(x_pd).iter().map(|norm| norm * norm).collect();
     power.sort_by(|one, other| other.total_cmp(one));
-    power.iter().take(COMPONENTS / 2).sum::<f64>() / power.iter().sum::<f64>()
+    let (total, squares) = (power.iter().sum::<f64>(), x_pd.iter().map(|x| x * x).sum::<f64>());
+    // Below this, what varies is rounding.
+    if total > 1e-24 * squares { power.iter().take(COMPONENTS / 2).sum::<f64>() / total } else { f64::NAN }
 }
 
 #[cfg(test)]
