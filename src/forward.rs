@@ -373,7 +373,8 @@ mod tests {
 
     use super::*;
     use crate::checkpoint::RunFolder;
-    use crate::spec::{ModelSpec, Normalization, Seeds};
+    use crate::measure::file;
+    use crate::spec::{Family, Join, ModelSpec, Normalization, Seeds};
     use crate::train::{Progress, TrainOptions, Watch, train};
 
     struct Silent;
@@ -388,18 +389,19 @@ mod tests {
 
     /// Two replicas of a small transformer with everything on, three updates, in a folder that lives as long as the answer.
     fn trained() -> (tempfile::TempDir, RunSeries) {
+        let model = ModelSpec { n_layers: 2, normalization: Normalization::Ln, ..small() };
+        trained_as(model)
+    }
+
+    fn small() -> ModelSpec {
+        ModelSpec { d_model: 8, n_heads: 2, d_mlp: 12, ..ModelSpec::default() }
+    }
+
+    fn trained_as(model: ModelSpec) -> (tempfile::TempDir, RunSeries) {
         let dir = tempfile::tempdir().unwrap();
         let card = dir.path().join("mod_add_7.toml");
         std::fs::write(&card, CARD).unwrap();
-        let mut spec = Spec { task: card.display().to_string(), ..Spec::default() };
-        spec.model = ModelSpec {
-            d_model: 8,
-            n_heads: 2,
-            d_mlp: 12,
-            n_layers: 2,
-            normalization: Normalization::Ln,
-            ..ModelSpec::default()
-        };
+        let mut spec = Spec { task: card.display().to_string(), model, ..Spec::default() };
         spec.train.seeds = Seeds(vec![3, 5]);
         spec.train.steps = 3;
         let run = dir.path().join("run");
@@ -501,6 +503,59 @@ mod tests {
                 assert!((got - (x.exp() / sum - hit) / 49.0).abs() < 1e-16, "example {n}, class {c}");
             }
         }
+    }
+
+    #[test]
+    fn every_measure_that_fits_is_measured_saved_and_read_back() {
+        let (dir, run) = trained();
+        let names = run.fitting_measures().unwrap();
+        for name in ["gradient_symmetricity", "circle_isolation", "decompose_neurons", "weights_trajectory"] {
+            assert!(names.contains(&name), "{name} is not among {names:?}");
+        }
+        let all = |threads: usize| {
+            let run = RunSeries::open(&dir.path().join("run"), threads).unwrap();
+            run.measure(&names, 0..=3, &mut |_, _| Ok(())).unwrap()
+        };
+        let series = all(1);
+        let bits = |series: &[Series]| -> Vec<u64> {
+            series.iter().flat_map(|series| series.values_srw.iter().map(|x| x.to_bits())).collect()
+        };
+        assert_eq!(bits(&all(2)), bits(&series), "threads change a bit");
+        file::save(&dir.path().join("run"), &series).unwrap();
+        let read = names.iter().map(|name| file::load(&dir.path().join("run"), name).unwrap()).collect::<Vec<_>>();
+        assert_eq!(bits(&read.concat()), bits(&series));
+        let units = |series: &[Series]| series.iter().map(|s| (s.column.clone(), s.unit.clone())).collect::<Vec<_>>();
+        assert_eq!(units(&read.concat()), units(&series), "columns and units come back");
+        for name in &names {
+            let own = series.iter().filter(|series| series.measure == *name);
+            let numbers = own.flat_map(|series| &series.values_srw).filter(|x| x.is_finite()).count();
+            assert!(numbers > 0, "{name} gives no number at all");
+        }
+    }
+
+    #[test]
+    fn a_measure_has_the_same_bits_alone_and_among_others() {
+        let (_dir, run) = trained();
+        let names = run.fitting_measures().unwrap();
+        let all = run.measure(&names, 3..=3, &mut |_, _| Ok(())).unwrap();
+        for name in names {
+            let alone = run.measure(&[name], 3..=3, &mut |_, _| Ok(())).unwrap();
+            for (alone, among) in alone.iter().zip(all.iter().filter(|series| series.measure == name)) {
+                let bits = |series: &Series| series.values_srw.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                assert_eq!(bits(alone), bits(among), "{name} {}", among.column);
+            }
+        }
+    }
+
+    #[test]
+    fn a_model_that_sees_the_sum_of_embeddings_has_symmetric_gradients_and_others_have_not() {
+        let symmetricity = |join: Join| {
+            let model = ModelSpec { family: Family::Mlp, join, ..small() };
+            let (_dir, run) = trained_as(model);
+            run.measure(&["gradient_symmetricity"], 3..=3, &mut |_, _| Ok(())).unwrap()[0].values_srw[0]
+        };
+        assert!((symmetricity(Join::Sum) - 1.0).abs() < 1e-12);
+        assert!(symmetricity(Join::Concat).abs() < 0.9);
     }
 
     /// What all measures on one checkpoint of one replica cost, for the canonical model (p = 113, d_mlp 512): run it with

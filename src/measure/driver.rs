@@ -1,23 +1,23 @@
 //! Measures over a range of checkpoints and all replicas.
 //!
 //! Reads snapshots (leading replica axis) and one forward pass a replica and checkpoint, at the hooks that the measures name;
-//! writes [`Series`] of shape
-//! `[steps, seeds, width]`. Memory is bounded by a few checkpoints' parameters and one replica's activations a worker. Each
-//! value is computed by one worker in a fixed order, so that the number of threads changes no bit.
+//! writes [`Series`] of shape `[steps, seeds, width]`. Memory is bounded by a few checkpoints' parameters, one replica's
+//! activations a worker, and, for measures of the whole course, [`MEMORY_BYTES`] of points: replicas beyond go in another
+//! round over the snapshots. Each value is computed by one worker in a fixed order, so that the number of threads changes no
+//! bit.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use rayon::prelude::*;
 
 use crate::engine::{Hook, LOSS_LOGITS};
 use crate::error::{Error, Result};
+use crate::measure::course::{MEMORY_BYTES, Scope};
+use crate::measure::gather::{Row, Table};
 use crate::measure::subject::{Forward, Setting, Shared, SnapshotSource, Subject};
-use crate::measure::{Measure, Series, find, key_freqs};
+use crate::measure::{Column, Measure, Series, find};
 use crate::spec::{KeyFreqsAt, KeyFreqsBy, KeyRule};
 use crate::tensor::{Data, Tensor};
-
-/// The numbers of every measure on one replica at one checkpoint: `[measure][column][tick]`.
-type Row = Vec<Vec<Vec<f64>>>;
 
 /// Takes the measures `names` over the checkpoints of `source` whose step lies in `range`.
 ///
@@ -51,24 +51,59 @@ pub fn measure(
     };
     let n_seeds = source.seeds().len();
     expect_len("train mask", source.train_mask_rn().len(), n_seeds * setting.examples.n_examples)?;
-    let hooks = needed_hooks(&measures, setting);
-    let keyless = Job { measures: &measures, hooks: &hooks, source, setting, forward, keys: &Keys::None };
-    let keys = keyless.keys(last)?;
+    let keyless = Job { source, setting, forward, keys: &Keys::None };
+    let keys = match measures.iter().any(|measure| measure.uses_key_freqs()) {
+        true => keyless.keys(last)?,
+        false => Keys::None,
+    };
     let job = Job { keys: &keys, ..keyless };
-
-    let mut series = empty_series(&measures, setting, &steps, source.seeds());
-    // Enough checkpoints at a time that every thread has a replica.
-    let batch = rayon::current_num_threads().div_ceil(n_seeds.max(1)).max(1);
-    let mut done = 0;
-    for batch_steps in steps.chunks(batch) {
-        for row in job.run(batch_steps)? {
-            let values = row.into_iter().flatten();
-            series.iter_mut().zip(values).for_each(|(series, values)| series.values_srw.extend(values));
+    let mut table = Table::new(&measures, setting, &steps, source.seeds());
+    let everywhere = measures.iter().filter(|measure| !matches!(measure.scope(), Scope::Last)).count();
+    let visited = if everywhere == 0 { &steps[steps.len() - 1..] } else { &steps[..] };
+    let rounds: Vec<Range<usize>> = rounds(&measures, setting, steps.len(), n_seeds);
+    let (mut done, of) = (0, visited.len() * rounds.len());
+    for replicas in rounds {
+        // Enough checkpoints at a time that every thread has a replica.
+        let batch = rayon::current_num_threads().div_ceil(replicas.len()).max(1);
+        for batch_steps in visited.chunks(batch) {
+            let rows = job.run(batch_steps, &replicas, |step| asked(&measures, setting, step == last))?;
+            for (step, r, row) in rows {
+                table.place(step, r, row);
+            }
+            done += batch_steps.len();
+            progress(done, of)?;
         }
-        done += batch_steps.len();
-        progress(done, steps.len())?;
+        table.finish_courses(&replicas);
     }
-    Ok(series)
+    Ok(table.series())
+}
+
+/// Groups of replicas of which all points of courses are held at a time.
+fn rounds(measures: &[&dyn Measure], setting: &Setting, n_steps: usize, n_seeds: usize) -> Vec<Range<usize>> {
+    let point_len = |measure: &&dyn Measure| match measure.scope() {
+        Scope::Course(course) => course.point_len(setting),
+        _ => 0,
+    };
+    let bytes = measures.iter().map(point_len).sum::<usize>() * n_steps * size_of::<f64>();
+    let at_once = MEMORY_BYTES.checked_div(bytes).unwrap_or(n_seeds).clamp(1, n_seeds.max(1));
+    (0..n_seeds).step_by(at_once).map(|first| first..(first + at_once).min(n_seeds)).collect()
+}
+
+/// What is evaluated at a checkpoint.
+struct Asked<'a> {
+    /// Indices into the measures that the caller named.
+    which: Vec<usize>,
+    measures: Vec<&'a dyn Measure>,
+    /// What they read, each once.
+    hooks: Vec<Hook>,
+}
+
+fn asked<'a>(measures: &[&'a dyn Measure], setting: &Setting, is_last: bool) -> Asked<'a> {
+    let here = |&i: &usize| is_last || !matches!(measures[i].scope(), Scope::Last);
+    let which: Vec<usize> = (0..measures.len()).filter(here).collect();
+    let measures: Vec<&dyn Measure> = which.iter().map(|&i| measures[i]).collect();
+    let hooks = needed_hooks(&measures, setting);
+    Asked { which, measures, hooks }
 }
 
 /// Where each subject's key frequencies come from.
@@ -83,9 +118,6 @@ enum Keys {
 
 /// What every worker needs.
 struct Job<'a> {
-    measures: &'a [&'static dyn Measure],
-    /// What the measures read, each once.
-    hooks: &'a [Hook],
     source: &'a dyn SnapshotSource,
     setting: &'a Setting<'a>,
     forward: &'a dyn Forward,
@@ -93,32 +125,36 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// All replicas of some checkpoints; rows in order of (step, replica).
-    fn run(&self, steps: &[u64]) -> Result<Vec<Row>> {
+    /// Some replicas at some checkpoints, in order of (step, replica).
+    fn run<'m>(
+        &self,
+        steps: &[u64],
+        replicas: &Range<usize>,
+        asked: impl Fn(u64) -> Asked<'m>,
+    ) -> Result<Vec<(u64, usize, Row)>> {
         let params_s = steps.iter().map(|&step| self.source.params(step)).collect::<Result<Vec<_>>>()?;
-        let (n_seeds, eyes) = (self.source.seeds().len(), self.eyes());
-        let Job { measures, hooks, keys, .. } = *self;
+        let asked_s: Vec<Asked> = steps.iter().map(|&step| asked(step)).collect();
+        let (keys, eyes) = (self.keys, self.eyes());
         let row = |sr: usize| {
-            let (s, r) = (sr / n_seeds, sr % n_seeds);
+            let (s, r) = (sr / replicas.len(), replicas.start + sr % replicas.len());
+            let Asked { which, measures, hooks } = &asked_s[s];
             eyes.with_subject((&params_s[s], r), hooks, |subject| {
                 let own = match keys {
                     Keys::Each(rule) => rule.freqs(subject)?,
                     Keys::Last(key_freqs) => key_freqs[r].clone(),
                     Keys::None => vec![],
                 };
-                eval(measures, &Subject { key_freqs: &own, ..*subject })
+                let numbers = eval(measures, &Subject { key_freqs: &own, ..*subject })?;
+                Ok((steps[s], r, which.iter().copied().zip(numbers).collect()))
             })
         };
-        (0..steps.len() * n_seeds).into_par_iter().map(row).collect()
+        (0..steps.len() * replicas.len()).into_par_iter().map(row).collect()
     }
 
     /// The key frequencies as the options say, those of the last checkpoint where it says so.
     fn keys(&self, last: u64) -> Result<Keys> {
         let options = &self.setting.options;
         let n_seeds = self.source.seeds().len();
-        if !self.measures.iter().any(|measure| measure.uses_key_freqs()) {
-            return Ok(Keys::None);
-        }
         match (&options.key_freqs, options.key_freqs_at) {
             (KeyFreqsBy::List(list), _) => Ok(Keys::Last(vec![list.clone(); n_seeds])),
             (&KeyFreqsBy::Rule(rule), KeyFreqsAt::Each) => Ok(Keys::Each(rule)),
@@ -174,14 +210,17 @@ impl Eyes<'_> {
 }
 
 /// Every measure on one subject, each result checked against its columns.
-fn eval(measures: &[&'static dyn Measure], subject: &Subject) -> Result<Row> {
+fn eval(measures: &[&dyn Measure], subject: &Subject) -> Result<Vec<Vec<Vec<f64>>>> {
     let examples = &subject.setting.examples;
     if !subject.logits.is_empty() {
         expect_len("logits", subject.logits.len(), examples.targets.len() * examples.n_classes)?;
     }
-    let row: Row = measures.iter().map(|measure| measure.eval(subject)).collect::<Result<_>>()?;
+    let row: Vec<Vec<Vec<f64>>> = measures.iter().map(|measure| measure.eval(subject)).collect::<Result<_>>()?;
     for (measure, columns) in measures.iter().zip(&row) {
-        let widths = measure.columns(subject.setting).iter().map(super::Column::width).collect::<Vec<_>>();
+        let widths = match measure.scope() {
+            Scope::Course(course) => vec![course.point_len(subject.setting)],
+            _ => measure.columns(subject.setting).iter().map(Column::width).collect(),
+        };
         assert!(
             columns.iter().map(Vec::len).eq(widths),
             "invariant: {} gives as many numbers as its columns say",
@@ -216,24 +255,6 @@ fn fitting(name: &str, setting: &Setting) -> Result<&'static dyn Measure> {
         expected: "one that fits the task and the model".into(),
     })?;
     Ok(measure)
-}
-
-fn empty_series(measures: &[&dyn Measure], setting: &Setting, steps: &[u64], seeds: &[u64]) -> Vec<Series> {
-    let mut all = vec![];
-    for measure in measures {
-        let key_freqs = measure.uses_key_freqs().then(|| key_freqs::describe(&setting.options));
-        all.extend(measure.columns(setting).into_iter().map(|column| Series {
-            measure: measure.name().into(),
-            values_srw: Vec::with_capacity(steps.len() * seeds.len() * column.width()),
-            column: column.name,
-            unit: column.unit.into(),
-            key_freqs: key_freqs.clone(),
-            steps: steps.to_vec(),
-            seeds: seeds.to_vec(),
-            axis: column.axis,
-        }));
-    }
-    all
 }
 
 /// One replica's parameters, in f64.

@@ -64,6 +64,24 @@ impl Basis {
     }
 }
 
+/// The frequency that has most of the power of the columns of `x_pd` around their means, and its share of it; NaN for the
+/// share, and frequency 0, when nothing varies.
+///
+/// # Shapes
+/// `x_pd` `[p, d]`
+pub fn single_frequency(basis: &Basis, x_pd: &[f64]) -> (usize, f64) {
+    let power: Vec<f64> = basis.freq_norms(x_pd).iter().map(|norm| norm * norm).collect();
+    let (total, constant) = (power.iter().sum::<f64>(), basis.component_norms(x_pd)[0]);
+    let mut top = 0;
+    for (k, &x) in power.iter().enumerate() {
+        if x > power[top] {
+            top = k;
+        }
+    }
+    // Below this, what varies is rounding.
+    if total > 1e-24 * (total + constant * constant) { (top + 1, power[top] / total) } else { (0, f64::NAN) }
+}
+
 /// How many frequencies above zero there are: (p − 1)/2 for odd p, p/2 for even p.
 pub fn n_freqs(p: usize) -> usize {
     p / 2
@@ -119,6 +137,16 @@ mod tests {
             assert!((norm - expected).abs() < 1e-12, "frequency {}: {norm}", f + 1);
         }
         assert!((basis.component_norms(&x_pd)[0] - (p as f64).sqrt()).abs() < 1e-12, "the column of ones is constant");
+    }
+
+    #[test]
+    fn the_strongest_frequency_is_found_with_its_share() {
+        let angle = |k: usize, x: usize| TAU * (k * x) as f64 / 11.0;
+        let x_pd: Vec<f64> = (0..11).flat_map(|x| [3.0 * angle(2, x).cos() + 7.0, angle(5, x).sin()]).collect();
+        let basis = Basis::new(11);
+        let (k, share) = single_frequency(&basis, &x_pd);
+        assert!(k == 2 && (share - 0.9).abs() < 1e-12, "{k}: {share}");
+        assert!(single_frequency(&basis, &[4.0; 11]).1.is_nan());
     }
 
     #[test]

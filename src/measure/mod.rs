@@ -1,11 +1,20 @@
 //! Checkpoints -> series of numbers.
 //!
-//! A measure reads one replica at one checkpoint (a [`Subject`]) and gives the numbers of its columns; [`measure`] takes
-//! it over a range of checkpoints and all replicas. [`ALL`] is the registry: a name there is the name on the command
+//! A measure reads one replica at one checkpoint (a [`Subject`]) and gives the numbers of its columns, or a point of a course
+//! that becomes numbers when all checkpoints are there ([`Scope`]); [`measure`] takes it over a range of checkpoints and all
+//! replicas. [`ALL`] is the registry: a name there is the name on the command
 //! line, in files and of the source file.
 
+mod circle_isolation;
 mod clusters;
+mod course;
 mod cube;
+mod decompose;
+mod decompose_logits;
+mod decompose_neurons;
+mod decompose_w_e;
+mod decompose_w_l;
+mod distance_irrelevance;
 mod driver;
 mod effective_rank;
 mod excluded_loss;
@@ -15,7 +24,9 @@ pub mod file;
 pub mod fourier;
 mod fourier_components;
 mod fourier_norm_w_e;
+mod gather;
 mod gini;
+mod gradient_symmetricity;
 mod group;
 mod ipr;
 mod key_freqs;
@@ -25,12 +36,16 @@ mod key_freqs_w_e;
 mod key_freqs_w_e_norm;
 mod key_freqs_w_l;
 mod logits_cube_fit;
+mod logits_pca;
+mod logits_trajectory;
 mod loss;
 mod mlp_directions_explained;
 mod neuron_clusters;
 mod neuron_freqs;
 mod neuron_ipr;
+mod pairs;
 mod participation;
+mod pca;
 mod projection;
 mod restricted_loss;
 mod restricted_loss_protocols;
@@ -38,12 +53,15 @@ mod series;
 mod subject;
 mod sums;
 mod table;
+mod trajectory;
 mod trig_logits_explained;
 mod w_l_rank;
 mod weight_norm;
 mod weights;
+mod weights_trajectory;
 mod without_each;
 
+pub use course::{Course, Scope};
 pub use driver::measure;
 pub use group::Group;
 pub use key_freqs::{check_options, describe as describe_key_freqs, large};
@@ -90,7 +108,13 @@ pub trait Measure: Sync {
         false
     }
 
-    /// One vector a column, of the length of the column's axis (1 without one). Only called where it fits.
+    /// What it is taken of: each checkpoint, the last one alone, or the whole course.
+    fn scope(&self) -> Scope<'_> {
+        Scope::Checkpoint
+    }
+
+    /// One vector a column, of the length of the column's axis (1 without one); of a measure of the course one vector in
+    /// all, the point. Only called where it fits.
     ///
     /// # Errors
     /// [`Error::Unknown`] or [`Error::Shape`] when the subject is not of the setting that was asked about.
@@ -151,6 +175,16 @@ pub const ALL: &[&dyn Measure] = &[
     &excluded_loss_each::ExcludedLossEach,
     &trig_logits_explained::TrigLogitsExplained,
     &logits_cube_fit::LogitsCubeFit,
+    &logits_pca::LogitsPca,
+    &logits_trajectory::LogitsTrajectory,
+    &weights_trajectory::WeightsTrajectory,
+    &gradient_symmetricity::GradientSymmetricity,
+    &distance_irrelevance::DistanceIrrelevance,
+    &circle_isolation::CircleIsolation,
+    &decompose_w_e::DecomposeWE,
+    &decompose_w_l::DecomposeWL,
+    &decompose_neurons::DecomposeNeurons,
+    &decompose_logits::DecomposeLogits,
 ];
 
 /// The measure of that name.
@@ -167,6 +201,8 @@ pub fn find(name: &str) -> Result<&'static dyn Measure> {
 
 #[cfg(test)]
 pub(crate) mod fixture;
+#[cfg(test)]
+mod fixture_circuits;
 
 #[cfg(test)]
 mod tests {

@@ -43,6 +43,13 @@ impl Series {
         &self.values_srw[start..start + width]
     }
 
+    /// Puts the numbers of checkpoint index `s` and replica index `r` in place, as many as [`Series::width`].
+    pub(super) fn set(&mut self, s: usize, r: usize, values: &[f64]) {
+        let width = self.width();
+        let start = (s * self.seeds.len() + r) * width;
+        self.values_srw[start..start + width].copy_from_slice(values);
+    }
+
     /// The first number of replica index `r` at every checkpoint: the curve of a scalar column.
     pub fn curve(&self, r: usize) -> Vec<f64> {
         (0..self.steps.len()).map(|s| self.at(s, r)[0]).collect()

@@ -1,0 +1,130 @@
+//! Principal components of a few points in a large space, through the matrix of their inner products.
+//!
+//! Reads S points `[n]`; writes coordinates on the first components and their shares of the variance. Memory is S² numbers
+//! beside the points, whatever n. The sign of a component, which the definition leaves open, is that which makes the
+//! coordinate of largest magnitude positive (of those that are equal to nine digits, the first).
+
+use crate::engine::simd::{dot, vectorized};
+use crate::linalg::symmetric_eigen;
+
+/// Principal components of points.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pca {
+    /// `[S, k]` coordinates of the centred points.
+    pub coordinates_sk: Vec<f64>,
+    /// `[k]` fraction of the variance along each component; NaN when nothing varies.
+    pub explained_k: Vec<f64>,
+}
+
+/// The first `k` principal components of `points_sn`, S points of one length; components beyond S − 1 are 0.
+///
+/// Distances are taken from the last point, so that a small move far from the origin keeps its digits.
+pub fn pca(points_sn: &[impl AsRef<[f64]>], k: usize) -> Pca {
+    let s = points_sn.len();
+    let Some(last_n) = points_sn.last() else { return Pca { coordinates_sk: vec![], explained_k: vec![f64::NAN; k] } };
+    let moved = |point: &[f64]| -> Vec<f64> { point.iter().zip(last_n.as_ref()).map(|(x, last)| x - last).collect() };
+    let mut gram_ss = vec![0.0; s * s];
+    for (i, one) in points_sn.iter().enumerate() {
+        let one_n = moved(one.as_ref());
+        for (j, other) in points_sn[..=i].iter().enumerate() {
+            let product = inner(&one_n, other.as_ref(), last_n.as_ref());
+            gram_ss[i * s + j] = product;
+            gram_ss[j * s + i] = product;
+        }
+    }
+    center(&mut gram_ss, s);
+    let eigen = symmetric_eigen(&gram_ss, s);
+    // Rounding leaves eigenvalues of the size of 1e-16 of the largest, of either sign.
+    let floor = eigen.values_n[0] * 1e-14;
+    let total: f64 = (0..s).map(|i| gram_ss[i * s + i]).sum();
+    let mut coordinates_sk = vec![0.0; s * k];
+    let mut explained_k = vec![if total > 0.0 { 0.0 } else { f64::NAN }; k];
+    for (component, (&value, vector_s)) in
+        eigen.values_n.iter().zip(eigen.vectors_nn.chunks_exact(s)).take(k).enumerate()
+    {
+        if value <= floor {
+            continue;
+        }
+        let sign = sign(vector_s);
+        for (row_k, &x) in coordinates_sk.chunks_exact_mut(k).zip(vector_s) {
+            row_k[component] = sign * value.sqrt() * x;
+        }
+        explained_k[component] = value / total;
+    }
+    Pca { coordinates_sk, explained_k }
+}
+
+/// (one − last) · (other − last), where `one_n` is moved already; in parts, whose sums are added in order.
+fn inner(one_n: &[f64], other_n: &[f64], last_n: &[f64]) -> f64 {
+    const PART: usize = 512;
+    let mut moved = [0.0; PART];
+    let mut sum = 0.0;
+    for ((one, other), last) in one_n.chunks(PART).zip(other_n.chunks(PART)).zip(last_n.chunks(PART)) {
+        for ((moved, other), last) in moved.iter_mut().zip(other).zip(last) {
+            *moved = other - last;
+        }
+        let moved = &moved[..one.len()];
+        sum += vectorized!(dot(one, moved));
+    }
+    sum
+}
+
+/// The inner products of the same points around their mean.
+fn center(gram_ss: &mut [f64], s: usize) {
+    let mean_s: Vec<f64> = gram_ss.chunks_exact(s).map(|row| row.iter().sum::<f64>() / s as f64).collect();
+    let mean = mean_s.iter().sum::<f64>() / s as f64;
+    for (row_s, row_mean) in gram_ss.chunks_exact_mut(s).zip(&mean_s) {
+        for (x, column_mean) in row_s.iter_mut().zip(&mean_s) {
+            *x += mean - row_mean - column_mean;
+        }
+    }
+}
+
+/// 1 or −1: what makes the number of largest magnitude positive; of those that are equal to nine digits, the first.
+pub fn sign(numbers: &[f64]) -> f64 {
+    let mut top: f64 = 0.0;
+    for &x in numbers {
+        if x.abs() > top.abs() * (1.0 + 1e-9) {
+            top = x;
+        }
+    }
+    if top < 0.0 { -1.0 } else { 1.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ellipse_far_from_the_origin_has_its_axes_as_components() {
+        // x = 3 cos t along one direction, y = sin t along another, 1e6 away: variances 9/2 and 1/2.
+        let point = |i: usize| {
+            let t = std::f64::consts::TAU * i as f64 / 8.0;
+            let (x, y) = (3.0 * t.cos(), t.sin());
+            (0..700).map(|n| 1e6 + if n % 2 == 0 { x } else { y }).collect::<Vec<f64>>()
+        };
+        let points: Vec<Vec<f64>> = (0..8).map(point).collect();
+        let pca = pca(&points, 3);
+        assert!((pca.explained_k[0] - 0.9).abs() < 1e-7 && (pca.explained_k[1] - 0.1).abs() < 1e-7, "{pca:?}");
+        assert!(pca.explained_k[2] < 1e-9);
+        let root = 350f64.sqrt();
+        for (i, xyz) in pca.coordinates_sk.chunks(3).enumerate() {
+            let t = std::f64::consts::TAU * i as f64 / 8.0;
+            // Of ±3 the first, at t = 0, is made positive; so is sin t at its first maximum.
+            assert!((xyz[0] - 3.0 * root * t.cos()).abs() < 1e-6, "{i}: {xyz:?}");
+            assert!((xyz[1] - root * t.sin()).abs() < 1e-6, "{i}: {xyz:?}");
+        }
+    }
+
+    #[test]
+    fn one_point_two_points_and_points_that_do_not_move() {
+        let one = pca(&[vec![1.0, 2.0]], 2);
+        assert!(one.explained_k[0].is_nan() && one.coordinates_sk == [0.0, 0.0]);
+        let still = pca(&[vec![5.0], vec![5.0], vec![5.0]], 1);
+        assert!(still.explained_k[0].is_nan() && still.coordinates_sk == [0.0; 3]);
+        let two = pca(&[vec![0.0, 0.0], vec![3.0, 4.0]], 2);
+        assert_eq!(two.explained_k, [1.0, 0.0]);
+        assert!((two.coordinates_sk[0] - 2.5).abs() < 1e-15 && (two.coordinates_sk[2] + 2.5).abs() < 1e-15, "{two:?}");
+        assert!(pca(&[vec![f64::NAN], vec![1.0]], 1).coordinates_sk[0].is_nan());
+    }
+}
