@@ -171,7 +171,7 @@ fn what_is_exported_imports_with_equal_bits() {
     for (run, to, endings) in cases {
         let name = run.file_name().unwrap().to_str().unwrap();
         for ending in endings {
-            let file = format!("{name}_{to}.{ending}");
+            let file = format!("{name}_{to}_{ending}.{ending}");
             stdout(dir.path(), &["export", name, "--step", "8", "--seed", "5", "--to", to, "--out", &file], 0);
             let out = format!("back_{name}_{to}_{ending}");
             let spec = format!("{name}/run.toml");
@@ -198,7 +198,7 @@ fn what_is_exported_imports_with_equal_bits() {
     refused(&["export", "full", "--to", "nanda"], "that code normalises nothing");
     refused(&["export", "plain", "--to", "npz", "--out", "a.txt"], "ends in .npz");
     refused(&["export", "plain", "--to", "npz", "--seed", "4"], "one of the run's: 3, 5");
-    refused(&["export", "plain", "--to", "npz", "--out", "plain_npz.npz"], "already exists");
+    refused(&["export", "plain", "--to", "npz", "--out", "plain_npz_npz.npz"], "already exists");
     assert_eq!(phaselab(dir.path(), &["export", "plain", "--to", "npz", "--step", "7"]).status.code(), Some(3));
 }
 
@@ -470,7 +470,9 @@ fn transformer_lens_loads_exports_strictly_and_gives_our_logits() {
 #[test]
 fn activations_go_into_files() {
     let dir = lab();
-    trained(dir.path(), "run", &[]);
+    // By its path: this process works in another folder.
+    let card = format!("task={}", dir.path().join("tasks/thirteen.toml").display());
+    trained(dir.path(), "run", &[&card]);
     let hooks = stdout(dir.path(), &["cache", "run", "--list"], 0);
     assert!(
         hooks.lines().any(|line| line.starts_with("blocks.0.mlp.hook_post ") && line.ends_with("[169, 3, 64]")),

@@ -3,10 +3,10 @@
 //! Reads the doc comments of `src/spec/mod.rs`, which are the one description of the keys that there is, and the default
 //! [`Spec`], the one list of their values; writes TOML with comments.
 
-use phaselab::spec::{Grokfast, Spec, Stop, StopMetric, Sweep, TermSpec};
+use phaselab::spec::{Arm, Grokfast, Spec, Stop, StopMetric, Sweep, TermSpec};
 
 /// Sections that are unset by default, and shown as comments.
-const UNSET: [&str; 4] = ["train.stop", "optim.grokfast", "loss.terms", "sweep"];
+const UNSET: [&str; 5] = ["train.stop", "optim.grokfast", "loss.terms", "arms", "sweep"];
 
 const SOURCE: &str = include_str!("../spec/mod.rs");
 
@@ -23,6 +23,7 @@ pub fn explain_spec() -> String {
     let mut spec = Spec::default();
     let stop = Stop { metric: StopMetric::TestAccFrac, threshold: 0.99, evals: 3, extra_steps: 0 };
     spec.train.stop = Some(stop);
+    spec.arms = vec![Arm { name: "gelu".into(), set: vec!["model.act=gelu".into()] }];
     spec.sweep =
         Some(Sweep { key: "data.train_frac".into(), values: vec![0.3.into(), 0.5.into()], ..Sweep::default() });
     spec.loss.terms = vec![TermSpec::default()];
@@ -200,6 +201,10 @@ mod tests {
                 }
             }
         }
-        assert_eq!(n_values, 1 + 9 * 2 + 3 * 3 + 4 + 2 * 5 + 7, "each enum of the spec is offered with all its values");
+        assert_eq!(
+            n_values,
+            1 + 11 * 2 + 3 * 3 + 4 + 2 * 5 + 7,
+            "each enum of the spec is offered with all its values"
+        );
     }
 }

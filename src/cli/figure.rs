@@ -51,7 +51,9 @@ pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
         let hint = format!("`phaselab measure {}` makes what figures are drawn from", args.run);
         return Err(Error::Missing { what: "every measure".into(), path: path.join("measures"), hint }.into());
     }
-    output.print(&lines(&files))?;
+    if !files.is_empty() {
+        output.print(&lines(&files))?;
+    }
     fail_with_last(errors, output)?;
     Ok(Answer::Yes)
 }

@@ -139,7 +139,7 @@ mod tests {
         let cause = |text: &str, sets: &[&str]| of(text, sets).unwrap_err().cause().join("; ");
         assert_eq!(
             cause("[sweep]\nkey = \"model.n_layers\"\nvalues = [1, 9]\n", &[]),
-            "model.n_layers: 9 layers; this family has 1 to 4 (variant n_layers_9)"
+            "model.n_layers: 9 layers; a model has 1 to 4 (variant n_layers_9)"
         );
         assert_eq!(
             cause(SWEEP, &["optim.weight_decay=2"]),

@@ -168,7 +168,9 @@ fn find_in(folder: &Path, name_or_path: &str) -> Result<Experiment> {
         let same_number = number.is_some_and(|n| n.parse::<u32>().ok() == name_or_path.parse().ok());
         name.as_str() == name_or_path || slug == name_or_path || same_number
     };
-    let Some(name) = names.iter().find(is) else {
+    // What is in the working folder comes before what is only in the binary.
+    let is_here = |name: &&String| folder.join(name).join(FILE).is_file();
+    let Some(name) = names.iter().filter(is).find(is_here).or_else(|| names.iter().find(is)) else {
         let known = names.iter().map(|name| split(name).1.to_owned()).collect();
         return Err(Error::Unknown { kind: "experiment", name: name_or_path.into(), known });
     };

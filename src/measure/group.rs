@@ -94,9 +94,15 @@ pub fn freq_axis(setting: &Setting) -> Axis {
 /// The reason why the examples are not all pairs once, with the sum as answer, as a clause.
 pub fn pairs(setting: &Setting, group: &Group) -> Result<Vec<Option<(usize, usize)>>, String> {
     let examples = &setting.examples;
-    let Some(Modular { pairs, .. }) = examples.modular else {
+    let Some(Modular { pairs, op, ops, .. }) = examples.modular else {
         return Err("the task has no modulus".into());
     };
+    if op.is_none() {
+        return Err(match ops.len() {
+            n @ 2.. => format!("the task has {n} operations, and no single sum that all its logits are waves of"),
+            _ => "the answer is no function of a + b or a - b alone, so the logits are no waves of it".into(),
+        });
+    }
     if examples.n_positions() != 1 {
         return Err(format!("the loss is on {} positions, not on one", examples.n_positions()));
     }
