@@ -159,12 +159,15 @@ mod tests {
         Sums::new(group, pairs, &x_n, 1)
     }
 
+    /// What a wave runs along, of a and b.
+    type Argument = fn(f64, f64) -> f64;
+
     #[test]
     fn a_wave_has_all_its_variation_along_what_it_runs_along() {
         for n in [6, 7] {
             let k = n / 2 - 1;
             let w = TAU * k as f64 / n as f64;
-            let waves: [(Along, fn(f64, f64) -> f64); 4] = [
+            let waves: [(Along, Argument); 4] = [
                 (Along::Sum, |a, b| a + b),
                 (Along::Difference, |a, b| a - b),
                 (Along::A, |a, _| a),
