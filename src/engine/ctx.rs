@@ -83,8 +83,10 @@ pub struct Ctx<'a, T: Real> {
     /// First example that the batch-space buffers hold.
     pub(crate) origin: usize,
     /// What ops keep from one stage to the next.
+    #[cfg_attr(not(feature = "candle"), allow(dead_code))]
     pub(crate) kept: &'a Kept,
     /// Where an op says that it failed; the step then ends with that error.
+    #[cfg_attr(not(feature = "candle"), allow(dead_code))]
     pub(crate) failure: &'a Failure,
 }
 

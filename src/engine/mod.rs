@@ -8,6 +8,8 @@ pub(crate) mod cpu;
 pub(crate) mod ctx;
 pub mod edit;
 pub mod graph;
+// Only functions from outside keep things or fail, and those come with the feature.
+#[cfg_attr(not(feature = "candle"), allow(dead_code))]
 pub(crate) mod kept;
 pub mod op;
 pub mod params;

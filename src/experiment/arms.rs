@@ -37,6 +37,11 @@ pub fn variants(experiment: &Experiment, spec: &Spec, sets: &[String]) -> Result
             Some(sweep) => points(arm, sweep),
         };
         for (name, x, set) in points {
+            if found.iter().any(|other: &Variant| other.name == name) {
+                let message = format!("two variants would have the name `{name}`; rename the arm");
+                let fault = Fault { line: None, key: "arms".into(), message };
+                return Err(Error::Spec { path: experiment.path.clone(), faults: vec![fault] });
+            }
             let own: Vec<String> = arm.set.iter().cloned().chain(set).collect();
             refuse_twice(experiment, &name, &own, sets)?;
             let all: Vec<String> = sets.iter().cloned().chain(own).collect();
@@ -152,5 +157,8 @@ mod tests {
              line 4: arms[1].name: `` cannot name a folder; use letters, digits, `_`, `-` and `.`"
         );
         assert_eq!(cause("[sweep]\nkeys = 1\n", &[]).matches("sweep.key").count(), 2);
+        // Two values with one name.
+        let twice = "[sweep]\nkey = \"optim.lr\"\nvalues = [\"1\", 1]\n";
+        assert_eq!(cause(twice, &[]), "arms: two variants would have the name `lr_1`; rename the arm");
     }
 }
