@@ -227,9 +227,29 @@ fn variants_are_run_compared_shown_and_gone_on_with() {
     fails(dir.path(), &["measure", "tiny", "gini"], 3, &several);
     let unknown = phaselab(dir.path(), &["run", "tiny", "--variant", "weight_decay_1"]);
     assert!(text(&unknown.stderr).contains("there is no variant named `weight_decay_1`"));
+    // Another spec is refused before anything of the older one is touched.
+    let stored = fs::read(path("variants.toml")).unwrap();
+    let other = phaselab(dir.path(), &["run", "tiny", "--set", "model.d_mlp=32"]);
+    assert_eq!(other.status.code(), Some(2), "{}", text(&other.stderr));
+    assert!(text(&other.stderr).contains("model.d_mlp: 64 -> 32"), "{}", text(&other.stderr));
+    assert_eq!(fs::read(path("variants.toml")).unwrap(), stored);
     let again = phaselab(dir.path(), &["run", "tiny"]);
     assert_eq!(again.status.code(), Some(2));
     assert!(text(&again.stderr).contains("--resume continues it"), "{}", text(&again.stderr));
+}
+
+#[test]
+fn a_variant_that_diverges_has_its_row_and_the_others_go_on() {
+    let dir = lab();
+    let file = dir.path().join("experiments/90_tiny/experiment.toml");
+    let spec = SPEC.replace("steps = 120", "steps = 20").replace("lr = 1e-2\n", "");
+    fs::write(&file, format!("{spec}\n[sweep]\nkey = \"optim.lr\"\nvalues = [1e30, 1e-2]\n")).unwrap();
+    let told = stdout(dir.path(), &["run", "tiny"], 1);
+    assert!(told.contains("lr_0.01") && !told.contains("not finished"), "{told}");
+    let csv = stdout(dir.path(), &["show", "tiny", "--format", "csv"], 0);
+    assert_eq!(csv.lines().filter(|line| line.contains(",true,")).count(), 2, "{csv}");
+    let alone = phaselab(dir.path(), &["run", "tiny", "--variant", "lr_1000000000000000000000000000000", "--force"]);
+    assert_eq!(alone.status.code(), Some(4), "{}", text(&alone.stderr));
 }
 
 #[test]

@@ -115,7 +115,11 @@ pub fn read_spec(path: &Path) -> Result<Spec> {
     from_toml(Source { path: &file, text: &text, sets: &[] }, Spec::faults)
 }
 
-fn lock(path: &Path) -> Result<File> {
+/// Takes the lock of a folder, until the file is dropped or the process ends.
+///
+/// # Errors
+/// [`Error::Locked`]; [`Error::Io`].
+pub fn lock(path: &Path) -> Result<File> {
     let file = path.join(LOCK);
     let opened = File::options().create(true).truncate(false).write(true).open(&file);
     let opened = opened.map_err(Error::io("create", &file))?;
@@ -150,7 +154,8 @@ fn remove_run(path: &Path) -> Result<()> {
 }
 
 /// `key: stored -> given` for each key that matters to training and differs.
-fn differing_keys(stored: &Spec, given: &Spec) -> Vec<String> {
+/// Keys in which two specs differ, of those that change the steps of a run.
+pub fn differing_keys(stored: &Spec, given: &Spec) -> Vec<String> {
     let (stored_keys, given_keys) = (keys(stored), keys(given));
     let all: std::collections::BTreeSet<&String> = stored_keys.keys().chain(given_keys.keys()).collect();
     let shown = |keys: &BTreeMap<String, String>, key: &str| keys.get(key).map_or("unset".to_owned(), String::clone);

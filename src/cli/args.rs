@@ -39,6 +39,8 @@ pub struct Loaded {
     pub spec: Spec,
     /// The variants that are asked for; none when it has none.
     pub variants: Vec<Variant>,
+    /// What the command line changes.
+    pub sets: Vec<String>,
 }
 
 /// Where and how to train.
@@ -129,7 +131,7 @@ impl ExperimentArgs {
         let asked = |variant: &Variant| self.only.is_empty() || self.only.contains(&variant.name);
         let variants: Vec<Variant> = all.into_iter().filter(asked).collect();
         found.preflight_all(&spec, &variants)?;
-        Ok(Loaded { experiment: found, spec, variants })
+        Ok(Loaded { experiment: found, spec, variants, sets })
     }
 }
 

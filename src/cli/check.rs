@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use phaselab::checkpoint::{self, Verdict};
+use phaselab::checkpoint::{self, VARIANTS, Verdict};
 use phaselab::error::{Error, Result};
 use phaselab::experiment::{self, Experiment};
 use phaselab::task::{self, Card, Task};
@@ -108,6 +108,7 @@ fn check_one(name: &str) -> Result<Vec<Line>> {
     if let Ok(run) = find_run(name) {
         lines.extend(check_run(&run)?);
     } else if let Some(group) = find_group(name) {
+        lines.push(check_experiment(&Experiment::find(&group.join(VARIANTS).to_string_lossy())?)?);
         for run in runs_in(&group) {
             lines.extend(check_run(&group.join(run))?);
         }

@@ -83,12 +83,27 @@ fn all_variants(
     interrupt: &AtomicBool,
     output: &Output,
 ) -> Result<Answer, Failure> {
-    variants::begin(path, &loaded.spec)?;
-    let mut errors = vec![];
+    let _guard = variants::begin(path, loaded, args.train.force)?;
+    let (mut errors, mut diverged) = (vec![], vec![]);
     for (i, variant) in loaded.variants.iter().enumerate() {
-        output.note(&format!("variant {} of {}: {}", i + 1, loaded.variants.len(), variant.name));
         let folder = path.join(&variant.name);
-        errors.extend(one(&args.train, &folder, &variant.spec, interrupt, output)?.errors);
+        let of = format!("variant {} of {}: {}", i + 1, loaded.variants.len(), variant.name);
+        if args.train.resume && variants::is_done(&folder, &variant.spec) {
+            output.note(&format!("{of} is finished"));
+            continue;
+        }
+        output.note(&of);
+        match one(&args.train, &folder, &variant.spec, interrupt, output) {
+            Ok(done) => errors.extend(done.errors),
+            // What there is of it is compared with the others.
+            Err(e @ Error::NonFinite { .. }) => {
+                let run = RunSeries::open(&folder, args.train.threads.count())?;
+                stages::save_summary(&folder, &stages::sum_up(&run, &run.metrics()?)?)?;
+                output.note(&format!("{}: {e}", variant.name));
+                diverged.push(e);
+            }
+            Err(e) => return Err(e.into()),
+        }
     }
     let compared = Comparison::load(path)?;
     errors.extend(compared.save(path)?);
@@ -96,6 +111,9 @@ fn all_variants(
         publish(path, loaded.experiment.folder(), output)?;
     }
     output.print(&compared.write(args.format, output))?;
+    if diverged.len() == loaded.variants.len() {
+        errors.extend(diverged.pop());
+    }
     fail_with_last(errors, output)?;
     Ok(if compared.is_yes() { Answer::Yes } else { Answer::No })
 }

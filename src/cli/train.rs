@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use phaselab::checkpoint::{RunFolder, SPEC, VARIANTS};
-use phaselab::error::Result;
+use phaselab::error::{Error, Result};
 use phaselab::spec::Spec;
 use phaselab::train::{TrainOptions, Trained, train};
 
@@ -39,11 +39,21 @@ pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     if loaded.variants.is_empty() {
         return one(&args.train, &path, &loaded.spec, &interrupt, output);
     }
-    variants::begin(&path, &loaded.spec)?;
+    let _guard = variants::begin(&path, &loaded, args.train.force)?;
+    let mut diverged = vec![];
     for variant in &loaded.variants {
-        one(&args.train, &path.join(&variant.name), &variant.spec, &interrupt, output)?;
+        match one(&args.train, &path.join(&variant.name), &variant.spec, &interrupt, output) {
+            Err(Failure::Library(e @ Error::NonFinite { .. })) => {
+                output.note(&format!("{}: {e}", variant.name));
+                diverged.push(e);
+            }
+            other => drop(other?),
+        }
     }
-    Ok(Answer::Yes)
+    match diverged.pop() {
+        Some(e) if diverged.len() + 1 == loaded.variants.len() => Err(e.into()),
+        _ => Ok(Answer::Yes),
+    }
 }
 
 fn one(args: &TrainArgs, path: &Path, spec: &Spec, interrupt: &AtomicBool, output: &Output) -> Result<Answer, Failure> {

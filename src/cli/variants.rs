@@ -2,9 +2,10 @@
 //!
 //! Reads `variants.toml` and the runs below its folder; writes `summary.csv` and `figures/` beside it.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use phaselab::checkpoint::{FIGURES, SPEC, SUMMARY, VARIANTS, atomic};
+use phaselab::checkpoint::{FIGURES, PACKED, SPEC, SUMMARY, VARIANTS, atomic, differing_keys, lock, read_spec};
 use phaselab::error::{Error, Result};
 use phaselab::experiment::{self, Experiment, Variant};
 use phaselab::figure::arms::{self, ArmsInput, Quantity};
@@ -14,6 +15,7 @@ use phaselab::spec::Spec;
 use phaselab::transition::{Spread, Summary, SummaryRow, write_variants_summary};
 use serde::Serialize;
 
+use super::args::Loaded;
 use super::output::{Format, Output, columns};
 use super::result::{interval, number, plural, rate};
 use super::stages;
@@ -68,17 +70,52 @@ struct VariantJson<'a> {
     summary: Summary,
 }
 
-/// Makes the folder of an experiment with variants, and stores its spec there.
+/// Makes the folder of an experiment with variants, and stores its spec there; nobody else writes there until the file is dropped.
+///
+/// Over an older comparison only one of the same base with the same variants, or more, unless `force` is given.
 ///
 /// # Errors
-/// [`Error::Exists`] when a single run is there; [`Error::Io`].
-pub fn begin(path: &Path, spec: &Spec) -> Result<()> {
+/// [`Error::Exists`] when a single run or another comparison is there; [`Error::Locked`]; [`Error::Io`].
+pub fn begin(path: &Path, loaded: &Loaded, force: bool) -> Result<File> {
     if path.join(SPEC).is_file() {
         let hint = "a single run is there; choose another folder with --out".into();
         return Err(Error::Exists { path: path.to_path_buf(), hint });
     }
     std::fs::create_dir_all(path).map_err(Error::io("create the folder", path))?;
-    atomic::write_text(&path.join(VARIANTS), true, &spec.to_toml())
+    let guard = lock(path)?;
+    if path.join(VARIANTS).is_file() && !force {
+        let (stored, old) = stored(path)?;
+        let now = experiment::variants(&loaded.experiment, &loaded.spec, &loaded.sets)?;
+        let dropped = old.iter().find(|old| now.iter().all(|variant| variant.name != old.name));
+        let base = |spec: &Spec| Spec { arms: vec![], sweep: None, ..spec.clone() };
+        let differs = differing_keys(&base(&stored), &base(&loaded.spec));
+        if !differs.is_empty() {
+            return Err(Error::ResumeMismatch { path: path.to_path_buf(), what: "spec", differs });
+        }
+        if let Some(dropped) = dropped {
+            let hint = format!(
+                "the comparison there has a variant {} that this one lacks; --force replaces it, --out writes elsewhere",
+                dropped.name
+            );
+            return Err(Error::Exists { path: path.to_path_buf(), hint });
+        }
+    }
+    atomic::write_text(&path.join(VARIANTS), true, &loaded.spec.to_toml())?;
+    Ok(guard)
+}
+
+/// The spec of the comparison in a folder, and its variants.
+fn stored(path: &Path) -> Result<(Spec, Vec<Variant>)> {
+    let stored = Experiment::find(&path.join(VARIANTS).to_string_lossy())?;
+    let spec = stored.spec(&[])?;
+    let variants = experiment::variants(&stored, &spec, &[])?;
+    Ok((spec, variants))
+}
+
+/// Whether the run in `folder` is finished, of this very spec, and summed up.
+pub fn is_done(folder: &Path, spec: &Spec) -> bool {
+    let files = [PACKED, SUMMARY].iter().all(|name| folder.join(name).is_file());
+    files && read_spec(folder).is_ok_and(|stored| stored == *spec)
 }
 
 impl Comparison {
@@ -87,16 +124,19 @@ impl Comparison {
     /// # Errors
     /// A folder without `variants.toml`, damaged files.
     pub fn load(path: &Path) -> Result<Comparison> {
-        let stored = Experiment::find(&path.join(VARIANTS).to_string_lossy())?;
-        let spec = stored.spec(&[])?;
+        let (spec, variants) = stored(path)?;
         let (mut runs, mut missing) = (vec![], vec![]);
-        for variant in experiment::variants(&stored, &spec, &[])? {
+        for variant in variants {
             let folder = path.join(&variant.name);
             if !folder.join(SUMMARY).is_file() {
                 missing.push(variant.name);
                 continue;
             }
             let run = RunSeries::open(&folder, 1)?;
+            if !differing_keys(run.spec(), &variant.spec).is_empty() {
+                missing.push(format!("{} (a run of another spec is there)", variant.name));
+                continue;
+            }
             let series = stages::load_series(&run, &folder)?;
             let rows = stages::sum_up(&run, &series)?;
             let trained_steps = run.steps().last().copied().unwrap_or_default();

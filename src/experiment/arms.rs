@@ -73,14 +73,20 @@ fn points(arm: &Arm, sweep: &Sweep) -> Vec<(String, Option<f64>, Option<String>)
 fn refuse_twice(experiment: &Experiment, name: &str, own: &[String], sets: &[String]) -> Result<()> {
     let key = |set: &str| set.split('=').next().unwrap_or_default().trim().to_owned();
     let faults: Vec<Fault> = (sets.iter())
-        .filter(|set| own.iter().any(|own| key(own) == key(set)))
+        .filter(|set| own.iter().any(|own| overlap(&key(own), &key(set))))
         .map(|set| Fault {
             line: None,
             key: format!("--set {set}"),
-            message: format!("variant {name} sets this key itself; choose variants with --arm, or change the spec"),
+            message: format!("variant {name} sets this key itself; choose variants with --variant, or change the spec"),
         })
         .collect();
     if faults.is_empty() { Ok(()) } else { Err(Error::Spec { path: experiment.path.clone(), faults }) }
+}
+
+/// Whether two keys are one, or one is a section of the other.
+fn overlap(one: &str, other: &str) -> bool {
+    let inside = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with(['.', '[']));
+    one == other || inside(one, other) || inside(other, one)
 }
 
 /// Faults that only a variant has, with its name.
@@ -148,7 +154,7 @@ mod tests {
         );
         assert_eq!(
             cause(SWEEP, &["optim.weight_decay=2"]),
-            "--set optim.weight_decay=2: variant weight_decay_0.3 sets this key itself; choose variants with --arm, \
+            "--set optim.weight_decay=2: variant weight_decay_0.3 sets this key itself; choose variants with --variant, \
              or change the spec"
         );
         assert_eq!(
@@ -157,6 +163,11 @@ mod tests {
              line 4: arms[1].name: `` cannot name a folder; use letters, digits, `_`, `-` and `.`"
         );
         assert_eq!(cause("[sweep]\nkeys = 1\n", &[]).matches("sweep.key").count(), 2);
+        let arm = "[[arms]]\nname = \"fast\"\nset = [\"optim.grokfast={ lamb = 2.0 }\"]\n";
+        assert!(cause(arm, &["optim.grokfast.lamb=5.0"]).contains("variant fast sets this key itself"));
+        assert!(cause("[[arms]]\nname = \"figures\"\n", &[]).contains("is a file of the comparison"));
+        let nested = "[[arms]]\nname = \"a\"\nset = [\"sweep.key=optim.lr\"]\n";
+        assert!(cause(nested, &[]).contains("no arms or sweep of its own"));
         // Two values with one name.
         let twice = "[sweep]\nkey = \"optim.lr\"\nvalues = [\"1\", 1]\n";
         assert_eq!(cause(twice, &[]), "arms: two variants would have the name `lr_1`; rename the arm");

@@ -235,6 +235,12 @@ fn train(t: &TrainSpec, steps: u64, found: &mut Found) {
     }
 }
 
+/// Whether a change is one of the arms or the sweep.
+fn of_variants(set: &str) -> bool {
+    let section = set.trim().split(['.', '[', '=', ' ']).next();
+    matches!(section, Some("arms" | "sweep"))
+}
+
 fn variants(spec: &Spec, found: &mut Found) {
     for (i, arm) in spec.arms.iter().enumerate() {
         let key = format!("arms[{i}].name");
@@ -242,12 +248,20 @@ fn variants(spec: &Spec, found: &mut Found) {
         found.check(!arm.name.is_empty() && arm.name.chars().all(usable) && !arm.name.starts_with('.'), &key, || {
             format!("`{}` cannot name a folder; use letters, digits, `_`, `-` and `.`", arm.name)
         });
+        found.check(!matches!(arm.name.as_str(), "figures" | "summary.csv" | "variants.toml"), &key, || {
+            format!("`{}` is a file of the comparison; take another name", arm.name)
+        });
+        for set in &arm.set {
+            let own = of_variants(set);
+            found.check(!own, &format!("arms[{i}].set"), || format!("`{set}`: an arm has no arms or sweep of its own"));
+        }
         found.check(spec.arms[..i].iter().all(|other| other.name != arm.name), &key, || {
             format!("`{}` stands twice", arm.name)
         });
     }
     if let Some(sweep) = &spec.sweep {
         found.check(!sweep.key.is_empty(), "sweep.key", || "missing; a key like `data.train_frac`".into());
+        found.check(!of_variants(&sweep.key), "sweep.key", || "a sweep has no arms or sweep of its own".into());
         found.check(!sweep.values.is_empty(), "sweep.values", || "missing; the values of the key, as a list".into());
         for (i, value) in sweep.values.iter().enumerate() {
             found.check(!sweep.values[..i].contains(value), "sweep.values", || format!("{value} stands twice"));
