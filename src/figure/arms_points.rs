@@ -161,7 +161,7 @@ impl Points<'_> {
             let mut known: Vec<f64> =
                 values.iter().filter_map(|value| lay.along(value.filter(|x| x.is_finite())?)).collect();
             known.sort_by(f64::total_cmp);
-            for (&along, offset) in known.iter().zip(swarm(&known, lay.slot)) {
+            for (&along, offset) in known.iter().zip(swarm(&known, lay.slot, DOT)) {
                 drawing.dot(lay.point(lay.places[i] + offset, along), DOT, REPLICA);
             }
         }
@@ -193,7 +193,7 @@ impl Points<'_> {
         let Some(beyond) = lay.beyond() else { return };
         for (values, place) in self.quantity.values.iter().zip(&lay.places) {
             let never = vec![beyond; values.iter().filter(|value| value.is_none()).count()];
-            for offset in swarm(&never, lay.slot) {
+            for offset in swarm(&never, lay.slot, DOT) {
                 drawing.ring(lay.point(place + offset, beyond), DOT, VERMILLION, 1.2);
             }
         }
@@ -247,13 +247,13 @@ impl Points<'_> {
     }
 }
 
-/// How far each dot steps aside from the middle so that it lies on no other, as far as `slot` has room.
-fn swarm(sorted: &[f64], slot: f64) -> Vec<f64> {
-    let (size, most) = (2.0 * DOT + 0.4, (slot * 0.42).max(0.0));
+/// How far each dot of that radius steps aside from the middle so that it lies on no other, as far as `slot` has room.
+pub(super) fn swarm(sorted: &[f64], slot: f64, radius: f64) -> Vec<f64> {
+    let (size, most) = (2.0 * radius + 0.4, (slot * 0.42).max(0.0));
     let mut placed: Vec<(f64, f64)> = vec![];
     for &along in sorted {
         let free = |offset: f64| placed.iter().rev().all(|&(a, o)| (along - a).hypot(offset - o) >= size);
-        let step = |i: u32| f64::from(i.div_ceil(2)) * DOT / 2.0 * if i % 2 == 1 { 1.0 } else { -1.0 };
+        let step = |i: u32| f64::from(i.div_ceil(2)) * radius / 2.0 * if i % 2 == 1 { 1.0 } else { -1.0 };
         let offset = (0..).map(step).take_while(|offset| offset.abs() <= most).find(|&offset| free(offset));
         placed.push((along, offset.unwrap_or(0.0)));
     }
@@ -266,12 +266,12 @@ mod tests {
 
     #[test]
     fn dots_step_aside_as_far_as_needed_and_no_further() {
-        assert_eq!(swarm(&[0.0, 100.0, 200.0], 40.0), [0.0, 0.0, 0.0]);
-        let offsets = swarm(&[5.0; 4], 60.0);
+        assert_eq!(swarm(&[0.0, 100.0, 200.0], 40.0, DOT), [0.0, 0.0, 0.0]);
+        let offsets = swarm(&[5.0; 4], 60.0, DOT);
         assert_eq!(offsets[0], 0.0);
         for (i, a) in offsets.iter().enumerate() {
             assert!(offsets[..i].iter().all(|b| (a - b).abs() >= 2.0 * DOT), "{offsets:?}");
         }
-        assert!(swarm(&[5.0; 50], 20.0).iter().all(|offset| offset.abs() <= 10.0));
+        assert!(swarm(&[5.0; 50], 20.0, DOT).iter().all(|offset| offset.abs() <= 10.0));
     }
 }

@@ -6,6 +6,9 @@
 use super::font;
 use super::style::{Ink, PAGE};
 
+/// Lengths of a dash and of the gap after it, points.
+const DASH: (f64, f64) = (4.0, 3.0);
+
 /// Where something is on the page, in points.
 pub type Point = (f64, f64);
 
@@ -102,6 +105,20 @@ impl Drawing {
     pub fn line(&mut self, points: Vec<Point>, ink: Ink, width: f64) {
         if points.len() > 1 {
             self.items.push(Item::Line { points, ink, width });
+        }
+    }
+
+    /// A straight dashed line.
+    pub fn dashed(&mut self, from: Point, to: Point, ink: Ink, width: f64) {
+        let length = (to.0 - from.0).hypot(to.1 - from.1);
+        let at = |way: f64| {
+            let part = (way / length).min(1.0);
+            (from.0 + (to.0 - from.0) * part, from.1 + (to.1 - from.1) * part)
+        };
+        let mut way = 0.0;
+        while way < length {
+            self.line(vec![at(way), at(way + DASH.0)], ink, width);
+            way += DASH.0 + DASH.1;
         }
     }
 

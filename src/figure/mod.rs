@@ -18,8 +18,10 @@ mod arms_points;
 mod attention_maps;
 #[cfg(test)]
 mod check;
+mod cluster_sizes;
 mod context;
 mod csv;
+mod decompositions;
 mod drawing;
 mod embedding_circles;
 mod font;
@@ -32,6 +34,7 @@ mod neuron_maps;
 mod neurons;
 mod page;
 mod panel;
+mod pca_trajectory;
 mod png;
 mod probe;
 mod progress;
@@ -69,6 +72,11 @@ pub trait Figure: Sync {
 
     /// Names of the measures that it reads.
     fn needs(&self) -> &'static [&'static str];
+
+    /// Names of the measures of which it draws those that are there, at least one; none for most figures.
+    fn needs_any(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// Whether it reads parameters or activations of one checkpoint ([`FigureInput::checkpoint`]).
     fn reads_checkpoint(&self) -> bool {
@@ -124,6 +132,9 @@ pub const ALL: &[&dyn Figure] = &[
     &embedding_circles::EmbeddingCircles,
     &neuron_maps::NeuronMaps,
     &attention_maps::AttentionMaps,
+    &pca_trajectory::PcaTrajectory,
+    &cluster_sizes::ClusterSizes,
+    &decompositions::Decompositions,
 ];
 
 /// The figure of that name.
@@ -170,12 +181,32 @@ impl<'a> FigureInput<'a> {
         })
     }
 
+    /// Those of `measures` that there are, each with its series of that column.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] where there is none.
+    pub fn any_of(&self, measures: &[&'static str], column: &str) -> Result<Vec<(&'static str, &'a Series)>> {
+        let found = |measure: &&'static str| Some((*measure, self.series(measure, column).ok()?));
+        let there: Vec<_> = measures.iter().filter_map(found).collect();
+        if there.is_empty() {
+            let one = measures.join(" or ");
+            return Err(Error::Missing {
+                what: format!("column {column} of measure {one}"),
+                path: "measures".into(),
+                hint: format!("`phaselab measure` makes it: measure {one}, then draw again"),
+            });
+        }
+        Ok(there)
+    }
+
     /// Whether everything that `figure` reads is there.
     ///
     /// # Errors
     /// Missing or damaged files.
     pub fn has_all_of(&self, figure: &dyn Figure) -> Result<bool> {
-        let measured = figure.needs().iter().all(|name| self.series.iter().any(|series| series.measure == *name));
+        let has = |name: &&str| self.series.iter().any(|series| series.measure == *name);
+        let any = figure.needs_any();
+        let measured = figure.needs().iter().all(has) && (any.is_empty() || any.iter().any(has));
         match self.probe {
             _ if !measured => Ok(false),
             _ if !figure.reads_checkpoint() => Ok(true),
@@ -217,7 +248,7 @@ mod tests {
             let expected = ["What it is", "Reads", "Unit and range", "Value at a known point", "Source"];
             assert_eq!(headings, expected, "{name}: headings of explain");
             assert!(explain.lines().all(|line| line.len() <= 120), "{name}: a line is too long for a terminal");
-            for measure in figure.needs() {
+            for measure in figure.needs().iter().chain(figure.needs_any()) {
                 assert!(crate::measure::find(measure).is_ok(), "{name} needs {measure}, which is no measure");
                 assert!(explain.contains(measure), "{name}: explain does not name {measure}");
             }
@@ -244,19 +275,40 @@ mod tests {
                 assert!(!input.has_all_of(*figure).unwrap());
             }
             let probe = run.input().probe.filter(|_| figure.reads_checkpoint());
-            let needed = |s: &&Series| figure.needs().contains(&s.measure.as_str());
-            let series: Vec<Series> = run.series.iter().filter(needed).cloned().collect();
-            let input = FigureInput { series: &series, probe, ..run.input() };
-            assert!(figure.draw(&input, &mut Sink::default()).is_ok(), "{} reads more", figure.name());
-            assert!(input.has_all_of(*figure).unwrap(), "{}", figure.name());
+            let of = |names: &[&str]| -> Vec<Series> {
+                run.series.iter().filter(|s| names.contains(&s.measure.as_str())).cloned().collect()
+            };
+            let any = figure.needs_any();
+            let alone = |one: &&'static str| [figure.needs(), &[*one][..]].concat();
+            let enough = if any.is_empty() { vec![figure.needs().to_vec()] } else { any.iter().map(alone).collect() };
+            for names in enough {
+                let series = of(&names);
+                let input = FigureInput { series: &series, probe, ..run.input() };
+                assert!(
+                    figure.draw(&input, &mut Sink::default()).is_ok(),
+                    "{} reads more than {names:?}",
+                    figure.name()
+                );
+                assert!(input.has_all_of(*figure).unwrap(), "{}", figure.name());
+            }
+            if !any.is_empty() {
+                let series = of(figure.needs());
+                let input = FigureInput { series: &series, probe, ..run.input() };
+                let error = figure.draw(&input, &mut Sink::default()).unwrap_err();
+                assert!(error.hint().unwrap().contains(&any.join(" or ")), "{}: {error}", figure.name());
+                assert!(!input.has_all_of(*figure).unwrap(), "{}", figure.name());
+            }
         }
     }
 
     #[test]
     fn every_row_of_a_replica_is_a_number_of_the_input() {
         let run = synthetic::run(&[0, 1, 10, 100, 1000], 3);
-        for figure in ALL.iter().filter(|figure| !figure.reads_checkpoint()) {
+        for figure in ALL {
             let table = drawn(*figure, &run).0.table.text();
+            if !table.starts_with("curve,unit,seed,step,") {
+                continue;
+            }
             let header: Vec<&str> = table.lines().next().unwrap().split(',').collect();
             let mut numbers = 0;
             for line in table.lines().skip(1) {
@@ -304,7 +356,7 @@ mod tests {
     #[test]
     fn axes_say_what_they_count_and_that_they_are_logarithmic() {
         let run = synthetic::run(&[1, 10, 100, 1000], 3);
-        let labels: [(&str, &[&str]); 10] = [
+        let labels: [(&str, &[&str]); 13] = [
             ("loss_curves", &["loss (nats, log scale)", "accuracy (fraction)", "memorisation", "cleanup", "seed 2"]),
             ("replicas", &["test loss (nats, log scale)", "test accuracy (fraction)", "interquartile range", "3 of 3"]),
             ("restricted_excluded", &["loss (nats, log scale)", "restricted (test pairs)", "circuit formation"]),
@@ -318,11 +370,21 @@ mod tests {
                 &["activation (no unit)", "component (of norm)", "frequency of a", "neuron 1", "frequency 2: 100 %"],
             ),
             ("attention_maps", &["attention (fraction)", "to a", "to b", "to itself", "head 1"]),
+            (
+                "pca_trajectory",
+                &["PC 1: 60 % (no unit)", "PC 2: 30 % (nats)", "seed 2, logits", "circuit formation", "start"],
+            ),
+            (
+                "cluster_sizes",
+                &["neurons (count)", "frequency (waves per p)", "explained (fraction)", "seed 0: 4 of 6"],
+            ),
+            ("decompositions", &["purity (fraction)", "explained (fraction)", "t-SNE", "neurons", "expected of noise"]),
         ];
         assert_eq!(labels.map(|(name, _)| name).to_vec(), ALL.iter().map(|f| f.name()).collect::<Vec<_>>());
         for (name, labels) in labels {
-            let text = drawn(find(name).unwrap(), &run).1;
-            let steps = (!find(name).unwrap().reads_checkpoint()).then_some(&"step (updates, log scale)");
+            let (sink, text) = drawn(find(name).unwrap(), &run);
+            let over_steps = sink.table.text().starts_with("curve,unit,");
+            let steps = over_steps.then_some(&"step (updates, log scale)");
             for label in labels.iter().chain(steps).chain([&"A &lt;run&gt; &amp; more"]) {
                 assert!(text.contains(label), "{name}: no text {label:?}");
             }

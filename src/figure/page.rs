@@ -24,6 +24,8 @@ const MARGIN: f64 = 16.0;
 pub enum Mark {
     /// A piece of a curve of that width.
     Line(f64),
+    /// A piece of a dashed line of that width.
+    Dashed(f64),
     /// A filled rectangle.
     Area,
     /// An upright stroke.
@@ -91,6 +93,7 @@ fn draw_key(drawing: &mut Drawing, key: &Key, (x, y): Point) {
     let middle = y - 4.0;
     match key.mark {
         Mark::Line(width) => drawing.line(vec![(x, middle), (x + 22.0, middle)], key.ink, width),
+        Mark::Dashed(width) => drawing.dashed((x, middle), (x + 22.0, middle), key.ink, width),
         Mark::Area => drawing.rect((x, middle - 6.0), (x + 22.0, middle + 6.0), key.ink),
         Mark::Upright => drawing.line(vec![(x + 11.0, middle - 6.0), (x + 11.0, middle + 6.0)], key.ink, 1.6),
         Mark::Triangle => triangle(drawing, (x + 8.0, middle)),

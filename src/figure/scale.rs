@@ -117,6 +117,11 @@ impl Scale {
         let power = libm::pow(10.0, libm::floor(libm::log10(rough)));
         let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|&s| s >= rough * 0.999);
         let step = step.unwrap_or(power * 10.0);
+        // One number does not make a scale.
+        let few = |step: f64| libm::floor(high / step) - libm::ceil(low / step) < 1.0;
+        let finer =
+            [1.0, 0.5, 0.2, 0.1].into_iter().map(|part| part * power).find(|&finer| finer < step && !few(finer));
+        let step = finer.filter(|_| few(step)).unwrap_or(step);
         let decimals = (-libm::floor(libm::log10(step) + 1e-9)).clamp(0.0, 12.0) as usize;
         let plain = step >= 1e-4 && low.abs().max(high.abs()) < 1e9;
         let first = libm::ceil(low / step);

@@ -80,10 +80,33 @@ pub fn run(steps: &[u64], replicas: u64) -> Run {
         column("gini", "w_e_gini", "1", &|s, late| 0.5 * rise(s, 300.0 * late)),
         column("gini", "w_l_gini", "1", &|s, late| 0.8 * rise(s, 200.0 * late)),
         map("fourier_norm_w_e", "norm", &|s, f| if is_key(f) { 1.0 + 3.0 * rise(s, 200.0) } else { 1.0 / f as f64 }),
+        map("neuron_clusters", "n_neurons", &|_, f| [0.0, 3.0, 0.0, 0.0, 1.0, 0.0][f - 1]),
+        column("neuron_clusters", "n_clustered", "1", &|_, _| 4.0),
+        map("neuron_freqs", "explained_frac", &|_, f| f as f64 / FREQUENCIES as f64),
         map("key_freqs_w_l", "is_key", &|_, f| f64::from(u8::from(is_key(f)))),
     ];
     for (i, name) in ["embed.W_E", "pos_embed.W_pos", "blocks.0.mlp.W_in"].into_iter().enumerate() {
         series.push(column("weight_norm", name, "1", &|s, late| 10.0 + i as f64 + rise(s, 90.0 * late)));
+    }
+    for (measure, unit) in [("weights_trajectory", "1"), ("logits_trajectory", "nats")] {
+        // Half a turn of an arch, as smooth ways have it.
+        let turn = |s: u64| 0.5 * rise(s, 200.0);
+        let along = |s: u64, f: usize| (TAU * turn(s) * f as f64).cos() / f as f64;
+        series.push(Series { unit: unit.into(), ..map(measure, "coordinate", &along) });
+        series.push(map(measure, "explained_frac", &|_, f| 1.2 / (1 << f) as f64));
+    }
+    for measure in ["decompose_w_e", "decompose_w_l", "decompose_neurons", "decompose_logits"] {
+        for (i, method) in ["pca", "nmf", "ica", "tsne"].into_iter().enumerate() {
+            for n in 1..=if method == "tsne" { 2 } else { 6 } {
+                let frac = |_, late: f64| (0.95 - 0.2 * i as f64 - 0.02 * f64::from(n)) / late;
+                series.push(column(measure, &format!("{method}_{n}_frac"), "fraction", &frac));
+                series.push(column(measure, &format!("{method}_{n}_freq"), "waves/p", &|_, _| f64::from(n)));
+            }
+        }
+        series.push(map(measure, "pca_1", &|_, f| f as f64));
+        for (method, frac) in [("fourier", 0.8), ("pca", 0.9), ("nmf", 0.7)] {
+            series.push(column(measure, &format!("{method}_explained_frac"), "fraction", &|_, late| frac / late));
+        }
     }
     let phase = |seed: u64| ReplicaPhases {
         seed,
