@@ -143,19 +143,19 @@ fn numbers(sink: &mut Sink, panel: &Panel, (at, heights): (&[f64], &[f64])) {
     let mut order: Vec<usize> = (0..at.len().min(heights.len())).filter(|&i| heights[i] > 0.0).collect();
     order.sort_by(|&i, &j| heights[j].total_cmp(&heights[i]));
     let (left, right) = (panel.frame.left, panel.frame.left + panel.frame.width);
-    let (mut taken, mut higher): (Vec<(f64, f64, f64)>, Vec<f64>) = (vec![], vec![]);
+    let (mut taken, mut higher): (Vec<(f64, f64, f64)>, Vec<(f64, f64)>) = (vec![], vec![]);
     for i in order {
         let (label, Some((x, y))) = (at[i].to_string(), panel.point(at[i], heights[i])) else { continue };
         let half = font::width(&label, TICK_SIZE) / 2.0 + 1.0;
         // Neither over another number nor over a higher bar.
         let free =
             taken.iter().all(|&(other, top, room)| (x - other).abs() > half + room || (y - top).abs() > TICK_SIZE);
-        let clear = higher.iter().all(|&bar| (x - bar).abs() > half + 1.0);
+        let clear = higher.iter().all(|&(bar, top)| (x - bar).abs() > half + 1.0 || top > y - 2.0);
         if free && clear && x - half > left && x + half < right {
             sink.drawing.text((x, y - 3.0), &label, TICK_SIZE, BLACK, Anchor::Middle);
             taken.push((x, y, half));
         }
-        higher.push(x);
+        higher.push((x, y));
     }
 }
 
