@@ -38,9 +38,10 @@ impl Figure for ClusterSizes {
         "\
 What it is
   Top: how many neurons of the last hidden layer are in the cluster of each frequency, the one that explains most of
-  their variance, and at least 0.85 of it (measure.cluster_frac); numbers over bars are the frequencies, `433 of 512`
-  counts neurons in a cluster and all. Bottom: how much of each neuron its best frequency explains, as a histogram of
-  20 bins, clustered or not. One column for each of the first four replicas, at the last checkpoint.
+  their variance, and at least 0.85 of it (measure.cluster_frac). Numbers over bars are the frequencies, where there
+  is room; `433 of 512` counts neurons in a cluster and all. Bottom: how much of each neuron its best frequency
+  explains, as a histogram of 20 bins, clustered or not. One column for each of the first four replicas, at the last
+  checkpoint.
 Reads
   Measures neuron_clusters (n_neurons, n_clustered) and neuron_freqs (explained_frac).
 Unit and range
@@ -78,7 +79,7 @@ Source
         let middles: Vec<f64> = (0..BINS).map(|i| (i as f64 + 0.5) / BINS as f64).collect();
         let counts: Vec<Vec<f64>> = (0..shown).map(|r| last(sizes, r)).collect();
         let bins: Vec<Vec<f64>> = (0..shown).map(|r| histogram(&last(fractions, r))).collect();
-        let x = Scale::Linear { low: 0.0, high: freqs.last().copied().unwrap_or(1.0) + 1.0 };
+        let x = Scale::Linear { low: 0.0, high: freqs.last().copied().unwrap_or(1.0) * 1.07 + 1.0 };
         for r in 0..shown {
             let (seed, y) = (sizes.seeds[r], if r == 0 { "neurons (count)" } else { "" });
             let panel = Panel { frame: frames[r], x, y: count_scale(&counts) };
@@ -142,15 +143,19 @@ fn numbers(sink: &mut Sink, panel: &Panel, (at, heights): (&[f64], &[f64])) {
     let mut order: Vec<usize> = (0..at.len().min(heights.len())).filter(|&i| heights[i] > 0.0).collect();
     order.sort_by(|&i, &j| heights[j].total_cmp(&heights[i]));
     let (left, right) = (panel.frame.left, panel.frame.left + panel.frame.width);
-    let mut taken: Vec<(f64, f64)> = vec![];
+    let (mut taken, mut higher): (Vec<(f64, f64, f64)>, Vec<(f64, f64)>) = (vec![], vec![]);
     for i in order {
         let (label, Some((x, y))) = (at[i].to_string(), panel.point(at[i], heights[i])) else { continue };
         let half = font::width(&label, TICK_SIZE) / 2.0 + 1.0;
-        let free = taken.iter().all(|&(low, high)| x + half < low || x - half > high);
-        if free && x - half > left && x + half < right {
+        // Neither over another number nor over a higher bar.
+        let free =
+            taken.iter().all(|&(other, top, room)| (x - other).abs() > half + room || (y - top).abs() > TICK_SIZE);
+        let clear = higher.iter().all(|&(bar, top)| (x - bar).abs() > half + 1.0 || top > y - 2.0);
+        if free && clear && x - half > left && x + half < right {
             sink.drawing.text((x, y - 3.0), &label, TICK_SIZE, BLACK, Anchor::Middle);
-            taken.push((x - half, x + half));
+            taken.push((x, y, half));
         }
+        higher.push((x, y));
     }
 }
 

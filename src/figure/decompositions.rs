@@ -84,7 +84,10 @@ Source
         sink.table = Table::with_columns(&["quantity", "matrix", "method", "seed", "step", "component", "value"]);
         let first = matrices[0].1;
         let step = first.steps.last().map_or(String::new(), |step| format!(" at step {step}"));
-        let shows = format!("Components{step} against single Fourier frequencies; {} replicas", first.seeds.len());
+        let shows = format!(
+            "Purity: the share of a component's power that its strongest frequency has{step}; {} replicas",
+            first.seeds.len()
+        );
         let area = page::head(&mut sink.drawing, input.title, &shows, &keys(), 16.0);
         let frames = area.grid(1, matrices.len(), GAP);
         for (i, ((measure, _), frame)) in matrices.into_iter().zip(frames).enumerate() {
@@ -120,8 +123,8 @@ Source
 fn keys() -> [Key; 4] {
     [
         Key { text: "component, or replica (bottom)".into(), ink: COMPONENT.0, mark: Mark::Dot },
-        Key::line("median", BLACK, MEDIAN_WIDTH),
-        Key { text: "quartiles".into(), ink: BLACK, mark: Mark::Upright },
+        Key { text: "median".into(), ink: BLACK, mark: Mark::Upright },
+        Key::line("quartiles", BLACK, CURVE_WIDTH),
         Key { text: "expected of noise".into(), ink: VERMILLION, mark: Mark::Dashed(CURVE_WIDTH) },
     ]
 }

@@ -120,7 +120,7 @@ impl Scale {
         // One number does not make a scale.
         let few = |step: f64| libm::floor(high / step) - libm::ceil(low / step) < 1.0;
         let finer =
-            [1.0, 0.5, 0.2, 0.1].into_iter().map(|part| part * power).find(|&finer| finer < step && !few(finer));
+            [5.0, 2.0, 1.0, 0.5, 0.2].into_iter().map(|part| part * power).find(|&finer| finer < step && !few(finer));
         let step = finer.filter(|_| few(step)).unwrap_or(step);
         let decimals = (-libm::floor(libm::log10(step) + 1e-9)).clamp(0.0, 12.0) as usize;
         let plain = step >= 1e-4 && low.abs().max(high.abs()) < 1e9;
@@ -217,6 +217,14 @@ mod tests {
             exponent => format!("{}^{exponent}", label.base),
         };
         scale.ticks(room).into_iter().filter_map(|tick| tick.label).map(join).collect()
+    }
+
+    #[test]
+    fn a_linear_axis_has_two_numbers_at_least() {
+        let range = |low, high| Scale::Linear { low, high };
+        assert_eq!(labels(range(-0.9, 0.9), 3.5), ["−0.5", "0.0", "0.5"]);
+        assert_eq!(labels(range(0.6, 5.4), 2.0), ["2", "4"]);
+        assert_eq!(labels(range(-0.4, 9.9), 2.0), ["0", "5"]);
     }
 
     #[test]
