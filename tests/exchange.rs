@@ -156,7 +156,14 @@ fn what_is_exported_imports_with_equal_bits() {
     let full = trained(dir.path(), "full", &[&full[..], &["model.n_layers=2", "model.d_head=5"]].concat());
     let mlp = trained(dir.path(), "mlp", &["model.family=mlp", "model.n_layers=2", "model.join=concat"]);
     let attention = trained(dir.path(), "attention", &["model.d_mlp=0"]);
-    let cases: [(&PathBuf, &str, &[&str]); 10] = [
+    let onehot_sets = ["model.family=mlp", "model.input=onehot", "model.act=square", "model.mlp_bias=false"];
+    let onehot = trained(dir.path(), "onehot", &onehot_sets);
+    let gromov = trained(dir.path(), "gromov", &[&onehot_sets[..], &["model.init=gromov"]].concat());
+    let cases: [(&PathBuf, &str, &[&str]); 14] = [
+        (&onehot, "safetensors", &["safetensors"]),
+        (&onehot, "npz", &["npz"]),
+        (&gromov, "safetensors", &["safetensors"]),
+        (&gromov, "npz", &["npz"]),
         (&plain, "transformer-lens", &["safetensors", "npz", "pth"]),
         (&plain, "nanda", &["safetensors", "npz", "pt"]),
         (&plain, "safetensors", &["safetensors"]),
