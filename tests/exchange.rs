@@ -159,7 +159,10 @@ fn what_is_exported_imports_with_equal_bits() {
     let onehot_sets = ["model.family=mlp", "model.input=onehot", "model.act=square", "model.mlp_bias=false"];
     let onehot = trained(dir.path(), "onehot", &onehot_sets);
     let gromov = trained(dir.path(), "gromov", &[&onehot_sets[..], &["model.init=gromov"]].concat());
-    let cases: [(&PathBuf, &str, &[&str]); 14] = [
+    let lean = trained(dir.path(), "lean", &["model.positional=none", "model.tied_unembed=true"]);
+    let cases: [(&PathBuf, &str, &[&str]); 16] = [
+        (&lean, "transformer-lens", &["safetensors", "npz", "pth"]),
+        (&lean, "nanda", &["safetensors", "npz", "pt"]),
         (&onehot, "safetensors", &["safetensors"]),
         (&onehot, "npz", &["npz"]),
         (&gromov, "safetensors", &["safetensors"]),
