@@ -213,6 +213,45 @@ fn what_is_exported_imports_with_equal_bits() {
 }
 
 #[test]
+fn what_pytorchs_files_cannot_say_is_read_beside_them_or_told_at_export() {
+    let dir = lab();
+    let normalized = trained(dir.path(), "normalized", &["model.normalization=LNPre", "model.act=gelu"]);
+    let gelu = trained(dir.path(), "gelu", &["model.act=gelu"]);
+    let did = |args: &[&str]| {
+        let output = phaselab(dir.path(), args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let same = |run: &Path, back: &str| {
+        let (want, got) = (open_snapshots(run).unwrap(), open_snapshots(&dir.path().join(back)).unwrap());
+        let model = |spec: &phaselab::spec::Spec| (spec.model.act.clone(), spec.model.normalization);
+        assert_eq!(model(want.spec()), model(got.spec()), "{back}");
+        let row = |params: &[Tensor], replica| params.iter().map(|t| t.row(replica).unwrap()).collect::<Vec<_>>();
+        assert_same_params(&row(&want.read(8).unwrap().params, 1), &row(&got.read(8).unwrap().params, 0), back);
+    };
+    let rest = ["--task", "thirteen", "--step", "8", "--seeds", "5", "--out"];
+    did(&["export", "normalized", "--step", "8", "--seed", "5", "--to", "transformer-lens", "--out", "n.pth"]);
+    let told = did(&[&["import", "n.pth"], &rest[..], &["n"]].concat());
+    let said = "from n.json, which lies beside it: model.act=\"gelu\", model.normalization=\"LNPre\"";
+    assert!(told.contains(said) && !told.contains("the default is taken"), "{told}");
+    same(&normalized, "n");
+    let config = fs::read_to_string(dir.path().join("n.json")).unwrap();
+    let (other, cause) = (config.replace("\"d_model\": 32", "\"d_model\": 31"), "its d_model is 31, the file's is 32");
+    assert_ne!(config, other);
+    for (json, cause) in [(other.as_str(), cause), ("{}", "it has no d_model"), ("[1", "it is no JSON object")] {
+        fs::write(dir.path().join("n.json"), json).unwrap();
+        let told = did(&[&["import", "n.pth", "--force"], &rest[..], &["other"]].concat());
+        assert!(told.contains(cause) && told.contains("the default is taken"), "{told}");
+    }
+
+    let told = did(&["export", "gelu", "--step", "8", "--seed", "5", "--to", "nanda", "--out", "g.pt"]);
+    let import = "import g.pt --step 8 --seeds 5 --task thirteen --set model.act=gelu";
+    assert!(told.contains(&format!("phaselab {import} gives")) && told.contains("gelu/run.toml"), "{told}");
+    did(&import.split(' ').chain(["--out", "g"]).collect::<Vec<_>>());
+    same(&gelu, "g");
+}
+
+#[test]
 fn several_files_are_steps_or_replicas() {
     let dir = lab();
     let run = trained(dir.path(), "run", &["train.snapshots.every=4"]);
@@ -399,6 +438,9 @@ fn what_a_file_does_not_say_is_asked_for() {
     );
     asks(&["import", &zip, "--out", "out", "--task", "five", "--set", "model.d_mpl=9"], 2, "did you mean `d_mlp`?");
     asks(&["import", &series, &zip, "--out", "out", "--task", "five"], 3, "it has 3 checkpoints");
+    let w_u = Tensor::new("unembed.W_U", vec![8, 5], Data::F32(numbers(0, 40, 0))).unwrap();
+    fs::write(dir.path().join("bare.npz"), phaselab::exchange::npy::write_npz(&[w_u], &[]).unwrap()).unwrap();
+    asks(&["import", "bare.npz", "--task", "five", "--out", "out"], 3, "no spec says what the model is");
     let square = |name: &str, shape: &[usize]| {
         Tensor::new(name, shape.to_vec(), Data::F32(numbers(0, shape.iter().product(), 0))).unwrap()
     };
