@@ -156,7 +156,17 @@ fn what_is_exported_imports_with_equal_bits() {
     let full = trained(dir.path(), "full", &[&full[..], &["model.n_layers=2", "model.d_head=5"]].concat());
     let mlp = trained(dir.path(), "mlp", &["model.family=mlp", "model.n_layers=2", "model.join=concat"]);
     let attention = trained(dir.path(), "attention", &["model.d_mlp=0"]);
-    let cases: [(&PathBuf, &str, &[&str]); 10] = [
+    let onehot_sets = ["model.family=mlp", "model.input=onehot", "model.act=square", "model.mlp_bias=false"];
+    let onehot = trained(dir.path(), "onehot", &onehot_sets);
+    let gromov = trained(dir.path(), "gromov", &[&onehot_sets[..], &["model.init=gromov"]].concat());
+    let lean = trained(dir.path(), "lean", &["model.positional=none", "model.tied_unembed=true"]);
+    let cases: [(&PathBuf, &str, &[&str]); 16] = [
+        (&lean, "transformer-lens", &["safetensors", "npz", "pth"]),
+        (&lean, "nanda", &["safetensors", "npz", "pt"]),
+        (&onehot, "safetensors", &["safetensors"]),
+        (&onehot, "npz", &["npz"]),
+        (&gromov, "safetensors", &["safetensors"]),
+        (&gromov, "npz", &["npz"]),
         (&plain, "transformer-lens", &["safetensors", "npz", "pth"]),
         (&plain, "nanda", &["safetensors", "npz", "pt"]),
         (&plain, "safetensors", &["safetensors"]),
@@ -200,6 +210,45 @@ fn what_is_exported_imports_with_equal_bits() {
     refused(&["export", "plain", "--to", "npz", "--seed", "4"], "one of the run's: 3, 5");
     refused(&["export", "plain", "--to", "npz", "--out", "plain_npz_npz.npz"], "already exists");
     assert_eq!(phaselab(dir.path(), &["export", "plain", "--to", "npz", "--step", "7"]).status.code(), Some(3));
+}
+
+#[test]
+fn what_pytorchs_files_cannot_say_is_read_beside_them_or_told_at_export() {
+    let dir = lab();
+    let normalized = trained(dir.path(), "normalized", &["model.normalization=LNPre", "model.act=gelu"]);
+    let gelu = trained(dir.path(), "gelu", &["model.act=gelu"]);
+    let did = |args: &[&str]| {
+        let output = phaselab(dir.path(), args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let same = |run: &Path, back: &str| {
+        let (want, got) = (open_snapshots(run).unwrap(), open_snapshots(&dir.path().join(back)).unwrap());
+        let model = |spec: &phaselab::spec::Spec| (spec.model.act.clone(), spec.model.normalization);
+        assert_eq!(model(want.spec()), model(got.spec()), "{back}");
+        let row = |params: &[Tensor], replica| params.iter().map(|t| t.row(replica).unwrap()).collect::<Vec<_>>();
+        assert_same_params(&row(&want.read(8).unwrap().params, 1), &row(&got.read(8).unwrap().params, 0), back);
+    };
+    let rest = ["--task", "thirteen", "--step", "8", "--seeds", "5", "--out"];
+    did(&["export", "normalized", "--step", "8", "--seed", "5", "--to", "transformer-lens", "--out", "n.pth"]);
+    let told = did(&[&["import", "n.pth"], &rest[..], &["n"]].concat());
+    let said = "from n.json, which lies beside it: model.act=\"gelu\", model.normalization=\"LNPre\"";
+    assert!(told.contains(said) && !told.contains("the default is taken"), "{told}");
+    same(&normalized, "n");
+    let config = fs::read_to_string(dir.path().join("n.json")).unwrap();
+    let (other, cause) = (config.replace("\"d_model\": 32", "\"d_model\": 31"), "its d_model is 31, the file's is 32");
+    assert_ne!(config, other);
+    for (json, cause) in [(other.as_str(), cause), ("{}", "it has no d_model"), ("[1", "it is no JSON object")] {
+        fs::write(dir.path().join("n.json"), json).unwrap();
+        let told = did(&[&["import", "n.pth", "--force"], &rest[..], &["other"]].concat());
+        assert!(told.contains(cause) && told.contains("the default is taken"), "{told}");
+    }
+
+    let told = did(&["export", "gelu", "--step", "8", "--seed", "5", "--to", "nanda", "--out", "g.pt"]);
+    let import = "import g.pt --step 8 --seeds 5 --task thirteen --set model.act=gelu";
+    assert!(told.contains(&format!("phaselab {import} gives")) && told.contains("gelu/run.toml"), "{told}");
+    did(&import.split(' ').chain(["--out", "g"]).collect::<Vec<_>>());
+    same(&gelu, "g");
 }
 
 #[test]
@@ -389,6 +438,9 @@ fn what_a_file_does_not_say_is_asked_for() {
     );
     asks(&["import", &zip, "--out", "out", "--task", "five", "--set", "model.d_mpl=9"], 2, "did you mean `d_mlp`?");
     asks(&["import", &series, &zip, "--out", "out", "--task", "five"], 3, "it has 3 checkpoints");
+    let w_u = Tensor::new("unembed.W_U", vec![8, 5], Data::F32(numbers(0, 40, 0))).unwrap();
+    fs::write(dir.path().join("bare.npz"), phaselab::exchange::npy::write_npz(&[w_u], &[]).unwrap()).unwrap();
+    asks(&["import", "bare.npz", "--task", "five", "--out", "out"], 3, "no spec says what the model is");
     let square = |name: &str, shape: &[usize]| {
         Tensor::new(name, shape.to_vec(), Data::F32(numbers(0, shape.iter().product(), 0))).unwrap()
     };

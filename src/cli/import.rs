@@ -19,7 +19,8 @@ tensors, numbers, texts, lists and dictionaries is an error. The result is a run
 A file is one state dict; or a dictionary with one under model, state_dict or model_state_dict (and its step or epoch); or with a \
 list of them under state_dicts, models, model_checkpoints or checkpoints (and epochs, steps or checkpoint_epochs), or a list or a \
 dictionary by step. Beside them train_losses, test_losses, train_accs, test_accs, train_indices, test_indices, train_data, \
-test_data and config are read. Several files are checkpoints of one replica, their steps in their names; with as many --seeds as \
+test_data and config are read, and without a config the HookedTransformerConfig in a .json of the same name beside the file, as \
+`export --to transformer-lens` writes it. Several files are checkpoints of one replica, their steps in their names; with as many --seeds as \
 files each is a replica.
 
 Names are TransformerLens's, with its own shapes or those of Nanda's older code; --map says others:

@@ -133,6 +133,9 @@ pub fn export(run: &Path, (step, replica): (u64, usize), target: Target, out: &P
         }
         Target::Nanda => nanda(&spec, &task, params, &mut notes)?,
     };
+    if format == Format::Pth {
+        notes.push(import_again(&spec, target, (run, step, seed), out));
+    }
     let one = Spec {
         train: crate::spec::TrainSpec { seeds: crate::spec::Seeds(vec![seed]), ..spec.train.clone() },
         ..spec.clone()
@@ -245,6 +248,23 @@ fn nanda(spec: &Spec, task: &Task, mut params: Vec<Tensor>, notes: &mut Vec<Stri
         tensors.push(Tensor { name: format!("blocks.{block}.attn.mask"), shape: vec![n, n], data });
     }
     Ok(tensors)
+}
+
+/// How a file without room for the spec is imported again: what its parameters do not tell must be given.
+fn import_again(spec: &Spec, target: Target, (run, step, seed): (&Path, u64, u64), out: &Path) -> String {
+    let act = ModelText::of(spec).act;
+    let set = match target {
+        // TransformerLens's configuration says it; import takes ReLU where nothing does.
+        Target::Nanda if act != "relu" => format!(" --set model.act={act}"),
+        _ => String::new(),
+    };
+    format!(
+        "PyTorch's files have no room for the spec; phaselab import {} --step {step} --seeds {seed} --task {}{set} gives a model \
+         with the same outputs, and --spec {} instead of --task and --set the run's own spec",
+        out.display(),
+        spec.task,
+        run.join("run.toml").display(),
+    )
 }
 
 /// More columns, of zeros.

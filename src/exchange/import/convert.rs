@@ -82,17 +82,35 @@ impl Expected {
     fn faults(&self, arrays: &BTreeMap<String, View>, found: &Found) -> Vec<String> {
         let mut faults: Vec<String> =
             self.params.iter().filter_map(|(name, shape)| self.fit(name, shape, arrays, found).err()).collect();
-        // A zero bias that the model lacks changes nothing.
-        let is_idle = |name: &str, view: &View| {
-            BIASES.iter().any(|(_, group)| group.iter().any(|b| name.ends_with(b))) && view.is_zero()
-        };
         let extra = arrays.iter().filter(|(name, _)| !self.params.iter().any(|(known, _)| known == *name));
         faults.extend(
             extra
-                .filter(|(name, view)| !is_idle(name, view))
+                .filter(|(name, view)| !self.is_idle(name, view, arrays, found))
                 .map(|(name, _)| format!("the spec's model has no {name}")),
         );
         faults
+    }
+
+    /// Whether a parameter that the model lacks changes nothing in it: zero biases and positions, and the `W_U` that a tied model
+    /// has, the classes' rows of `W_E` transposed.
+    fn is_idle(&self, name: &str, view: &View, arrays: &BTreeMap<String, View>, found: &Found) -> bool {
+        match name {
+            "pos_embed.W_pos" => view.is_zero(),
+            "unembed.W_U" => self.is_tied(arrays, found).unwrap_or(false),
+            _ => BIASES.iter().any(|(_, group)| group.iter().any(|bias| name.ends_with(bias))) && view.is_zero(),
+        }
+    }
+
+    /// Whether `W_U` has the numbers of the classes' rows of `W_E`; columns that are no classes are not looked at.
+    fn is_tied(&self, arrays: &BTreeMap<String, View>, found: &Found) -> Option<bool> {
+        let ours = |name: &str| to_ours(name, arrays.get(name)?, found.layout, (&found.sizes, found.transformer)).ok();
+        let (w_e, w_u) = (ours("embed.W_E")?, ours("unembed.W_U")?);
+        let classes = self.d_vocab_out;
+        let fits = w_e.shape[0] >= classes && w_u.shape[1] >= classes && w_e.shape[1] == w_u.shape[0];
+        let rows = fits.then(|| w_e.narrow(0, 0, classes).permute(&[1, 0]).to_f64())?;
+        let columns = w_u.narrow(1, 0, classes).to_f64();
+        // A run that diverged is tied too.
+        Some(rows.iter().zip(&columns).all(|(a, b)| a == b || (a.is_nan() && b.is_nan())))
     }
 
     /// An array in our order of axes, cut to the task; none for a bias that the file lacks.

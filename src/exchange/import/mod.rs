@@ -86,8 +86,9 @@ pub fn import(options: &ImportOptions<'_>, out: &Path, tell: &mut dyn FnMut(&str
         note(&format!("{}: left out {}", file.path.display(), listed(&file.contents.ignored)));
     });
     let mut replicas = series::arrange(&files, options, &mut note)?;
+    let has_spec = options.spec.is_some() || files.iter().any(|file| file.contents.spec.is_some());
     for replica in &mut replicas {
-        series::rename(replica, map.as_ref(), &mut note)?;
+        series::rename(replica, (map.as_ref(), has_spec), &mut note)?;
     }
     let layout = spec::layout(&replicas, options, &mut note)?;
     let spec = spec::spec(&replicas, &layout, &files, options, &mut note)?;

@@ -165,11 +165,15 @@ fn number_in(path: &Path) -> Option<u64> {
     ["step", "epoch", "iter", "ckpt"].iter().find_map(|word| after(word)).or_else(last)
 }
 
-/// Gives the arrays of every checkpoint our names, and leaves out what is no parameter.
+/// Gives the arrays of every checkpoint our names, and leaves out what is no parameter. `has_spec`: a spec says what the model is.
 ///
 /// # Errors
-/// Names that mean nothing here; a model that needs positions of another kind.
-pub fn rename(replica: &mut Replica, map: Option<&NameMap>, note: &mut dyn FnMut(&str)) -> Result<()> {
+/// Names that mean nothing here; a model that needs positions of another kind; one without an embedding that no spec describes.
+pub fn rename(
+    replica: &mut Replica,
+    (map, has_spec): (Option<&NameMap>, bool),
+    note: &mut dyn FnMut(&str),
+) -> Result<()> {
     let path = replica.path.clone();
     let mut told = false;
     for (_, arrays) in &mut replica.checkpoints {
@@ -181,7 +185,7 @@ pub fn rename(replica: &mut Replica, map: Option<&NameMap>, note: &mut dyn FnMut
             note(&format!("{}: ignored {}, no parameters", path.display(), listed(&ignored)));
             told = true;
         }
-        check_names(&path, &ours, &ignored)?;
+        check_names(&path, &ours, &ignored, has_spec)?;
         *arrays = ours;
     }
     Ok(())
@@ -211,11 +215,16 @@ fn by_prefix(path: &Path, arrays: &BTreeMap<String, View>) -> Result<(BTreeMap<S
     Err(fail(path, vec![cause], hint))
 }
 
-fn check_names(path: &Path, ours: &BTreeMap<String, View>, ignored: &[String]) -> Result<()> {
-    let needed = ["embed.W_E", "unembed.W_U"].into_iter().find(|name| !ours.contains_key(*name));
-    if let Some(name) = needed.filter(|name| *name == "embed.W_E" || ours.is_empty()) {
-        let hint = "--map NAMES.toml says what its parameters are called here";
-        return Err(fail(path, vec![format!("there is no {name} among its parameters")], hint));
+fn check_names(path: &Path, ours: &BTreeMap<String, View>, ignored: &[String], has_spec: bool) -> Result<()> {
+    if ours.is_empty() {
+        let cause = "there is no parameter in it".to_owned();
+        return Err(fail(path, vec![cause], "--map NAMES.toml says what its parameters are called here"));
+    }
+    if !has_spec && !ours.contains_key("embed.W_E") {
+        let cause = "there is no embed.W_E among its parameters, and no spec says what the model is".to_owned();
+        let hint = "--map NAMES.toml says what embed.W_E is called in it; a model without an embedding is imported with --spec \
+                    SPEC.toml, whose model is of a known family, as family = \"mlp\", input = \"onehot\"";
+        return Err(fail(path, vec![cause], hint));
     }
     if n_blocks(ours.keys()) > MAX_BLOCKS {
         return Err(fail(path, vec![format!("it has more than {MAX_BLOCKS} blocks")], "only toy models are imported"));

@@ -1,5 +1,6 @@
 //! Sizes of parameters -> the spec of a model that has them, and the task that fits.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::super::layout::{Layout, Sizes, fitting, is_transformer, n_blocks};
@@ -90,8 +91,10 @@ pub fn spec(
         None => sets.push(format!("task={:?}", guess_task(&replicas[0].path, &found.sizes, note)?)),
     }
     if !is_given {
-        sets.extend(model_keys(replicas, found, options.sets, note));
-        sets.extend(from_config(&files[0], options.sets, note));
+        let told = from_config(&files[0], found, options.sets, note);
+        let known: Vec<String> = options.sets.iter().chain(&told).cloned().collect();
+        sets.extend(model_keys(replicas, found, &known, note));
+        sets.extend(told);
         note(
             "the spec's optimiser and training loss are defaults, for the files do not say them (--spec gives others)",
         );
@@ -190,21 +193,65 @@ fn group_is_zero(replicas: &[Replica], group: &[&str]) -> bool {
     arrays.filter(|(name, _)| group.iter().any(|ending| name.ends_with(ending))).all(|(_, view)| view.is_zero())
 }
 
-/// Activation and normalisation, as TransformerLens's configuration or Nanda's names them.
-fn from_config(file: &File, sets: &[String], note: &mut dyn FnMut(&str)) -> Vec<String> {
-    let config = &file.contents.config;
+/// Activation and normalisation, as TransformerLens's configuration or Nanda's names them: in the file, else beside it.
+fn from_config(file: &File, found: &Found, sets: &[String], note: &mut dyn FnMut(&str)) -> Vec<String> {
+    let mut source = "the file's configuration".to_owned();
+    let mut config = file.contents.config.clone();
+    let path = file.path.with_extension("json");
+    if config.is_empty() && found.transformer && path.is_file() {
+        source = format!("{}, which lies beside it", path.display());
+        match beside(&path, found) {
+            Ok(read) => config = read,
+            Err(cause) => note(&format!("{source}, is not read: {cause}")),
+        }
+    }
     let mut keys = vec![];
     let act = config.get("act_fn").or_else(|| config.get("act_type")).map(|act| act.to_lowercase());
-    if let Some(act) = act.filter(|_| !is_set(sets, "model.act")) {
+    if let Some(act) = act.filter(|act| act != "none" && !is_set(sets, "model.act")) {
         keys.push(format!("model.act={act:?}"));
     }
-    if let Some(kind) = config.get("normalization_type").filter(|kind| *kind != "None") {
+    if let Some(kind) = config.get("normalization_type").filter(|_| !is_set(sets, "model.normalization")) {
+        let kind = if kind == "None" { "none" } else { kind };
         keys.push(format!("model.normalization={kind:?}"));
     }
     if !keys.is_empty() {
-        note(&format!("from the file's configuration: {}", keys.join(", ")));
+        note(&format!("from {source}: {}", keys.join(", ")));
     }
     keys
+}
+
+/// Bytes of a configuration at most.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// The `HookedTransformerConfig` in a JSON file, as `export` writes it beside a state dict.
+///
+/// # Errors
+/// Why it is none, or none of this model.
+fn beside(path: &Path, found: &Found) -> Result<BTreeMap<String, String>, String> {
+    use serde_json::{Map, Value};
+    if path.metadata().map_err(|e| e.to_string())?.len() > MAX_CONFIG_BYTES {
+        return Err(format!("it has more than {MAX_CONFIG_BYTES} bytes"));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+    let table: Map<String, Value> = serde_json::from_str(&text).map_err(|e| format!("it is no JSON object ({e})"))?;
+    if let Some(key) = ["d_model", "act_fn", "normalization_type"].into_iter().find(|key| !table.contains_key(*key)) {
+        return Err(format!("it has no {key}, as a HookedTransformerConfig has"));
+    }
+    let axes = [("d_model", 'd'), ("d_vocab", 'v'), ("n_heads", 'h'), ("d_head", 'k'), ("d_mlp", 'm'), ("n_ctx", 't')];
+    for (key, axis) in axes {
+        match (table.get(key).and_then(Value::as_u64), found.sizes.get(&axis)) {
+            (Some(said), Some(&size)) if said != size as u64 => {
+                return Err(format!("its {key} is {said}, the file's is {size}"));
+            }
+            _ => {}
+        }
+    }
+    let text = |(key, value): (String, Value)| match value {
+        Value::String(text) => Some((key, text)),
+        Value::Null => Some((key, "None".to_owned())),
+        _ => None,
+    };
+    Ok(table.into_iter().filter_map(text).collect())
 }
 
 /// The task whose vocabulary and classes the sizes are, if it is one alone.
