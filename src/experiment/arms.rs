@@ -38,7 +38,8 @@ pub fn variants(experiment: &Experiment, spec: &Spec, sets: &[String]) -> Result
         };
         for (name, x, set) in points {
             if found.iter().any(|other: &Variant| other.name == name) {
-                let message = format!("two variants would have the name `{name}`; rename the arm");
+                let message =
+                    format!("two variants would have the name `{name}`; write them as arms with names of their own");
                 let fault = Fault { line: None, key: "arms".into(), message };
                 return Err(Error::Spec { path: experiment.path.clone(), faults: vec![fault] });
             }
@@ -169,7 +170,7 @@ mod tests {
         let nested = "[[arms]]\nname = \"a\"\nset = [\"sweep.key=optim.lr\"]\n";
         assert!(cause(nested, &[]).contains("no arms or sweep of its own"));
         // Two values with one name.
-        let twice = "[sweep]\nkey = \"optim.lr\"\nvalues = [\"1\", 1]\n";
-        assert_eq!(cause(twice, &[]), "arms: two variants would have the name `lr_1`; rename the arm");
+        let twice = "[sweep]\nkey = \"model.act\"\nvalues = [\"x^2\", \"x*2\"]\n";
+        assert!(cause(twice, &[]).starts_with("arms: two variants would have the name `act_x_2`"));
     }
 }

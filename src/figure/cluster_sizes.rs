@@ -143,7 +143,8 @@ fn numbers(sink: &mut Sink, panel: &Panel, (at, heights): (&[f64], &[f64])) {
     let mut order: Vec<usize> = (0..at.len().min(heights.len())).filter(|&i| heights[i] > 0.0).collect();
     order.sort_by(|&i, &j| heights[j].total_cmp(&heights[i]));
     let (left, right) = (panel.frame.left, panel.frame.left + panel.frame.width);
-    let (mut taken, mut higher): (Vec<(f64, f64, f64)>, Vec<(f64, f64)>) = (vec![], vec![]);
+    let mut taken: Vec<(f64, f64, f64)> = vec![];
+    let mut higher: Vec<(f64, f64)> = vec![];
     for i in order {
         let (label, Some((x, y))) = (at[i].to_string(), panel.point(at[i], heights[i])) else { continue };
         let half = font::width(&label, TICK_SIZE) / 2.0 + 1.0;
@@ -201,7 +202,8 @@ mod tests {
         let ticks: Vec<f64> = (1..=56).map(f64::from).collect();
         let heights: Vec<f64> = ticks.iter().map(|k| if *k == 30.0 { 90.0 } else { 80.0 }).collect();
         let frame = Frame { left: 60.0, top: 100.0, width: 130.0, height: 120.0 };
-        let panel = Panel { frame, x: Scale::Linear { low: 0.0, high: 57.0 }, y: count_scale(&[heights.clone()]) };
+        let panel =
+            Panel { frame, x: Scale::Linear { low: 0.0, high: 57.0 }, y: count_scale(std::slice::from_ref(&heights)) };
         let mut sink = Sink::default();
         numbers(&mut sink, &panel, (&ticks, &heights));
         assert_eq!(faults(&sink.drawing), Vec::<String>::new());
