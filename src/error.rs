@@ -5,6 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// Kinds of names that `phaselab list` shows.
+const LISTED: [&str; 5] = ["task", "measure", "figure", "term", "experiment"];
+
 /// A result of this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -220,7 +223,8 @@ impl Error {
         match self {
             Error::Unknown { kind, name, known } => match nearest(name, known.iter().map(String::as_str)) {
                 Some(near) => Some(format!("did you mean `{near}`?")),
-                None => Some(format!("`phaselab list` shows every {kind}")),
+                None if LISTED.contains(kind) => Some(format!("`phaselab list` shows every {kind}")),
+                None => None,
             },
             Error::Missing { hint, .. }
             | Error::Exists { hint, .. }

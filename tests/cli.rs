@@ -162,7 +162,7 @@ fn wrong_names_and_specs_are_told_with_cause_and_hint() {
     fails(dir.path(), &["run", "tiny", "--set", "optim.weigth_decay=1"], 2, &[spec, cause]);
     let cause = "cause: model.n_heads: 5 heads do not divide d_model 32; set model.d_head, or another n_heads";
     fails(dir.path(), &["train", "90", "--set", "model.n_heads=5"], 2, &[spec, cause]);
-    let cause = "cause: train.seeds: `0..x` is not a range of seeds like `0..8`";
+    let cause = "cause: train.seeds: `0..x` is no range of seeds like `0..8`, nor a list like `0,3,7`";
     fails(dir.path(), &["train", "tiny", "--seeds", "0..x"], 2, &[spec, cause]);
     let empty = "error: train_frac is 0.001; it must be at least 1/169: the training split of 169 examples is empty";
     fails(dir.path(), &["run", "tiny", "--set", "data.train_frac=0.001"], 2, &[empty]);
@@ -226,7 +226,8 @@ fn variants_are_run_compared_shown_and_gone_on_with() {
     ];
     fails(dir.path(), &["measure", "tiny", "gini"], 3, &several);
     let unknown = phaselab(dir.path(), &["run", "tiny", "--variant", "weight_decay_1"]);
-    assert!(text(&unknown.stderr).contains("there is no variant named `weight_decay_1`"));
+    let told = text(&unknown.stderr);
+    assert!(told.contains("there is no variant named `weight_decay_1`") && !told.contains("phaselab list"), "{told}");
     // Another spec is refused before anything of the older one is touched.
     let stored = fs::read(path("variants.toml")).unwrap();
     let other = phaselab(dir.path(), &["run", "tiny", "--set", "model.d_mlp=32"]);
@@ -235,7 +236,33 @@ fn variants_are_run_compared_shown_and_gone_on_with() {
     assert_eq!(fs::read(path("variants.toml")).unwrap(), stored);
     let again = phaselab(dir.path(), &["run", "tiny"]);
     assert_eq!(again.status.code(), Some(2));
-    assert!(text(&again.stderr).contains("--resume continues it"), "{}", text(&again.stderr));
+    assert!(text(&again.stderr).contains("go on with it by --resume"), "{}", text(&again.stderr));
+    fs::write(path("variants.toml"), "title = 'x").unwrap();
+    let damaged = phaselab(dir.path(), &["show", "tiny"]);
+    assert_eq!(damaged.status.code(), Some(3));
+    assert!(text(&damaged.stderr).starts_with("error: checkpoints/tiny/variants.toml is damaged\ncause: line 1: "));
+}
+
+#[test]
+fn what_does_not_fit_is_told_before_anything_is_trained() {
+    let dir = lab();
+    let file = dir.path().join("experiments/90_tiny/experiment.toml");
+    for (section, name, why) in [
+        ("measure", "gini", "measure is gini, but the model has no embed.W_E"),
+        ("figure", "attention_maps", "figure is attention_maps, but the model has no attn.hook_pattern"),
+    ] {
+        let onehot = "\n[model]\nfamily = \"mlp\"\ninput = \"onehot\"\nn_layers = 1\nd_mlp = 16\n";
+        let spec = format!("title = \"t\"\ntask = \"mod_add_53\"\n{onehot}\n[{section}]\nnames = [\"{name}\"]\n");
+        fs::write(&file, &spec).unwrap();
+        let told = phaselab(dir.path(), &["run", "tiny"]);
+        assert_eq!(told.status.code(), Some(2));
+        assert!(text(&told.stderr).contains(why), "{}", text(&told.stderr));
+        assert!(!dir.path().join("checkpoints/tiny").exists());
+        assert!(stdout(dir.path(), &["check", "tiny"], 1).contains(why), "{name}");
+        // A spec of any other name is a spec too.
+        fs::write(dir.path().join("mine.toml"), &spec).unwrap();
+        assert!(stdout(dir.path(), &["check", "mine.toml"], 1).contains(why), "{name}");
+    }
 }
 
 #[test]
@@ -313,7 +340,7 @@ fn one_command_goes_from_data_to_figures_and_tells_the_same_numbers_in_every_for
     assert!(stdout(dir.path(), &["show", "checkpoints/tiny"], 0).contains("transformer of 1 layer, d_model 32"));
 
     // Nothing is overwritten unasked, nor continued as something else.
-    let hint = "hint:  --resume continues it, --force replaces it, --out writes elsewhere";
+    let hint = "hint:  --force replaces it, --out writes elsewhere; `run` and `train` go on with it by --resume";
     fails(dir.path(), &["train", "tiny"], 2, &["error: checkpoints/tiny already exists", hint]);
     fails(
         dir.path(),

@@ -32,7 +32,7 @@ impl RunFolder {
         let is_empty = atomic::list(path)?.iter().all(|file| file.ends_with(LOCK) || atomic::is_temporary(file));
         if !(is_empty || force && is_run) {
             let hint = match is_run {
-                true => "--resume continues it, --force replaces it, --out writes elsewhere",
+                true => "--force replaces it, --out writes elsewhere; `run` and `train` go on with it by --resume",
                 false => "it is no run folder; choose another with --out",
             };
             return Err(Error::Exists { path: path.to_path_buf(), hint: hint.into() });

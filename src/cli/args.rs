@@ -117,10 +117,7 @@ impl ExperimentArgs {
     pub fn load(&self) -> Result<Loaded> {
         let found = Experiment::find(&self.experiment)?;
         let mut sets = self.sets.clone();
-        sets.extend(self.seeds.as_deref().map(|seeds| match seeds.contains(',') {
-            true => format!("train.seeds=[{}]", seeds.trim_matches(['[', ']'])),
-            false => format!("train.seeds={seeds:?}"),
-        }));
+        sets.extend(self.seeds.as_deref().map(|seeds| format!("train.seeds={seeds:?}")));
         sets.extend(self.steps.map(|steps| format!("train.steps={steps}")));
         let spec = found.spec(&sets)?;
         let all = experiment::variants(&found, &spec, &sets)?;

@@ -93,8 +93,7 @@ fn check_all() -> Result<Vec<Line>> {
 
 /// Everything of that name: a card, an experiment, its run.
 fn check_one(name: &str) -> Result<Vec<Line>> {
-    let is_card_file = name.ends_with(".toml") && !name.ends_with("experiment.toml");
-    if is_card_file {
+    if name.ends_with(".toml") && is_card(Path::new(name)) {
         return Ok(vec![check_card(name)?]);
     }
     let mut lines = vec![];
@@ -121,6 +120,13 @@ fn check_one(name: &str) -> Result<Vec<Line>> {
         Err(e) if lines.is_empty() => Err(e),
         _ => Ok(lines),
     }
+}
+
+/// Whether a file is a task card: a card has a family, a spec has none.
+fn is_card(path: &Path) -> bool {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let mut before_sections = text.lines().take_while(|line| !line.trim_start().starts_with('['));
+    before_sections.any(|line| line.split_once('=').is_some_and(|(key, _)| key.trim() == "family"))
 }
 
 fn check_card(name: &str) -> Result<Line> {

@@ -26,7 +26,7 @@ pub fn measure(
     output: &Output,
 ) -> Result<(Vec<Series>, Vec<PathBuf>)> {
     let (series, folder) = run;
-    let fitting = series.fitting_measures()?;
+    let fitting = series.fitting_measures();
     let names: Vec<&str> = if names.is_empty() { fitting } else { names.iter().map(String::as_str).collect() };
     let mut meter = Meter::new(output, "checkpoints");
     let mut last = *steps.start();
@@ -125,19 +125,12 @@ pub fn draw(
     let spec = run.spec();
     let input = FigureInput { title: &spec.title, series, phases: &phases, probe: Some(run), at };
     let names = if names.is_empty() { &spec.figure.names } else { names };
-    let (mut figures, mut errors): (Vec<&dyn Figure>, Vec<Error>) = (vec![], vec![]);
-    let all = || figure::ALL.iter().map(|figure| Ok((*figure, input.has_all_of(*figure)?)));
-    let asked = || names.iter().map(|name| Ok((figure::find(name)?, true)));
-    let chosen: Vec<Result<(&dyn Figure, bool)>> = if names.is_empty() { all().collect() } else { asked().collect() };
+    let all = || figure::ALL.iter().copied().filter(|figure| input.has_all_of(*figure)).map(Ok);
+    let asked = || names.iter().map(|name| figure::find(name));
+    let chosen: Vec<Result<&dyn Figure>> = if names.is_empty() { all().collect() } else { asked().collect() };
+    let (mut files, mut errors) = (vec![], vec![]);
     for figure in chosen {
-        match figure {
-            Ok((figure, has_all)) => figures.extend(has_all.then_some(figure)),
-            Err(e) => errors.push(e),
-        }
-    }
-    let mut files = vec![];
-    for figure in figures {
-        match figure::draw(figure, &input, &folder.join(FIGURES)) {
+        match figure.and_then(|figure| figure::draw(figure, &input, &folder.join(FIGURES))) {
             Ok(drawn) => files.extend(drawn),
             Err(e) => errors.push(e),
         }

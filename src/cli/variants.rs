@@ -107,9 +107,13 @@ pub fn begin(path: &Path, loaded: &Loaded, force: bool) -> Result<File> {
 /// The spec of the comparison in a folder, and its variants.
 fn stored(path: &Path) -> Result<(Spec, Vec<Variant>)> {
     let stored = Experiment::find(&path.join(VARIANTS).to_string_lossy())?;
-    let spec = stored.spec(&[])?;
-    let variants = experiment::variants(&stored, &spec, &[])?;
-    Ok((spec, variants))
+    let read = || {
+        let spec = stored.spec(&[])?;
+        let variants = experiment::variants(&stored, &spec, &[])?;
+        Ok((spec, variants))
+    };
+    // It was without a fault when it was written.
+    read().map_err(|e: Error| Error::Damaged { path: stored.path.clone(), cause: e.cause().join("; ") })
 }
 
 /// Whether the run in `folder` is finished, of this very spec, and summed up.

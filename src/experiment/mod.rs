@@ -13,7 +13,7 @@ use crate::spec::{LossKind, Source, Spec, from_toml, line_of_key};
 use crate::task::Task;
 use crate::term::{self, Place};
 use crate::train::{Data, task_shape};
-use crate::{figure, measure, model, outside};
+use crate::{figure, forward, measure, model, outside};
 
 pub use arms::{Variant, variants};
 
@@ -105,15 +105,13 @@ pub fn list() -> Vec<String> {
 }
 
 /// What only the task and the registries can tell of a spec: that the task is there, that its split and batches are not
-/// empty, that the model can be that of the task, that measures and figures exist. Gives the task.
+/// empty, that the model can be that of the task, that measures and figures exist and fit it. Gives the task.
 ///
 /// # Errors
 /// [`Error::Unknown`] for a task, measure or figure; the faults of terms and of the task's card; [`Error::Value`] for an empty split,
-/// key frequencies that the task does not have, or a model that does not go with the task; [`Error::Outside`] for a model or loss from
+/// key frequencies that the task does not have, a model that does not go with the task, or a measure or figure that does not fit; [`Error::Outside`] for a model or loss from
 /// outside that does not fit the task.
 pub fn preflight(spec: &Spec) -> Result<Task> {
-    spec.measure.names.iter().try_for_each(|name| measure::find(name).map(drop))?;
-    spec.figure.names.iter().try_for_each(|name| figure::find(name).map(drop))?;
     let task = Task::load(&spec.task)?;
     model::fits(&spec.model, &task)?;
     measure::check_options(&spec.measure, &task)?;
@@ -127,6 +125,9 @@ pub fn preflight(spec: &Spec) -> Result<Task> {
         }
     }
     graph.compiles()?;
+    let setting = forward::setting(spec, &task);
+    spec.measure.names.iter().try_for_each(|name| measure::fitting(name, &setting).map(drop))?;
+    spec.figure.names.iter().try_for_each(|name| figure::fitting(name, &setting).map(drop))?;
     if let LossKind::Outside(name) = spec.loss.kind {
         outside::loss(&name)?.try_out(task.d_vocab_out)?;
     }

@@ -149,6 +149,20 @@ pub fn find(name: &str) -> Result<&'static dyn Figure> {
     })
 }
 
+/// The figure of that name, if it fits the task and the model.
+///
+/// # Errors
+/// [`Error::Unknown`] for another name; [`Error::Value`], with the reason, where it does not fit.
+pub fn fitting(name: &str, setting: &Setting) -> Result<&'static dyn Figure> {
+    let figure = find(name)?;
+    figure.fits(setting).map_err(|reason| Error::Value {
+        what: "figure".into(),
+        got: format!("{name}, but {reason}"),
+        expected: "one that fits the task and the model".into(),
+    })?;
+    Ok(figure)
+}
+
 /// Draws `figure` and writes `NAME.svg`, `NAME.png` and `NAME.csv` into `folder`; gives their paths, in that order.
 ///
 /// # Errors
@@ -156,11 +170,7 @@ pub fn find(name: &str) -> Result<&'static dyn Figure> {
 /// and the model; [`Error::Draw`] and [`Error::Io`] from writing.
 pub fn draw(figure: &dyn Figure, input: &FigureInput<'_>, folder: &Path) -> Result<Vec<PathBuf>> {
     if let Some(probe) = input.probe.filter(|_| figure.reads_checkpoint()) {
-        figure.fits(&probe.setting()?).map_err(|reason| Error::Value {
-            what: "figure".into(),
-            got: format!("{}, but {reason}", figure.name()),
-            expected: "one that fits the task and the model".into(),
-        })?;
+        fitting(figure.name(), &probe.setting())?;
     }
     let mut sink = Sink::default();
     figure.draw(input, &mut sink)?;
@@ -200,18 +210,15 @@ impl<'a> FigureInput<'a> {
     }
 
     /// Whether everything that `figure` reads is there.
-    ///
-    /// # Errors
-    /// Missing or damaged files.
-    pub fn has_all_of(&self, figure: &dyn Figure) -> Result<bool> {
+    pub fn has_all_of(&self, figure: &dyn Figure) -> bool {
         let has = |name: &&str| self.series.iter().any(|series| series.measure == *name);
         let any = figure.needs_any();
         let measured = figure.needs().iter().all(has) && (any.is_empty() || any.iter().any(has));
         match self.probe {
-            _ if !measured => Ok(false),
-            _ if !figure.reads_checkpoint() => Ok(true),
-            None => Ok(false),
-            Some(probe) => Ok(figure.fits(&probe.setting()?).is_ok()),
+            _ if !measured => false,
+            _ if !figure.reads_checkpoint() => true,
+            None => false,
+            Some(probe) => figure.fits(&probe.setting()).is_ok(),
         }
     }
 
@@ -272,7 +279,7 @@ mod tests {
                 let input = FigureInput { probe: None, ..run.input() };
                 let error = figure.draw(&input, &mut Sink::default()).unwrap_err();
                 assert!(error.hint().unwrap().contains("phaselab train"), "{}: {error}", figure.name());
-                assert!(!input.has_all_of(*figure).unwrap());
+                assert!(!input.has_all_of(*figure));
             }
             let probe = run.input().probe.filter(|_| figure.reads_checkpoint());
             let of = |names: &[&str]| -> Vec<Series> {
@@ -289,14 +296,14 @@ mod tests {
                     "{} reads more than {names:?}",
                     figure.name()
                 );
-                assert!(input.has_all_of(*figure).unwrap(), "{}", figure.name());
+                assert!(input.has_all_of(*figure), "{}", figure.name());
             }
             if !any.is_empty() {
                 let series = of(figure.needs());
                 let input = FigureInput { series: &series, probe, ..run.input() };
                 let error = figure.draw(&input, &mut Sink::default()).unwrap_err();
                 assert!(error.hint().unwrap().contains(&any.join(" or ")), "{}: {error}", figure.name());
-                assert!(!input.has_all_of(*figure).unwrap(), "{}", figure.name());
+                assert!(!input.has_all_of(*figure), "{}", figure.name());
             }
         }
     }
@@ -449,7 +456,7 @@ mod tests {
         for figure in ALL.iter().filter(|figure| figure.reads_checkpoint()) {
             let error = draw(*figure, &run.input(), dir.path()).unwrap_err().to_string();
             assert!(error.contains(figure.name()) && error.contains("the task has no modulus"), "{error}");
-            assert!(!run.input().has_all_of(*figure).unwrap());
+            assert!(!run.input().has_all_of(*figure));
         }
     }
 

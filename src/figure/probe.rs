@@ -17,10 +17,7 @@ pub const HIDDEN: &str = ".hook_post";
 /// A run of which parameters and activations can be had.
 pub trait Probe: SnapshotSource + Sync {
     /// Task, parameters and hooks: what decides which figures fit.
-    ///
-    /// # Errors
-    /// Missing or damaged files.
-    fn setting(&self) -> Result<Setting<'_>>;
+    fn setting(&self) -> Setting<'_>;
 
     /// What `hooks` name, of the replica with index `r` at a checkpoint, over all examples: `[N, positions, axes…]`.
     ///
@@ -30,7 +27,7 @@ pub trait Probe: SnapshotSource + Sync {
 }
 
 impl Probe for RunSeries {
-    fn setting(&self) -> Result<Setting<'_>> {
+    fn setting(&self) -> Setting<'_> {
         RunSeries::setting(self)
     }
 
@@ -102,7 +99,7 @@ impl<'a> FigureInput<'a> {
             });
         };
         let params = probe.params(step)?.iter().map(|tensor| in_f64(&tensor.row(r)?)).collect::<Result<_>>()?;
-        Ok(Checkpoint { probe, setting: probe.setting()?, step, seed: seeds[r], r, params })
+        Ok(Checkpoint { probe, setting: probe.setting(), step, seed: seeds[r], r, params })
     }
 }
 

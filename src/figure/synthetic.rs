@@ -230,7 +230,7 @@ impl SnapshotSource for MadeUp {
 }
 
 impl Probe for MadeUp {
-    fn setting(&self) -> Result<Setting<'_>> {
+    fn setting(&self) -> Setting<'_> {
         let modular =
             self.modular.then_some(Modular { p: self.p, op: Some(Op::Add), pairs: &self.pairs, ops: &[], op_of: &[] });
         let examples = Examples { n_examples: self.pairs.len(), n_classes: self.p, targets: &self.targets, modular };
@@ -244,8 +244,8 @@ impl Probe for MadeUp {
             hooks.push(hook(format!("blocks.{layer}.attn.hook_pattern"), &[0, 1, 2], &[self.shape.1, 3]));
             hooks.push(hook(format!("blocks.{layer}.mlp.hook_post"), &[0, 1, 2], &[NEURONS]));
         }
-        let setting = Setting::new(examples, &self.params(1)?);
-        Ok(Setting { hooks, loss_positions: vec![2], operand_positions: vec![0, 1], ..setting })
+        let setting = Setting::new(examples, &self.params(1).expect("invariant: they are made up"));
+        Setting { hooks, loss_positions: vec![2], operand_positions: vec![0, 1], ..setting }
     }
 
     fn activations(&self, step: u64, r: usize, hooks: &[Hook]) -> Result<Vec<Tensor>> {

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::measure::course::{MEMORY_BYTES, Scope};
 use crate::measure::gather::{Row, Table};
 use crate::measure::subject::{Forward, Setting, Shared, SnapshotSource, Subject};
-use crate::measure::{Column, Measure, Series, find};
+use crate::measure::{Column, Measure, Series, fitting};
 use crate::spec::{KeyFreqsAt, KeyFreqsBy, KeyRule};
 use crate::tensor::{Data, Tensor};
 
@@ -245,16 +245,6 @@ fn needed_hooks(measures: &[&dyn Measure], setting: &Setting) -> Vec<Hook> {
         }
     }
     hooks
-}
-
-fn fitting(name: &str, setting: &Setting) -> Result<&'static dyn Measure> {
-    let measure = find(name)?;
-    measure.fits(setting).map_err(|reason| Error::Value {
-        what: "measure".into(),
-        got: format!("{name}, but {reason}"),
-        expected: "one that fits the task and the model".into(),
-    })?;
-    Ok(measure)
 }
 
 /// One replica's parameters, in f64.

@@ -7,11 +7,10 @@ use crate::error::{Error, Result};
 use crate::measure::fourier::{Basis, n_freqs};
 use crate::measure::group::Group;
 use crate::measure::subject::{Setting, Subject};
-use crate::measure::weights::{w_e, w_e_fits, w_l, w_l_fits};
+use crate::measure::weights::{w_e, w_e_fits, w_l_fits};
 use crate::measure::{clusters, group};
 use crate::spec::{KeyFreqsAt, KeyFreqsBy, KeyRule, MeasureSpec};
 use crate::task::Task;
-use crate::tensor::Tensor;
 
 /// What `explain` says of the rules.
 pub const RULES: &str = "\
@@ -77,31 +76,6 @@ pub fn large(norms: &[f64], frac: f64) -> Vec<bool> {
     let largest = norms.iter().copied().fold(0.0, f64::max);
     let usable = largest > 0.0 && norms.iter().all(|norm| norm.is_finite());
     norms.iter().map(|&norm| usable && norm >= frac * largest).collect()
-}
-
-/// Norm of each frequency of the residues mod p in W_E, from 1.
-///
-/// # Errors
-/// [`Error::Unknown`] for a model without `embed.W_E`.
-pub fn freq_norms_w_e(params: &[Tensor], p: usize) -> Result<Vec<f64>> {
-    Ok(Basis::new(p).freq_norms(&w_e(params, &residues(p)?)?))
-}
-
-/// Norm of each frequency of the residues mod p in W_L, from 1.
-///
-/// # Errors
-/// [`Error::Unknown`] for a model without an unembedding.
-pub fn freq_norms_w_l(params: &[Tensor], p: usize) -> Result<Vec<f64>> {
-    Ok(Basis::new(p).freq_norms(&w_l(params, &residues(p)?.residues)?))
-}
-
-/// The group of all residues.
-fn residues(p: usize) -> Result<Group> {
-    Group::new(p, None).map_err(|why| Error::Value {
-        what: "p".into(),
-        got: p.to_string(),
-        expected: format!("a modulus of at least 2: {why}"),
-    })
 }
 
 /// Whether key frequencies can be found as the options say.

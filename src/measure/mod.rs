@@ -63,9 +63,8 @@ mod without_each;
 
 pub use course::{Course, Scope};
 pub use driver::measure;
-pub use group::Group;
+pub use group::{Group, freq_axis};
 pub use key_freqs::{check_options, describe as describe_key_freqs, large};
-pub(crate) use key_freqs::{freq_norms_w_e, freq_norms_w_l};
 pub use series::{Axis, Series};
 pub use subject::{
     Activation, Examples, Forward, HookShape, Modular, ParamShape, Setting, Shared, SnapshotSource, Subject,
@@ -197,6 +196,20 @@ pub fn find(name: &str) -> Result<&'static dyn Measure> {
         name: name.into(),
         known: ALL.iter().map(|measure| measure.name().to_owned()).collect(),
     })
+}
+
+/// The measure of that name, if it fits the task and the model.
+///
+/// # Errors
+/// [`Error::Unknown`] for another name; [`Error::Value`], with the reason, where it does not fit.
+pub fn fitting(name: &str, setting: &Setting) -> Result<&'static dyn Measure> {
+    let measure = find(name)?;
+    measure.fits(setting).map_err(|reason| Error::Value {
+        what: "measure".into(),
+        got: format!("{name}, but {reason}"),
+        expected: "one that fits the task and the model".into(),
+    })?;
+    Ok(measure)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::measure::sums::Sums;
 use crate::measure::weights::w_l;
 use crate::measure::{clusters, group};
 use crate::spec::MeasureSpec;
-use crate::task::{Op, Operation};
+use crate::task::{Op, Operation, Task};
 use crate::tensor::{Data, Tensor};
 
 /// A modular task: two operands, one answer.
@@ -48,6 +48,17 @@ pub struct Examples<'a> {
     pub targets: &'a [u32],
     /// The operands, for modular tasks.
     pub modular: Option<Modular<'a>>,
+}
+
+impl<'a> From<&'a Task> for Examples<'a> {
+    fn from(task: &'a Task) -> Examples<'a> {
+        Examples {
+            n_examples: task.n_examples(),
+            n_classes: task.d_vocab_out,
+            targets: &task.targets_bl,
+            modular: task.modular.as_ref().map(Modular::from),
+        }
+    }
 }
 
 impl Examples<'_> {

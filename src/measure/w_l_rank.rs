@@ -86,7 +86,8 @@ impl Measure for WLRank {
         }
         let left: f64 = left_cm.iter().map(|w| w * w).sum();
         let singular = singular_values(w_l_cm, group.order, n_neurons);
-        let tail = |from: usize| singular.iter().skip(from).map(|s| s * s).sum::<f64>();
+        // From 0.0 on: an empty sum of floats would be -0.
+        let tail = |from: usize| singular.iter().skip(from).fold(0.0, |sum, s| sum + s * s);
         let rank = singular.iter().filter(|&&s| s >= 0.05 * singular[0]).count();
         let rank_99 = (0..=singular.len()).find(|&from| tail(from) <= 0.01 * tail(0)).unwrap_or(singular.len());
         let numbers = [

@@ -736,7 +736,8 @@ impl TryFrom<SeedsText> for Seeds {
             SeedsText::List(list) => list,
             SeedsText::Range(text) => {
                 let number = |s: &str| {
-                    s.trim().parse::<u64>().map_err(|_| format!("`{text}` is not a range of seeds like `0..8`"))
+                    let number = s.trim().parse::<u64>();
+                    number.map_err(|_| format!("`{text}` is no range of seeds like `0..8`, nor a list like `0,3,7`"))
                 };
                 match text.split_once("..") {
                     Some((from, to)) => {
@@ -746,7 +747,7 @@ impl TryFrom<SeedsText> for Seeds {
                         }
                         (from..to).collect()
                     }
-                    None => vec![number(&text)?],
+                    None => text.trim_matches(['[', ']']).split(',').map(number).collect::<Result<_, _>>()?,
                 }
             }
         };

@@ -16,7 +16,7 @@ What it is
   frequencies that take part. A weight below 0 rewards few frequencies, one above 0 a flat spectrum. Smooth, unlike
   gini_w_e, and blind to the size of W_E.
 Reads
-  embed.W_E, rows 0 to p-1.
+  embed.W_E, rows 0 to p-1; for x*y and x/y rows g^0 to g^(p-2).
 Unit and range
   Dimensionless, 1/(number of frequencies) (all alike) to 1 (a single one); not a number, which ends a replica, when
   W_E is constant over tokens.
@@ -39,16 +39,8 @@ impl DifferentiableMeasure for FourierIprWE {
         EXPLAIN.into()
     }
 
-    fn unit(&self) -> &'static str {
-        "1"
-    }
-
-    fn takes_freqs(&self) -> bool {
-        false
-    }
-
     fn fits(&self, place: &Place<'_>) -> Result<(), String> {
-        w_e_fits(place)
+        w_e_fits(place).map(drop)
     }
 
     fn build(&self, place: &Place<'_>, replicas: &Replicas<'_>) -> TermKind {

@@ -5,6 +5,7 @@
 use super::spectrum::{Components, OfComponents, SpectrumTerm, scale, square_sum};
 use super::{DifferentiableMeasure, Place, Replicas, w_e_fits};
 use crate::engine::TermKind;
+use crate::measure::fourier::n_freqs;
 
 /// Squared norm of W_E at the given frequencies.
 pub struct FreqNormWE;
@@ -17,7 +18,7 @@ What it is
   before that update, kept from then on; before it the term takes no part.
   A weight above 0 is a decay of these frequencies alone: it keeps a model from using them.
 Reads
-  embed.W_E, rows 0 to p-1.
+  embed.W_E, rows 0 to p-1; for x*y and x/y rows g^0 to g^(p-2).
 Unit and range
   Dimensionless, 0 and up.
 Value at a known point
@@ -39,16 +40,12 @@ impl DifferentiableMeasure for FreqNormWE {
         EXPLAIN.into()
     }
 
-    fn unit(&self) -> &'static str {
-        "1"
-    }
-
     fn takes_freqs(&self) -> bool {
         true
     }
 
     fn fits(&self, place: &Place<'_>) -> Result<(), String> {
-        w_e_fits(place)
+        w_e_fits(place).map(drop)
     }
 
     fn build(&self, place: &Place<'_>, replicas: &Replicas<'_>) -> TermKind {
@@ -67,7 +64,7 @@ pub(super) struct SubspaceNorm {
 
 impl SubspaceNorm {
     pub(super) fn new(place: &Place<'_>, replicas: &Replicas<'_>, others: bool) -> SubspaceNorm {
-        let n_freqs = place.task.modular.as_ref().map_or(0, |m| m.p as usize / 2);
+        let n_freqs = w_e_fits(place).map_or(0, |group| n_freqs(group.order));
         SubspaceNorm { n_freqs, others, counts_rf: vec![others; replicas.count * n_freqs] }
     }
 }

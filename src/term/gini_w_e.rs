@@ -16,7 +16,7 @@ What it is
   ascending) is ((2i - p - 1) / p - G) / sum x; where norms are equal, the order of the components decides.
   A weight below 0 rewards few strong frequencies, one above 0 a flat spectrum.
 Reads
-  embed.W_E, rows 0 to p-1.
+  embed.W_E, rows 0 to p-1; for x*y and x/y rows g^0 to g^(p-2), as the measure, and n = p-1 for p.
 Unit and range
   Dimensionless, 0 (all equal) to (p-1)/p (a single component); not a number, which ends a replica, when W_E is 0.
 Value at a known point
@@ -38,16 +38,8 @@ impl DifferentiableMeasure for GiniWE {
         EXPLAIN.into()
     }
 
-    fn unit(&self) -> &'static str {
-        "1"
-    }
-
-    fn takes_freqs(&self) -> bool {
-        false
-    }
-
     fn fits(&self, place: &Place<'_>) -> Result<(), String> {
-        w_e_fits(place)
+        w_e_fits(place).map(drop)
     }
 
     fn build(&self, place: &Place<'_>, replicas: &Replicas<'_>) -> TermKind {
@@ -59,13 +51,13 @@ impl DifferentiableMeasure for GiniWE {
 struct Gini;
 
 impl OfComponents for Gini {
-    fn scratch_len(&self, p: usize) -> usize {
-        2 * p
+    fn scratch_len(&self, order: usize) -> usize {
+        2 * order
     }
 
     fn eval(&self, _: usize, mut comp_fd: Components<'_>, scratch: &mut [f64]) -> f64 {
-        let n = comp_fd.p as f64;
-        let (norms, order) = scratch.split_at_mut(comp_fd.p);
+        let n = comp_fd.order as f64;
+        let (norms, order) = scratch.split_at_mut(comp_fd.order);
         for (f, ((norm, place), comp_d)) in norms.iter_mut().zip(order.iter_mut()).zip(comp_fd.each()).enumerate() {
             (*norm, *place) = (square_sum(comp_d).sqrt(), f as f64);
         }
@@ -75,7 +67,7 @@ impl OfComponents for Gini {
         let total: f64 = order.iter().map(norm).sum();
         let gini = order.iter().enumerate().map(|(i, f)| rank(i) * norm(f)).sum::<f64>() / (n * total);
         // The place of each component among the sorted ones, so that components are gone through in order.
-        let d = comp_fd.values.len() / comp_fd.p;
+        let d = comp_fd.values.len() / comp_fd.order;
         for (i, f) in order.iter().enumerate() {
             let slope = (rank(i) / n - gini) / total;
             // A component of norm 0 has no direction to grow in.

@@ -19,10 +19,11 @@ mod spectrum;
 pub use explain::explain;
 pub(crate) use expr::{LOGITS, parse_expr};
 
-use crate::engine::{Batch, ParamLayout, Term, TermKind};
+use crate::engine::{Batch, ParamInfo, ParamLayout, Term, TermKind};
 use crate::error::{Error, Fault, Result, nearest};
-use crate::measure::{self, fourier::n_freqs};
-use crate::spec::{LossSpec, TermKeyRule, TermSpec};
+use crate::measure::fourier::Basis;
+use crate::measure::{self, Examples, Group, ParamShape, Setting, w_e, w_l};
+use crate::spec::{KeyRule, LossSpec, TermKeyRule, TermSpec};
 use crate::task::{Op, Task};
 use crate::tensor::Tensor;
 
@@ -41,10 +42,14 @@ pub trait DifferentiableMeasure: Sync {
     fn explain(&self) -> String;
 
     /// Unit of the value.
-    fn unit(&self) -> &'static str;
+    fn unit(&self) -> &'static str {
+        "1"
+    }
 
     /// Whether frequencies are a parameter of it.
-    fn takes_freqs(&self) -> bool;
+    fn takes_freqs(&self) -> bool {
+        false
+    }
 
     /// Whether the task, the model and the batches have what it is a function of.
     ///
@@ -137,7 +142,7 @@ fn measure_faults(name: &str, term: &TermSpec, place: &Place<'_>, say: &mut dyn 
         ),
         (true, Some(freqs), None) => freqs_faults(freqs, place, say),
         (true, None, Some(_)) => {
-            if let Err(why) = rule_fits(term.freqs_rule, place) {
+            if let Err(why) = KeyRule::from(term.freqs_rule).fits(&place.setting()) {
                 say("freqs_rule", why);
             }
         }
@@ -148,7 +153,7 @@ fn measure_faults(name: &str, term: &TermSpec, place: &Place<'_>, say: &mut dyn 
 }
 
 fn freqs_faults(freqs: &[usize], place: &Place<'_>, say: &mut dyn FnMut(&str, String)) {
-    let highest = n_freqs(place.task.modular.as_ref().map_or(0, |m| m.p as usize));
+    let highest = measure::freq_axis(&place.setting()).ticks.len();
     if let Some(bad) = freqs.iter().find(|k| !(1..=highest).contains(*k)) {
         say("freqs", format!("{bad} is no frequency of this task; it has 1 to {highest}"));
     } else if freqs.is_empty() || (1..freqs.len()).any(|i| freqs[..i].contains(&freqs[i])) {
@@ -156,32 +161,33 @@ fn freqs_faults(freqs: &[usize], place: &Place<'_>, say: &mut dyn FnMut(&str, St
     }
 }
 
-/// Which frequencies of the residues mod p are key by a rule, from 1: norm at least [`KEY_FRAC`] of the largest.
+/// Which frequencies of the task's group are key by a rule, from 1: norm at least [`KEY_FRAC`] of the largest.
 ///
 /// # Errors
 /// None where the rule fits.
-pub(crate) fn is_key(rule: TermKeyRule, params: &[Tensor], p: usize) -> Result<Vec<bool>> {
-    let norms = match rule {
-        TermKeyRule::WE => measure::freq_norms_w_e(params, p)?,
-        TermKeyRule::WL => measure::freq_norms_w_l(params, p)?,
+pub(crate) fn is_key(rule: TermKeyRule, params: &[Tensor], group: &Group) -> Result<Vec<bool>> {
+    let rows = match rule {
+        TermKeyRule::WE => w_e(params, group)?,
+        TermKeyRule::WL => w_l(params, &group.residues)?,
     };
-    Ok(measure::large(&norms, KEY_FRAC))
+    Ok(measure::large(&Basis::new(group.order).freq_norms(&rows), KEY_FRAC))
 }
 
-/// Whether the model has what a rule of key frequencies reads.
-fn rule_fits(rule: TermKeyRule, place: &Place<'_>) -> Result<(), String> {
-    let p = modulus(place)?;
-    match rule {
-        TermKeyRule::WE => matrix_fits(place, "embed.W_E", 0, p),
-        TermKeyRule::WL => matrix_fits(place, "unembed.W_U", 1, p),
+impl From<TermKeyRule> for KeyRule {
+    fn from(rule: TermKeyRule) -> KeyRule {
+        match rule {
+            TermKeyRule::WE => KeyRule::WE,
+            TermKeyRule::WL => KeyRule::WL,
+        }
     }
 }
 
-fn matrix_fits(place: &Place<'_>, name: &str, axis: usize, p: usize) -> Result<(), String> {
-    match place.params.find(name).map(|id| &place.params.infos[id].shape) {
-        Some(shape) if shape.len() == 2 && shape[axis] >= p => Ok(()),
-        Some(shape) => Err(format!("{name} has shape {shape:?}, without a place for each of the {p} residues")),
-        None => Err(format!("the model has no {name}")),
+impl Place<'_> {
+    /// What measures of parameters would see.
+    fn setting(&self) -> Setting<'_> {
+        let shape = |info: &ParamInfo| ParamShape { name: info.name.clone(), shape: info.shape.clone() };
+        let params = self.params.infos.iter().map(shape).collect();
+        Setting { params, ..Setting::new(Examples::from(self.task), &[]) }
     }
 }
 
@@ -195,9 +201,9 @@ fn modulus(place: &Place<'_>) -> Result<usize, String> {
         .ok_or_else(|| "the task has no modulus".into())
 }
 
-/// Whether W_E has a row for each residue.
-fn w_e_fits(place: &Place<'_>) -> Result<(), String> {
-    matrix_fits(place, "embed.W_E", 0, modulus(place)?)
+/// The task's group, where W_E has a row for each residue.
+fn w_e_fits(place: &Place<'_>) -> Result<Group, String> {
+    KeyRule::WE.fits(&place.setting())
 }
 
 /// Whether every step reads the whole training split of x + y or x − y.

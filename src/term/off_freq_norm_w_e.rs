@@ -19,7 +19,7 @@ What it is
   before that update, kept from then on; before it the term takes no part.
   A weight above 0 is a decay of all other frequencies: cleanup from the first step, so that grokking comes sooner.
 Reads
-  embed.W_E, rows 0 to p-1.
+  embed.W_E, rows 0 to p-1; for x*y and x/y rows g^0 to g^(p-2).
 Unit and range
   Dimensionless, 0 and up.
 Value at a known point
@@ -41,16 +41,12 @@ impl DifferentiableMeasure for OffFreqNormWE {
         EXPLAIN.into()
     }
 
-    fn unit(&self) -> &'static str {
-        "1"
-    }
-
     fn takes_freqs(&self) -> bool {
         true
     }
 
     fn fits(&self, place: &Place<'_>) -> Result<(), String> {
-        w_e_fits(place)
+        w_e_fits(place).map(drop)
     }
 
     fn build(&self, place: &Place<'_>, replicas: &Replicas<'_>) -> TermKind {

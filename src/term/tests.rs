@@ -9,12 +9,12 @@ use super::*;
 use crate::engine::terms::{LogitRows, LogitsOut, Share};
 use crate::engine::{BatchShape, Params, Plan, Runner, StepOutcome, Workers};
 use crate::loss::LossTerm;
-use crate::measure::{self, Examples, Modular, Setting, Shared, Subject};
+use crate::measure::{self, Examples, Setting, Shared, Subject};
 use crate::model;
 use crate::rng::Rng;
 use crate::spec::{LossKind, ModelSpec, Reduce, Source, Spec, from_toml};
 use crate::task::Card;
-use crate::tensor::Tensor;
+use crate::tensor::{Data, Tensor};
 use crate::train::{batch_shape, task_shape};
 
 const P: usize = 11;
@@ -214,7 +214,7 @@ fn waves_are_kept_and_taken_away_exactly_on_any_split() {
 /// With all pairs for training, terms are the numbers of the measures.
 #[test]
 fn over_all_pairs_the_terms_are_the_measures() {
-    for op in ["x+y", "x-y"] {
+    for op in ["x+y", "x-y", "x*y"] {
         let task = task(op);
         let (plan, params, _) = engine(&task, P * P, 1);
         // In order, as measures have them.
@@ -222,16 +222,12 @@ fn over_all_pairs_the_terms_are_the_measures() {
         plan.prepare(&mut batch).unwrap();
         let mut wanted = all_terms();
         wanted[1].freqs = Some(vec![2, 5]);
-        let terms = built(&wanted[..6], &task, &plan, std::slice::from_ref(&batch));
+        // Waves of the answer itself are those of sums and differences.
+        let (of_logits_too, wanted) = if op == "x*y" { (0, &wanted[2..6]) } else { (2, &wanted[..6]) };
+        let terms = built(wanted, &task, &plan, std::slice::from_ref(&batch));
         let logits = numbers(P * P * P, 3);
         let tensors: Vec<Tensor> = params.to_tensors("").iter().map(|t| t.row(0).unwrap()).collect();
-        let examples = Examples {
-            n_examples: P * P,
-            n_classes: P,
-            targets: &task.targets_bl,
-            modular: task.modular.as_ref().map(Modular::from),
-        };
-        let setting = Setting::new(examples, &params.to_tensors(""));
+        let setting = Setting::new(Examples::from(&task), &params.to_tensors(""));
         let shared = Shared::default();
         let subject = Subject {
             setting: &setting,
@@ -247,7 +243,8 @@ fn over_all_pairs_the_terms_are_the_measures() {
         let close = |value: f64, want: f64, name: &str| {
             assert!((value - want).abs() < 1e-11 * (1.0 + want.abs()), "{op} {name}: {value} against {want}");
         };
-        for (term, name) in terms.iter().zip(["restricted_loss", "excluded_loss"]) {
+        let (of_all_logits, of_spectrum) = terms.split_at(of_logits_too);
+        for (term, name) in of_all_logits.iter().zip(["restricted_loss", "excluded_loss"]) {
             close(of_logits(term, 0, &logits, &task.targets_bl).0, measured(name)[0][0], name);
         }
         let w_e: Vec<f64> = params.get(0, plan.params().find("embed.W_E").unwrap()).collect();
@@ -255,13 +252,41 @@ fn over_all_pairs_the_terms_are_the_measures() {
             let TermKind::Params(kind) = &term.kind else { panic!("{term:?}") };
             kind.eval(0, &w_e, &mut vec![0.0; w_e.len()], &mut vec![f64::NAN; kind.scratch_len()])
         };
-        close(value(&terms[2]), measured("gini")[0][0], "gini");
+        close(value(&of_spectrum[0]), measured("gini")[0][0], "gini");
         let norms = &measured("fourier_norm_w_e")[0];
         let squares: Vec<f64> = norms.iter().map(|x| x * x).collect();
         let total: f64 = squares.iter().sum();
-        close(value(&terms[3]), squares.iter().map(|x| x * x).sum::<f64>() / (total * total), "ipr");
-        close(value(&terms[4]), squares[2], "freq_norm_w_e");
-        close(value(&terms[5]), total - squares[0] - squares[1], "off_freq_norm_w_e");
+        close(value(&of_spectrum[1]), squares.iter().map(|x| x * x).sum::<f64>() / (total * total), "ipr");
+        close(value(&of_spectrum[2]), squares[2], "freq_norm_w_e");
+        close(value(&of_spectrum[3]), total - squares[0] - squares[1], "off_freq_norm_w_e");
+    }
+}
+
+/// One wave over the task's group stands out of small random weights; over the residues it would be spread out for x*y.
+#[test]
+fn key_frequencies_are_those_of_the_tasks_group() {
+    for op in ["x+y", "x*y"] {
+        let task = task(op);
+        let (_, mut params, _) = engine(&task, ROWS, 1);
+        params.replica_mut(0).iter_mut().for_each(|w| *w *= 0.01);
+        let modular = task.modular.as_ref().unwrap();
+        let group = Group::new(P, modular.op()).unwrap();
+        let mut tensors: Vec<Tensor> = params.to_tensors("").iter().map(|t| t.row(0).unwrap()).collect();
+        let mut add_wave = |name: &str, stride: [usize; 2], k: usize| {
+            let tensor = tensors.iter_mut().find(|t| t.name == name).unwrap();
+            let Data::F64(values) = &mut tensor.data else { panic!("{name} is not f64") };
+            for (i, &residue) in group.residues.iter().enumerate() {
+                let height = (std::f64::consts::TAU * (k * i) as f64 / group.order as f64).cos();
+                (0..8).for_each(|d| values[residue * stride[0] + d * stride[1]] += height);
+            }
+        };
+        add_wave("embed.W_E", [8, 1], 2);
+        add_wave("unembed.W_U", [1, P], 4);
+        for (rule, k) in [(TermKeyRule::WE, 2), (TermKeyRule::WL, 4)] {
+            let found = is_key(rule, &tensors, &group).unwrap();
+            let want: Vec<bool> = (1..=group.order / 2).map(|freq| freq == k).collect();
+            assert_eq!(found, want, "{op}, rule {rule:?}");
+        }
     }
 }
 

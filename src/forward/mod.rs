@@ -1,21 +1,21 @@
 //! A run folder -> what measures and figures read: its snapshots, its examples, and activations over all of them in f64.
 
+mod network;
+
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+
+use network::Network;
 
 use crate::checkpoint::{SnapshotReader, hdf5, open_snapshots, resume};
-use crate::engine::op::{Space, Value};
-use crate::engine::{Batch, Graph, Hook, LOSS_LOGITS, Params, Plan, Runner, Savings, Targets, Workers};
+use crate::engine::Hook;
 use crate::error::{Error, Result};
-use crate::loss::LossTerm;
-use crate::measure::{self, Examples, Forward, HookShape, Modular, Series, Setting, SnapshotSource};
-use crate::model;
-use crate::spec::{LossKind, MeasureSpec, Source, Spec, from_toml};
+use crate::measure::{self, Examples, Forward, HookShape, Series, Setting, SnapshotSource};
+use crate::spec::{MeasureSpec, Source, Spec, from_toml};
 use crate::task::Task;
 use crate::tensor::{Data, Tensor};
 use crate::term;
-use crate::train::{Metrics, TERM, batch_shape, metrics_columns, task_shape};
+use crate::train::{Metrics, TERM, metrics_columns, task_shape};
 
 /// A trained or half-trained run, ready to be measured.
 pub struct RunSeries {
@@ -27,27 +27,6 @@ pub struct RunSeries {
     train_mask_rn: Vec<bool>,
     pool: rayon::ThreadPool,
 }
-
-/// The network of a run and all examples of its task: activations in f64.
-struct Network<'a> {
-    spec: &'a Spec,
-    task: &'a Task,
-    /// Passes at the hooks that were asked for so far.
-    passes: Mutex<Vec<Arc<Pass>>>,
-}
-
-/// A plan that keeps some hooks, over all examples; one runner for each time that it is under way.
-struct Pass {
-    hooks: Vec<Hook>,
-    plan: Arc<Plan>,
-    batch: Batch,
-    idle: Mutex<Vec<Runner<f64>>>,
-}
-
-/// What analysis does without: a sum inside a matrix product rounds otherwise than one apart, so that the numbers at a hook would
-/// depend on whether the hook before the sum is asked for too.
-const SAVINGS: Savings = Savings { positions: true, pairs: true, fusion: false };
-
 impl RunSeries {
     /// Opens the run in `folder`.
     ///
@@ -117,12 +96,9 @@ impl RunSeries {
     }
 
     /// Names of the measures that fit this run's task and model.
-    ///
-    /// # Errors
-    /// Damaged files.
-    pub fn fitting_measures(&self) -> Result<Vec<&'static str>> {
-        let setting = self.setting()?;
-        Ok(measure::ALL.iter().filter(|m| m.fits(&setting).is_ok()).map(|m| m.name()).collect())
+    pub fn fitting_measures(&self) -> Vec<&'static str> {
+        let setting = self.setting();
+        measure::ALL.iter().filter(|m| m.fits(&setting).is_ok()).map(|m| m.name()).collect()
     }
 
     /// Measures over a range of checkpoints, all replicas; see [`measure::measure`].
@@ -135,7 +111,7 @@ impl RunSeries {
         steps: RangeInclusive<u64>,
         progress: &mut (dyn FnMut(usize, usize) -> Result<()> + Send),
     ) -> Result<Vec<Series>> {
-        let setting = self.setting()?;
+        let setting = self.setting();
         let network = self.network();
         self.pool.install(|| measure::measure(names, self, &setting, &network, steps, progress))
     }
@@ -231,34 +207,25 @@ impl RunSeries {
     }
 
     fn network(&self) -> Network<'_> {
-        Network { spec: self.spec(), task: &self.task, passes: Mutex::new(vec![]) }
+        Network::new(self.spec(), &self.task)
     }
 
     /// Task, parameters and hooks: which measures and figures fit.
-    ///
-    /// # Errors
-    /// Damaged files.
-    pub fn setting(&self) -> Result<Setting<'_>> {
-        let params = self.reader.read(*self.steps().last().expect("invariant: checked when opened"))?.params;
-        let setting = Setting::new(self.examples(), &params);
-        let operands = task_shape(&self.task).varying_positions.into_iter().take(2).collect();
-        let loss_positions = self.task.loss_positions.clone();
-        Ok(Setting {
-            hooks: self.hooks(),
-            loss_positions,
-            operand_positions: operands,
-            options: self.options.clone(),
-            ..setting
-        })
+    pub fn setting(&self) -> Setting<'_> {
+        Setting { options: self.options.clone(), ..setting(self.spec(), &self.task) }
     }
+}
 
-    fn examples(&self) -> Examples<'_> {
-        Examples {
-            n_examples: self.task.n_examples(),
-            n_classes: self.task.d_vocab_out,
-            targets: &self.task.targets_bl,
-            modular: self.task.modular.as_ref().map(Modular::from),
-        }
+/// Task, parameters and hooks of a spec, whether or not it was trained.
+pub fn setting<'a>(spec: &Spec, task: &'a Task) -> Setting<'a> {
+    let network = Network::new(spec, task);
+    Setting {
+        examples: Examples::from(task),
+        params: network.params(),
+        hooks: network.hooks(),
+        loss_positions: task.loss_positions.clone(),
+        operand_positions: task_shape(task).varying_positions.into_iter().take(2).collect(),
+        options: spec.measure.clone(),
     }
 }
 
@@ -280,92 +247,6 @@ impl SnapshotSource for RunSeries {
     }
 }
 
-impl Network<'_> {
-    fn graph(&self) -> Graph {
-        model::graph(&self.spec.model, &task_shape(self.task))
-    }
-
-    fn hooks(&self) -> Vec<HookShape> {
-        let graph = self.graph();
-        let shape = |name: &str, id: usize| {
-            let Value { space, axes, .. } = &graph.values[id];
-            let Space::Batch(positions) = space else { unreachable!("invariant: tables come with a plan") };
-            HookShape { name: name.into(), positions: positions.clone(), axes: axes.clone() }
-        };
-        let own = graph.values.iter().enumerate().map(|(id, value)| shape(&value.name, id));
-        own.chain(graph.aliases.iter().map(|(name, id)| shape(name, *id))).collect()
-    }
-
-    /// The pass that keeps `hooks`: made when first asked for.
-    fn pass(&self, hooks: &[Hook]) -> Result<Arc<Pass>> {
-        let mut passes = self.passes.lock().expect("invariant: nobody panics with the lock held");
-        if let Some(pass) = passes.iter().find(|pass| pass.hooks == hooks) {
-            return Ok(Arc::clone(pass));
-        }
-        let batch = Batch::classes(self.task.n_ctx, self.task.tokens_bt.clone(), self.task.targets_bl.clone())?;
-        let losses = [LossTerm::new(self.spec.loss.kind, true)];
-        let losses = if hooks.iter().any(|hook| hook.gradient) { &losses[..] } else { &[] };
-        let pass = Arc::new(self.prepare(hooks, losses, batch)?);
-        passes.push(Arc::clone(&pass));
-        Ok(pass)
-    }
-
-    /// A pass over the examples of `batch`, backwards too where there is a loss.
-    fn prepare(&self, hooks: &[Hook], losses: &[LossTerm], mut batch: Batch) -> Result<Pass> {
-        let shape = batch_shape(self.task, batch.examples());
-        let plan = match losses.is_empty() {
-            true => Plan::build_forward_with(SAVINGS, self.graph(), &shape, losses, hooks, &[])?,
-            false => Plan::build_with(SAVINGS, self.graph(), &shape, losses, hooks, &[])?,
-        };
-        plan.prepare(&mut batch)?;
-        Ok(Pass { hooks: hooks.to_vec(), plan: Arc::new(plan), batch, idle: Mutex::new(vec![]) })
-    }
-}
-
-impl Pass {
-    fn run(&self, params: &[Tensor]) -> Result<Vec<Tensor>> {
-        let with_replica_axis: Vec<Tensor> = (params.iter())
-            .map(|t| Tensor { shape: std::iter::once(1).chain(t.shape.iter().copied()).collect(), ..t.clone() })
-            .collect();
-        let params = Params::from_tensors(self.plan.params(), &with_replica_axis, "")?;
-        let idle = self.idle.lock().expect("invariant: nobody panics with the lock held").pop();
-        let mut runner = match idle {
-            Some(runner) => runner,
-            None => Runner::new(Arc::clone(&self.plan), Workers::new(1)?),
-        };
-        let (_, wanted) = runner.observe(&params, 0, &self.batch)?;
-        self.idle.lock().expect("invariant: nobody panics with the lock held").push(runner);
-        Ok(wanted)
-    }
-}
-
-impl Forward for Network<'_> {
-    fn observe(&self, params: &[Tensor], hooks: &[Hook]) -> Result<Vec<Tensor>> {
-        self.pass(hooks)?.run(params)
-    }
-
-    /// The loss of which a single logit is the gradient: half the squared distance, times the number of classes, from a target that
-    /// lies 1 below the logits in that class and is equal to them elsewhere.
-    fn logit_gradients(&self, params: &[Tensor], which: &[(usize, u32)], hooks: &[Hook]) -> Result<Vec<Tensor>> {
-        let (n_ctx, n_classes) = (self.task.n_ctx, self.task.d_vocab_out);
-        let examples = || which.iter().map(|&(example, _)| example);
-        let tokens_bt: Vec<u32> = examples().flat_map(|example| self.task.tokens_t(example)).copied().collect();
-        let targets_bl = examples().flat_map(|example| self.task.targets_l(example)).copied().collect();
-        let batch = Batch::classes(n_ctx, tokens_bt, targets_bl)?;
-        let logits = self.prepare(&[Hook::value(LOSS_LOGITS)], &[], batch.clone())?.run(params)?;
-        let mut y_bln = logits.iter().flat_map(Tensor::to_f64).collect::<Vec<f64>>();
-        let per_example = self.task.loss_positions.len() * n_classes;
-        for (y_ln, &(_, class)) in y_bln.chunks_exact_mut(per_example).zip(which) {
-            y_ln[class as usize] -= 1.0;
-        }
-        let targets = Targets::Reals { y_bln, width: n_classes };
-        let scale = 0.5 * (n_classes * which.len() * self.task.loss_positions.len()) as f64;
-        let loss = LossTerm { weight: scale, ..LossTerm::new(LossKind::Mse, true) };
-        let hooks: Vec<Hook> = hooks.iter().map(|hook| Hook { gradient: true, ..hook.clone() }).collect();
-        self.prepare(&hooks, &[loss], Batch { targets, ..batch })?.run(params)
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -373,6 +254,7 @@ mod tests {
 
     use super::*;
     use crate::checkpoint::RunFolder;
+    use crate::engine::LOSS_LOGITS;
     use crate::measure::file;
     use crate::spec::{Family, Join, ModelSpec, Normalization, Seeds};
     use crate::train::{Progress, TrainOptions, Watch, train};
@@ -508,7 +390,7 @@ mod tests {
     #[test]
     fn every_measure_that_fits_is_measured_saved_and_read_back() {
         let (dir, run) = trained();
-        let names = run.fitting_measures().unwrap();
+        let names = run.fitting_measures();
         for name in ["gradient_symmetricity", "circle_isolation", "decompose_neurons", "weights_trajectory"] {
             assert!(names.contains(&name), "{name} is not among {names:?}");
         }
@@ -536,7 +418,7 @@ mod tests {
     #[test]
     fn a_measure_has_the_same_bits_alone_and_among_others() {
         let (_dir, run) = trained();
-        let names = run.fitting_measures().unwrap();
+        let names = run.fitting_measures();
         let all = run.measure(&names, 3..=3, &mut |_, _| Ok(())).unwrap();
         for name in names {
             let alone = run.measure(&[name], 3..=3, &mut |_, _| Ok(())).unwrap();
@@ -593,7 +475,7 @@ mod tests {
             let cost = fastest(&mut || drop(series.measure(names, 1..=1, &mut |_, _| Ok(())).unwrap()));
             println!("{:9.1} ms  {:5.2} passes  {}", cost * 1e3, cost / forward, names.join(" "));
         };
-        let names = series.fitting_measures().unwrap();
+        let names = series.fitting_measures();
         names.iter().for_each(|name| time(&[name]));
         time(&names);
     }

@@ -1,0 +1,130 @@
+//! The network of a spec over all examples of its task: activations and gradients by hook, in f64.
+
+use std::sync::{Arc, Mutex};
+
+use crate::engine::op::{Space, Value};
+use crate::engine::{Batch, Graph, Hook, LOSS_LOGITS, ParamInfo, Params, Plan, Runner, Savings, Targets, Workers};
+use crate::error::Result;
+use crate::loss::LossTerm;
+use crate::measure::{Forward, HookShape, ParamShape};
+use crate::model;
+use crate::spec::{LossKind, Spec};
+use crate::task::Task;
+use crate::tensor::Tensor;
+use crate::train::{batch_shape, task_shape};
+
+/// The network of a run and all examples of its task: activations in f64.
+pub(super) struct Network<'a> {
+    spec: &'a Spec,
+    task: &'a Task,
+    /// Passes at the hooks that were asked for so far.
+    passes: Mutex<Vec<Arc<Pass>>>,
+}
+
+/// A plan that keeps some hooks, over all examples; one runner for each time that it is under way.
+struct Pass {
+    hooks: Vec<Hook>,
+    plan: Arc<Plan>,
+    batch: Batch,
+    idle: Mutex<Vec<Runner<f64>>>,
+}
+
+/// What analysis does without: a sum inside a matrix product rounds otherwise than one apart, so that the numbers at a hook would
+/// depend on whether the hook before the sum is asked for too.
+const SAVINGS: Savings = Savings { positions: true, pairs: true, fusion: false };
+impl<'a> Network<'a> {
+    pub(super) fn new(spec: &'a Spec, task: &'a Task) -> Network<'a> {
+        Network { spec, task, passes: Mutex::new(vec![]) }
+    }
+
+    fn graph(&self) -> Graph {
+        model::graph(&self.spec.model, &task_shape(self.task))
+    }
+
+    /// Its parameters, in the order of the snapshots.
+    pub(super) fn params(&self) -> Vec<ParamShape> {
+        let shape = |info: &ParamInfo| ParamShape { name: info.name.clone(), shape: info.shape.clone() };
+        self.graph().params.infos.iter().map(shape).collect()
+    }
+
+    /// Every activation that it has, with its positions and axes.
+    pub(super) fn hooks(&self) -> Vec<HookShape> {
+        let graph = self.graph();
+        let shape = |name: &str, id: usize| {
+            let Value { space, axes, .. } = &graph.values[id];
+            let Space::Batch(positions) = space else { unreachable!("invariant: tables come with a plan") };
+            HookShape { name: name.into(), positions: positions.clone(), axes: axes.clone() }
+        };
+        let own = graph.values.iter().enumerate().map(|(id, value)| shape(&value.name, id));
+        own.chain(graph.aliases.iter().map(|(name, id)| shape(name, *id))).collect()
+    }
+
+    /// The pass that keeps `hooks`: made when first asked for.
+    fn pass(&self, hooks: &[Hook]) -> Result<Arc<Pass>> {
+        let mut passes = self.passes.lock().expect("invariant: nobody panics with the lock held");
+        if let Some(pass) = passes.iter().find(|pass| pass.hooks == hooks) {
+            return Ok(Arc::clone(pass));
+        }
+        let batch = Batch::classes(self.task.n_ctx, self.task.tokens_bt.clone(), self.task.targets_bl.clone())?;
+        let losses = [LossTerm::new(self.spec.loss.kind, true)];
+        let losses = if hooks.iter().any(|hook| hook.gradient) { &losses[..] } else { &[] };
+        let pass = Arc::new(self.prepare(hooks, losses, batch)?);
+        passes.push(Arc::clone(&pass));
+        Ok(pass)
+    }
+
+    /// A pass over the examples of `batch`, backwards too where there is a loss.
+    fn prepare(&self, hooks: &[Hook], losses: &[LossTerm], mut batch: Batch) -> Result<Pass> {
+        let shape = batch_shape(self.task, batch.examples());
+        let plan = match losses.is_empty() {
+            true => Plan::build_forward_with(SAVINGS, self.graph(), &shape, losses, hooks, &[])?,
+            false => Plan::build_with(SAVINGS, self.graph(), &shape, losses, hooks, &[])?,
+        };
+        plan.prepare(&mut batch)?;
+        Ok(Pass { hooks: hooks.to_vec(), plan: Arc::new(plan), batch, idle: Mutex::new(vec![]) })
+    }
+}
+
+impl Pass {
+    fn run(&self, params: &[Tensor]) -> Result<Vec<Tensor>> {
+        let with_replica_axis: Vec<Tensor> = (params.iter())
+            .map(|t| Tensor { shape: std::iter::once(1).chain(t.shape.iter().copied()).collect(), ..t.clone() })
+            .collect();
+        let params = Params::from_tensors(self.plan.params(), &with_replica_axis, "")?;
+        let idle = self.idle.lock().expect("invariant: nobody panics with the lock held").pop();
+        let mut runner = match idle {
+            Some(runner) => runner,
+            None => Runner::new(Arc::clone(&self.plan), Workers::new(1)?),
+        };
+        let (_, wanted) = runner.observe(&params, 0, &self.batch)?;
+        self.idle.lock().expect("invariant: nobody panics with the lock held").push(runner);
+        Ok(wanted)
+    }
+}
+
+impl Forward for Network<'_> {
+    fn observe(&self, params: &[Tensor], hooks: &[Hook]) -> Result<Vec<Tensor>> {
+        self.pass(hooks)?.run(params)
+    }
+
+    /// The loss of which a single logit is the gradient: half the squared distance, times the number of classes, from a target that
+    /// lies 1 below the logits in that class and is equal to them elsewhere.
+    fn logit_gradients(&self, params: &[Tensor], which: &[(usize, u32)], hooks: &[Hook]) -> Result<Vec<Tensor>> {
+        let (n_ctx, n_classes) = (self.task.n_ctx, self.task.d_vocab_out);
+        let examples = || which.iter().map(|&(example, _)| example);
+        let tokens_bt: Vec<u32> = examples().flat_map(|example| self.task.tokens_t(example)).copied().collect();
+        let targets_bl = examples().flat_map(|example| self.task.targets_l(example)).copied().collect();
+        let batch = Batch::classes(n_ctx, tokens_bt, targets_bl)?;
+        let logits = self.prepare(&[Hook::value(LOSS_LOGITS)], &[], batch.clone())?.run(params)?;
+        let mut y_bln = logits.iter().flat_map(Tensor::to_f64).collect::<Vec<f64>>();
+        let per_example = self.task.loss_positions.len() * n_classes;
+        for (y_ln, &(_, class)) in y_bln.chunks_exact_mut(per_example).zip(which) {
+            y_ln[class as usize] -= 1.0;
+        }
+        let targets = Targets::Reals { y_bln, width: n_classes };
+        let scale = 0.5 * (n_classes * which.len() * self.task.loss_positions.len()) as f64;
+        let loss = LossTerm { weight: scale, ..LossTerm::new(LossKind::Mse, true) };
+        let hooks: Vec<Hook> = hooks.iter().map(|hook| Hook { gradient: true, ..hook.clone() }).collect();
+        self.prepare(&hooks, &[loss], Batch { targets, ..batch })?.run(params)
+    }
+}
