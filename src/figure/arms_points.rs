@@ -36,6 +36,9 @@ pub struct Points<'a> {
     pub beyond: Beyond,
 }
 
+/// Unit of whole numbers.
+const COUNT: &str = "1";
+
 /// One replica.
 const REPLICA: Ink = BLUE.faded(0.55);
 
@@ -71,11 +74,12 @@ impl Points<'_> {
     }
 
     fn keys(&self) -> Vec<Key> {
-        let mut keys = vec![
-            Key { text: "replica".into(), ink: REPLICA, mark: Mark::Dot },
-            Key::line("median", BLACK, MEDIAN_WIDTH),
-            Key { text: "quartiles".into(), ink: BLACK, mark: Mark::Upright },
-        ];
+        let stroke = |text: &str, mark| Key { text: text.into(), ink: BLACK, mark };
+        let mut keys = vec![Key { text: "replica".into(), ink: REPLICA, mark: Mark::Dot }];
+        keys.extend(match self.input.xs() {
+            Some(_) => [stroke("median", Mark::Line(MEDIAN_WIDTH)), stroke("quartiles", Mark::Upright(CURVE_WIDTH))],
+            None => [stroke("median", Mark::Upright(MEDIAN_WIDTH)), stroke("quartiles", Mark::Line(CURVE_WIDTH))],
+        });
         if self.has_missing() {
             let longest = self.input.arms.iter().map(|arm| arm.trained_steps).max().unwrap_or(0);
             let text = format!("never within {longest} updates or fewer");
@@ -108,6 +112,7 @@ impl Points<'_> {
     fn scale(&self) -> Scale {
         let values = || self.quantity.values.iter().flatten().copied().flatten();
         match self.quantity.log {
+            false if self.quantity.unit == COUNT => Scale::count(values()),
             false => Scale::linear(values()),
             true if values().any(|x| x.is_finite() && x > 0.0) => Scale::log(values()),
             true => Scale::log(self.input.arms.iter().map(|arm| arm.trained_steps as f64)),

@@ -123,7 +123,7 @@ Source
 fn keys() -> [Key; 4] {
     [
         Key { text: "component, or replica (bottom)".into(), ink: COMPONENT.0, mark: Mark::Dot },
-        Key { text: "median".into(), ink: BLACK, mark: Mark::Upright },
+        Key { text: "median".into(), ink: BLACK, mark: Mark::Upright(1.6) },
         Key::line("quartiles", BLACK, CURVE_WIDTH),
         Key { text: "expected of noise".into(), ink: VERMILLION, mark: Mark::Dashed(CURVE_WIDTH) },
     ]

@@ -28,8 +28,8 @@ pub enum Mark {
     Dashed(f64),
     /// A filled rectangle.
     Area,
-    /// An upright stroke.
-    Upright,
+    /// An upright stroke of that width.
+    Upright(f64),
     /// A triangle that points to the left.
     Triangle,
     /// A filled circle.
@@ -95,7 +95,7 @@ fn draw_key(drawing: &mut Drawing, key: &Key, (x, y): Point) {
         Mark::Line(width) => drawing.line(vec![(x, middle), (x + 22.0, middle)], key.ink, width),
         Mark::Dashed(width) => drawing.dashed((x, middle), (x + 22.0, middle), key.ink, width),
         Mark::Area => drawing.rect((x, middle - 6.0), (x + 22.0, middle + 6.0), key.ink),
-        Mark::Upright => drawing.line(vec![(x + 11.0, middle - 6.0), (x + 11.0, middle + 6.0)], key.ink, 1.6),
+        Mark::Upright(width) => drawing.line(vec![(x + 11.0, middle - 6.0), (x + 11.0, middle + 6.0)], key.ink, width),
         Mark::Triangle => triangle(drawing, (x + 8.0, middle)),
         Mark::Dot => drawing.dot((x + 11.0, middle), DOT, key.ink),
         Mark::Ring => drawing.ring((x + 11.0, middle), DOT, key.ink, 1.2),

@@ -55,7 +55,7 @@ Source
             Key::line("replica", TEST.faded(0.5), REPLICA_WIDTH),
             Key::line("median", TEST, MEDIAN_WIDTH),
             Key::area("interquartile range", TEST.faded(0.2)),
-            Key { text: rug, ink: BLACK, mark: Mark::Upright },
+            Key { text: rug, ink: BLACK, mark: Mark::Upright(1.6) },
         ];
         let shows = format!("Test loss and accuracy of {} replicas", loss.seeds.len());
         let area = page::head(&mut sink.drawing, input.title, &shows, &keys, 16.0);

@@ -13,6 +13,13 @@ pub enum Scale {
         /// Value at the end.
         high: f64,
     },
+    /// As linear, of whole numbers: so are its ticks.
+    Count {
+        /// Value at the start.
+        low: f64,
+        /// Value at the end.
+        high: f64,
+    },
     /// Equal ratios are equally far apart.
     Log {
         /// Value at the start, positive.
@@ -60,6 +67,13 @@ impl Scale {
         Scale::Linear { low: low - room, high: high + room }
     }
 
+    /// As [`Scale::linear`], of whole numbers.
+    pub fn count(values: impl IntoIterator<Item = f64>) -> Scale {
+        let (low, high) = range(values.into_iter().filter(|x| x.is_finite())).unwrap_or((0.0, 1.0));
+        let room = if high > low { (high - low) * 0.04 } else { 1.2 };
+        Scale::Count { low: low - room, high: high + room }
+    }
+
     /// A logarithmic axis that holds all positive finite values, with a little room at both ends.
     pub fn log(values: impl IntoIterator<Item = f64>) -> Scale {
         match Scale::log_tight(values) {
@@ -91,7 +105,7 @@ impl Scale {
     /// Where `value` lies, 0 at the start and 1 at the end; `None` where this axis cannot show it.
     pub fn place(&self, value: f64) -> Option<f64> {
         let place = match *self {
-            Scale::Linear { low, high } => (value - low) / (high - low),
+            Scale::Linear { low, high } | Scale::Count { low, high } => (value - low) / (high - low),
             Scale::Log { .. } if value <= 0.0 => return None,
             Scale::Log { low, high } => (libm::log(value) - libm::log(low)) / (libm::log(high) - libm::log(low)),
         };
@@ -100,7 +114,7 @@ impl Scale {
 
     /// Where `value` lies, or the end of the axis that is nearest to it.
     pub fn clamp(&self, value: f64) -> f64 {
-        let (Scale::Linear { low, high } | Scale::Log { low, high }) = *self;
+        let (Scale::Linear { low, high } | Scale::Count { low, high } | Scale::Log { low, high }) = *self;
         self.place(value.clamp(low, high)).unwrap_or(0.0)
     }
 
@@ -108,6 +122,7 @@ impl Scale {
     pub fn ticks(&self, room: f64) -> Vec<Tick> {
         match *self {
             Scale::Linear { low, high } => self.linear_ticks(low, high, room.max(2.0)),
+            Scale::Count { low, high } => self.linear_ticks(low, high, room.max(2.0).min(high - low)),
             Scale::Log { low, high } => self.log_ticks(libm::log10(low), libm::log10(high), room.max(2.0)),
         }
     }
@@ -228,6 +243,14 @@ mod tests {
     }
 
     #[test]
+    fn counts_have_whole_numbers() {
+        assert_eq!(labels(Scale::count([0.0, 4.0]), 10.0), ["0", "1", "2", "3", "4"]);
+        assert_eq!(labels(Scale::count([0.0, 1.0]), 10.0), ["0", "1"]);
+        assert_eq!(labels(Scale::count([4.0, 4.0]), 10.0), ["3", "4", "5"]);
+        assert_eq!(labels(Scale::count([0.0, 100.0]), 6.0), ["0", "20", "40", "60", "80", "100"]);
+    }
+
+    #[test]
     fn numbers_are_short_and_round() {
         assert_eq!(labels(Scale::fraction(), 6.0), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         assert_eq!(labels(Scale::Linear { low: 0.0, high: 25_000.0 }, 5.0), ["0", "5k", "10k", "15k", "20k", "25k"]);
@@ -261,7 +284,7 @@ mod tests {
     fn an_axis_without_values_or_with_one_still_has_a_length() {
         let empty = std::iter::empty::<f64>;
         for scale in [Scale::linear(empty()), Scale::log(empty()), Scale::log([0.0, -3.0]), Scale::log_tight([7.0])] {
-            let (Scale::Linear { low, high } | Scale::Log { low, high }) = scale;
+            let (Scale::Linear { low, high } | Scale::Count { low, high } | Scale::Log { low, high }) = scale;
             assert!(high > low && !scale.ticks(5.0).is_empty(), "{scale:?}");
         }
         for extreme in [Scale::log([f64::MIN_POSITIVE, f64::MAX]), Scale::linear([0.0, 1e-300])] {
