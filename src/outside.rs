@@ -201,13 +201,15 @@ fn model(model: &mut ModelSpec) -> Vec<Fault> {
             return vec![fault("model.custom", message)];
         }
     };
+    // Of a name that nobody knows nothing else can be said.
+    let settled = match settled {
+        Ok(settled) => settled,
+        Err(unknown) => return vec![unknown],
+    };
     let mut faults: Vec<Fault> = unread(model);
     match settled {
-        Ok(Ok(custom)) => model.custom = custom,
-        Ok(Err(found)) => {
-            faults.extend(found.into_iter().map(|f| Fault { key: format!("model.custom.{}", f.key), ..f }));
-        }
-        Err(unknown) => faults.push(unknown),
+        Ok(custom) => model.custom = custom,
+        Err(found) => faults.extend(found.into_iter().map(|f| Fault { key: format!("model.custom.{}", f.key), ..f })),
     }
     faults
 }

@@ -279,6 +279,47 @@ fn a_variant_that_diverges_has_its_row_and_the_others_go_on() {
     assert_eq!(alone.status.code(), Some(4), "{}", text(&alone.stderr));
 }
 
+/// A neuron's map is over the pairs of one operation: shares of its variance are shares.
+#[test]
+fn with_several_operations_maps_show_the_first() {
+    let dir = lab();
+    let card = CARD.replace("op = \"x+y\"", "ops = [\"x+y\", \"x-y\"]").replace("a b =", "a op b =");
+    assert!(card.contains("x-y") && card.contains("op b"));
+    fs::write(dir.path().join("tasks/thirteen.toml"), card.replace("in = [5, 10]", "in = [0, 5, 10]")).unwrap();
+    let spec = SPEC.replace("steps = 120", "steps = 20");
+    fs::write(dir.path().join("experiments/90_tiny/experiment.toml"), spec).unwrap();
+    stdout(dir.path(), &["run", "tiny"], 1);
+    let figures = dir.path().join("checkpoints/tiny/figures");
+    let maps = fs::read_to_string(figures.join("neuron_maps.csv")).unwrap();
+    let fractions = maps.lines().skip(1).map(|line| line.split(',').nth(5).unwrap().parse::<f64>().unwrap());
+    assert!(fractions.clone().count() > 100 && fractions.clone().all(|x| (0.0..=1.0).contains(&x)), "{maps:.300}");
+    assert!(fs::read_to_string(figures.join("neuron_maps.svg")).unwrap().contains("at step 20, x+y"));
+}
+
+/// Mean squared errors are no nats: neither a column nor a rule calls them so.
+#[test]
+fn a_loss_that_is_not_cross_entropy_has_columns_of_its_own() {
+    let dir = lab();
+    let file = dir.path().join("experiments/90_tiny/experiment.toml");
+    let spec = SPEC.replace("steps = 120", "steps = 20");
+    let stop = "stop = { metric = \"test_loss_nats\", threshold = 0.1 }\n";
+    let mse = "\n[loss]\nkind = \"mse\"\n";
+    fs::write(&file, spec.replace("steps = 20", &format!("steps = 20\n{stop}")) + mse).unwrap();
+    let told = text(&phaselab(dir.path(), &["run", "tiny"]).stderr);
+    assert!(told.contains("train.stop.metric: the loss is `mse`, which is not in nats; take train_loss"), "{told}");
+    fs::write(&file, spec + mse).unwrap();
+    stdout(dir.path(), &["run", "tiny"], 1);
+    let curves = fs::read_to_string(dir.path().join("checkpoints/tiny/figures/loss_curves.csv")).unwrap();
+    assert!(curves.contains("\ntrain_loss_nats,nats,0,20,"), "the measure has the cross-entropy: {curves}");
+    let summary = fs::read_to_string(dir.path().join("checkpoints/tiny/summary.csv")).unwrap();
+    let column = |name: &str| {
+        let at = summary.lines().next().unwrap().split(',').position(|field| field == name).unwrap();
+        summary.lines().nth(1).unwrap().split(',').nth(at).unwrap().to_owned()
+    };
+    assert_eq!(column("train_loss_spikes"), "", "its thresholds are in nats");
+    assert!(column("final_train_loss_nats").parse::<f64>().unwrap() > 1.0, "cross-entropy, not a squared error");
+}
+
 #[test]
 fn colour_follows_the_flag_and_a_pipe_has_none() {
     let dir = tempfile::tempdir().unwrap();

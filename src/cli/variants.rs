@@ -50,7 +50,7 @@ const DRAWN: [Drawn; 4] = [
     ("final_train_acc_frac", "last train accuracy (fraction)", "fraction", false, |row| Some(row.final_train_acc_frac)),
     ("final_test_acc_frac", "last test accuracy (fraction)", "fraction", false, |row| Some(row.final_test_acc_frac)),
     ("train_loss_spikes", "spikes of the training loss (count)", "1", false, |row| {
-        Some(row.phases.train_loss_spikes as f64)
+        row.phases.train_loss_spikes.map(|count| count as f64)
     }),
 ];
 
@@ -241,7 +241,7 @@ impl Comparison {
                 median(summary.test_99_step),
                 test.map_or("–".into(), |[low, _, high]| format!("{} to {}", number(low), number(high))),
                 median(summary.delay_steps),
-                median(Spread::of(run.rows.iter().map(|row| Some(row.phases.train_loss_spikes as f64)))),
+                median(Spread::of(run.rows.iter().map(|row| row.phases.train_loss_spikes.map(|count| count as f64)))),
                 loss.quartiles.map_or("–".into(), |[_, median, _]| format!("{median:.3e}")),
             ]
         }));

@@ -16,6 +16,7 @@ mod print;
 mod residues;
 
 pub use function::Function;
+pub(crate) use residues::inverse;
 pub use residues::{Residues, smallest_factor};
 
 /// What a text may hold.

@@ -50,7 +50,7 @@ pub(super) fn parse(text: &str, grammar: Grammar<'_>) -> Result<Expr, ExprError>
     }
     let places = Scanner { letters: &letters, grammar, at: 0, places: vec![] }.scan()?;
     let mut parser =
-        Parser { letters: &letters, places, at: 0, open: 0, nodes: vec![], columns: vec![], depths: vec![] };
+        Parser { letters: &letters, grammar, places, at: 0, open: 0, nodes: vec![], columns: vec![], depths: vec![] };
     parser.sum()?;
     match parser.here().token {
         Token::End => {
@@ -200,6 +200,7 @@ fn superscript(letter: char) -> Option<i32> {
 
 struct Parser<'a> {
     letters: &'a [char],
+    grammar: Grammar<'a>,
     places: Vec<Place>,
     at: usize,
     /// Parentheses and signs that are open.
@@ -340,7 +341,8 @@ impl Parser<'_> {
 
     /// `2`, `-2`, or either in parentheses.
     fn exponent(&mut self) -> Result<i32, ExprError> {
-        let expected = || format!("a whole power from -{MAX_POWER} to {MAX_POWER} (a square root is `sqrt`)");
+        let root = if self.grammar.functions.contains(&Function::Sqrt) { " (a square root is `sqrt`)" } else { "" };
+        let expected = || format!("a whole power from -{MAX_POWER} to {MAX_POWER}{root}");
         let parentheses = self.take('(');
         let minus = self.take('-');
         let Token::Number(number) = self.here().token else { return Err(self.unexpected(expected())) };

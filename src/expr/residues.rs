@@ -94,7 +94,7 @@ fn power(b: u64, mut exponent: u64, p: u64) -> u64 {
 }
 
 /// 1 / b mod a prime p, by Fermat's little theorem.
-fn inverse(b: u64, p: u64) -> Option<u64> {
+pub fn inverse(b: u64, p: u64) -> Option<u64> {
     (!b.is_multiple_of(p)).then(|| power(b, p - 2, p))
 }
 

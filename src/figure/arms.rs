@@ -14,6 +14,9 @@ use super::{Sink, arms_curves, save};
 use crate::error::{Error, Result};
 use crate::measure::Series;
 
+/// Unit of counts of updates.
+const STEP: &str = "step";
+
 /// An experiment with several arms, ready to be drawn.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ArmsInput {
@@ -59,7 +62,8 @@ pub struct Quantity {
     pub unit: String,
     /// Whether its axis is logarithmic; what such an axis cannot show (0, negative numbers) is not drawn.
     pub log: bool,
-    /// `[arms][R]` one number a replica, in the order of the arms and of their seeds; `None` where there is none.
+    /// `[arms][R]` one number a replica, in the order of the arms and of their seeds; `None` where there is none. No number of steps
+    /// counts as more than all others: what is waited for did not come.
     pub values: Vec<Vec<Option<f64>>>,
 }
 
@@ -80,13 +84,14 @@ pub fn draw(input: &ArmsInput, folder: &Path) -> Result<Vec<PathBuf>> {
 fn figures(input: &ArmsInput) -> Result<Vec<(String, Sink)>> {
     check(input)?;
     let steps = steps(input);
-    let points = Points { input, quantity: &steps, beyond: Beyond::Later };
+    let points = Points { input, quantity: &steps, beyond: Beyond::Later { rates: true } };
     let mut figures = vec![("arms_steps".into(), points.draw())];
-    if input.arms.iter().any(|arm| arm.test_acc_frac.is_some()) {
+    if input.arms.iter().any(|arm| arm.test_acc_frac.as_ref().is_some_and(|acc| acc.steps.len() > 1)) {
         figures.push(("arms_accuracy".into(), arms_curves::draw(input)));
     }
     for quantity in &input.quantities {
-        let points = Points { input, quantity, beyond: Beyond::Nowhere };
+        let beyond = if quantity.unit == STEP { Beyond::Later { rates: false } } else { Beyond::Nowhere };
+        let points = Points { input, quantity, beyond };
         figures.push((format!("arms_{}", quantity.name), points.draw()));
     }
     Ok(figures)
@@ -98,7 +103,7 @@ fn steps(input: &ArmsInput) -> Quantity {
     Quantity {
         name: "steps_to_threshold".into(),
         label: format!("steps to {} (updates)", input.threshold),
-        unit: "step".into(),
+        unit: STEP.into(),
         log: true,
         values: input.arms.iter().map(of_arm).collect(),
     }
@@ -213,10 +218,13 @@ mod tests {
         let rate =
             |what: &str| text.lines().find(|line| line.contains(what)).unwrap().rsplit(',').next().unwrap().to_owned();
         assert_eq!([rate(",crossed,"), rate(",replicas,"), rate(",rate,")], ["2", "5", "0.4"]);
-        // Other numbers know no end of training: their spread is that of the replicas that have one.
+        // So does a delay that never ended; other numbers have the spread of the replicas that have one.
         input.quantities[0].values[0] = vec![Some(10.0), None, Some(30.0), Some(20.0), None];
         let delays = table(&input, "arms_delay_steps");
-        assert!(delays.contains(",median,20\n") && delays.contains(",1,1,\n"), "{delays}");
+        assert!(delays.contains(",median,30\n") && delays.contains(",1,1,\n"), "{delays}");
+        assert!(!delays.contains(",crossed,"), "{delays}");
+        input.quantities[0].unit = "1".into();
+        assert!(table(&input, "arms_delay_steps").contains(",median,20\n"));
     }
 
     #[test]

@@ -28,7 +28,9 @@ pub fn draw(input: &ArmsInput) -> Sink {
     let mut sink = Sink { table: Table::with_columns(&columns), ..Sink::default() };
     let inks = inks(input);
     let arms: Vec<(&Arm, &Series, Quartiles, Ink)> = (input.arms.iter().zip(inks))
-        .filter_map(|(arm, ink)| arm.test_acc_frac.as_ref().map(|acc| (arm, acc, Quartiles::of(acc), ink)))
+        // A single evaluation makes no curve.
+        .filter_map(|(arm, ink)| Some((arm, arm.test_acc_frac.as_ref().filter(|acc| acc.steps.len() > 1)?, ink)))
+        .map(|(arm, acc, ink)| (arm, acc, Quartiles::of(acc), ink))
         .collect();
     let bands = arms.len() <= MAX_BANDS;
     let keys: Vec<Key> =

@@ -20,7 +20,10 @@ use crate::transition::{Rate, Spread};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beyond {
     /// Later than all others: medians and quartiles count it, and it has a place of its own.
-    Later,
+    Later {
+        /// Whether the rate of those that have a value has a panel.
+        rates: bool,
+    },
     /// Nowhere.
     Nowhere,
 }
@@ -53,7 +56,7 @@ impl Points<'_> {
         }
         let drawing = &mut sink.drawing;
         let area = page::head(drawing, &self.input.title, &self.shows(), &self.keys(), 16.0);
-        let shape = Shape { rates: self.beyond == Beyond::Later, strip: self.has_missing() };
+        let shape = Shape { rates: self.has_rates(), strip: self.has_missing() };
         let lay = Lay::new(drawing, area, self.input, (self.scale(), shape));
         self.grid(drawing, &lay);
         self.replicas(drawing, &lay);
@@ -87,21 +90,25 @@ impl Points<'_> {
             let text = if same { text.replace(" or fewer", "") } else { text };
             keys.push(Key { text, ink: VERMILLION, mark: Mark::Ring });
         }
-        if self.beyond == Beyond::Later {
+        if self.has_rates() {
             keys.push(Key::area("rate, with its 95 % interval", GREEN.faded(0.45)));
         }
         keys
     }
 
+    fn has_rates(&self) -> bool {
+        self.beyond == Beyond::Later { rates: true }
+    }
+
     fn has_missing(&self) -> bool {
-        self.beyond == Beyond::Later && self.quantity.values.iter().flatten().any(Option::is_none)
+        self.beyond != Beyond::Nowhere && self.quantity.values.iter().flatten().any(Option::is_none)
     }
 
     /// Quartiles of the values of one arm; infinite where so many replicas never crossed.
     fn spread(&self, values: &[Option<f64>]) -> Option<[f64; 3]> {
         match self.beyond {
             Beyond::Nowhere => Spread::of(values.iter().copied()).quartiles,
-            Beyond::Later => {
+            Beyond::Later { .. } => {
                 let all = values.iter().map(|value| Some(value.unwrap_or(f64::INFINITY)));
                 // Between a number and infinity, and between infinities, ranks interpolate to infinity or to no number.
                 Spread::of(all).quartiles.map(|all| all.map(|x| if x.is_nan() { f64::INFINITY } else { x }))
@@ -130,7 +137,7 @@ impl Points<'_> {
         for (rank, value) in ["first_quartile", "median", "third_quartile"].into_iter().zip(spread) {
             table.record(&[name, unit, &arm.label, &x, &rank, &Field(value)]);
         }
-        if self.beyond == Beyond::Later {
+        if self.has_rates() {
             let rate = self.rate(i);
             let counts = [("crossed", rate.successes as f64), ("replicas", rate.n as f64)];
             let rates = [("rate", rate.frac()), ("rate_low", rate.low), ("rate_high", rate.high)];

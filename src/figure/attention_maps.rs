@@ -74,7 +74,7 @@ Source
         for (layer, hook) in layers.iter().enumerate().skip(first) {
             all.push((layer, maps_of_layer(&checkpoint, hook)?));
         }
-        let shows = format!("Attention from the last position over (a, b), {}", checkpoint.title());
+        let shows = format!("Attention from the last position over (a, b), {}", checkpoint.title_over_pairs());
         let area = page::head(&mut sink.drawing, input.title, &shows, &[], 0.0);
         let colors = Colors::from_zero(1.0);
         let columns = all.iter().map(|(_, heads)| heads.len()).max().unwrap_or(0);
@@ -119,8 +119,8 @@ fn maps_of_layer(checkpoint: &Checkpoint, hook: &HookShape) -> Result<Vec<Head>>
     let looked_at = (query + 1).min(keys);
     let map = |h: usize, key: usize| {
         let mut map = vec![f64::NAN; p * p];
-        for (example, &cell) in values.chunks_exact((heads * keys).max(1)).zip(&cells) {
-            map[cell] = example[h * keys + key];
+        for (example, cell) in values.chunks_exact((heads * keys).max(1)).zip(&cells) {
+            cell.iter().for_each(|&cell| map[cell] = example[h * keys + key]);
         }
         (key, map)
     };

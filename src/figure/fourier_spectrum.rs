@@ -56,7 +56,7 @@ Source
         let norm = input.series("fourier_norm_w_e", "norm")?;
         let is_key = input.series("key_freqs_w_l", "is_key")?;
         let shown = norm.seeds.len().min(MAX_REPLICAS);
-        let keys = [Key::marker("key frequency at the last checkpoint (listed above each panel)")];
+        let keys = [Key::marker("key frequency at the last checkpoint")];
         let shows = format!("Fourier norms of W_E; {shown} of {} replicas", norm.seeds.len());
         let highest = page::values(&[norm]).filter(|x| x.is_finite()).fold(0.0, f64::max);
         let colors = Colors::from_zero(highest);
@@ -74,7 +74,7 @@ Source
             let names = Names {
                 x: (r + columns >= shown).then_some(STEP_LOG),
                 y: r.is_multiple_of(columns).then_some("frequency (waves per p)"),
-                panel: Some(&panel_name(norm.seeds[r], &keys, panel.frame)),
+                panel: Some(&panel_name(norm.seeds[r], (&keys, norm.width()), panel.frame)),
             };
             panel.axes(&mut sink.drawing, names);
         }
@@ -99,9 +99,13 @@ fn mark_keys(sink: &mut Sink, panel: &Panel, is_key: &Series, r: usize) -> Vec<f
     keys
 }
 
-/// The seed and its key frequencies, where there is room for them.
-fn panel_name(seed: u64, keys: &[f64], frame: Frame) -> String {
+/// The seed and its key frequencies, or how many they are where there is no room for them.
+fn panel_name(seed: u64, (keys, n_freqs): (&[f64], usize), frame: Frame) -> String {
     let list = keys.iter().map(f64::to_string).collect::<Vec<_>>().join(", ");
     let long = format!("seed {seed}: {list}");
-    if keys.is_empty() || font::width(&long, TICK_SIZE) > frame.width { format!("seed {seed}") } else { long }
+    match keys.len() {
+        0 => format!("seed {seed}"),
+        n if font::width(&long, TICK_SIZE) > frame.width => format!("seed {seed}: {n} of {n_freqs}"),
+        _ => long,
+    }
 }

@@ -35,7 +35,8 @@ What it is
   Loss (top) and accuracy (bottom) on the training and test pairs over training, one column for each of the first
   four replicas. Shades are memorisation, circuit formation and cleanup (`phaselab explain phases`).
 Reads
-  Measure loss; the phases of each replica. Steps are on a logarithmic axis, which has no place for step 0.
+  Measure loss, at every evaluation where the training loss is in nats; the phases of each replica. Steps are on a
+  logarithmic axis, which has no place for step 0.
 Unit and range
   Loss in nats (log scale); accuracy as a fraction, 0 to 1; steps are counts of updates.
 Value at a known point
@@ -51,7 +52,7 @@ Source
     }
 
     fn draw(&self, input: &FigureInput<'_>, sink: &mut Sink) -> Result<()> {
-        let column = |name: &str| input.series("loss", name);
+        let column = |name: &str| input.evaluated(name);
         let losses = [column("train_loss_nats")?, column("test_loss_nats")?];
         let accuracies = [column("train_acc_frac")?, column("test_acc_frac")?];
         let seeds = &losses[0].seeds;

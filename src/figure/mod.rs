@@ -191,6 +191,14 @@ impl<'a> FigureInput<'a> {
         })
     }
 
+    /// That column of the measure `loss`, at every evaluation of training where there are such: they are denser than checkpoints.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], with the command that makes it.
+    pub fn evaluated(&self, column: &str) -> Result<&'a Series> {
+        self.series("metrics", column).or_else(|_| self.series("loss", column))
+    }
+
     /// Those of `measures` that there are, each with its series of that column.
     ///
     /// # Errors

@@ -78,7 +78,7 @@ Source
         let spectra: Vec<Vec<f64>> = chosen.iter().map(|chosen| neurons.spectrum(chosen.neuron, &basis)).collect();
         sink.table =
             Table::with_columns(&["map", "seed", "step", "neuron", "frequency", "fraction", "a", "b", "value"]);
-        let shows = format!("Neurons with the most of each key frequency, {}", checkpoint.title());
+        let shows = format!("Neurons with the most of each key frequency, {}", checkpoint.title_over_pairs());
         let area = page::head(&mut sink.drawing, input.title, &shows, &[], 0.0);
         let (activation, component) = (Colors::between(values(&maps)), Colors::around_zero(values(&spectra)));
         let lay = Lay::new(&mut sink.drawing, area, (2, chosen.len()), (&component, GAP));

@@ -56,6 +56,11 @@ impl Neurons {
         let tensor = checkpoint.activation(hook)?;
         let (cells, values_nm) = (checkpoint.cells(), tensor.to_f64());
         let n_neurons = values_nm.len().checked_div(cells.len()).unwrap_or(0);
+        let shown = |(value_m, cell): (_, &Option<usize>)| cell.map(|cell| (value_m, cell));
+        let rows: Vec<(&[f64], usize)> =
+            values_nm.chunks_exact(n_neurons.max(1)).zip(&cells).filter_map(shown).collect();
+        let cells: Vec<usize> = rows.iter().map(|&(_, cell)| cell).collect();
+        let values_nm: Vec<f64> = rows.iter().flat_map(|&(value_m, _)| value_m).copied().collect();
         let group = checkpoint.group()?;
         let elements: Vec<Option<[usize; 2]>> = cells
             .iter()

@@ -7,7 +7,7 @@ use crate::engine::Hook;
 use crate::error::{Error, Result};
 use crate::forward::RunSeries;
 use crate::measure::fourier::Basis;
-use crate::measure::{Group, Setting, SnapshotSource, large, w_e, w_l};
+use crate::measure::{Group, Modular, Setting, SnapshotSource, large, w_e, w_l};
 use crate::spec::{KeyFreqsBy, KeyRule};
 use crate::tensor::{Data, Tensor};
 
@@ -168,16 +168,25 @@ impl Checkpoint<'_> {
         Ok(keys.iter().enumerate().filter(|(_, key)| **key).map(|(i, _)| i + 1).collect())
     }
 
-    /// The operands' grid: where each example is, a times p plus b.
-    pub fn cells(&self) -> Vec<usize> {
-        let modular = self.setting.examples.modular;
-        let cell = |p: usize| move |&[a, b]: &[u32; 2]| a as usize * p + b as usize;
-        modular.map_or(vec![], |modular| modular.pairs.iter().map(cell(modular.p)).collect())
+    /// The operands' grid: where each example of the task's first operation is, a times p plus b; none for those of others.
+    pub fn cells(&self) -> Vec<Option<usize>> {
+        let Some(Modular { p, pairs, op_of, .. }) = self.setting.examples.modular else { return vec![] };
+        let is_first = |n: usize| op_of.get(n).is_none_or(|&op| op == 0);
+        let cell = |(n, &[a, b]): (usize, &[u32; 2])| is_first(n).then_some(a as usize * p + b as usize);
+        pairs.iter().enumerate().map(cell).collect()
     }
 
     /// What is shown, for the second line of a page: `seed 0 at step 1200`.
     pub fn title(&self) -> String {
         format!("seed {} at step {}", self.seed, self.step)
+    }
+
+    /// The same, for what is shown over [`Checkpoint::cells`]: with the operation, where there are several.
+    pub fn title_over_pairs(&self) -> String {
+        match self.setting.examples.modular.map(|modular| modular.ops) {
+            Some([first, _, ..]) => format!("{}, {}", self.title(), first.name()),
+            _ => self.title(),
+        }
     }
 }
 

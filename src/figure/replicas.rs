@@ -30,7 +30,8 @@ What it is
   Test loss (top) and test accuracy (bottom) of every replica as thin curves, with the median and the range from
   the first to the third quartile at each checkpoint. Strokes at the bottom: first steps at 0.99 test accuracy.
 Reads
-  Measure loss; test_99_step of each replica. Steps are on a logarithmic axis, which has no place for step 0.
+  Measure loss, at every evaluation where the training loss is in nats; test_99_step of each replica. Steps are on a
+  logarithmic axis, which has no place for step 0.
 Unit and range
   Loss in nats (log scale); accuracy as a fraction, 0 to 1; steps are counts of updates.
 Value at a known point
@@ -46,7 +47,7 @@ Source
     }
 
     fn draw(&self, input: &FigureInput<'_>, sink: &mut Sink) -> Result<()> {
-        let (loss, accuracy) = (input.series("loss", "test_loss_nats")?, input.series("loss", "test_acc_frac")?);
+        let (loss, accuracy) = (input.evaluated("test_loss_nats")?, input.evaluated("test_acc_frac")?);
         let grokked: Vec<(u64, u64)> =
             input.phases.iter().filter_map(|phases| Some((phases.seed, phases.test_99_step?))).collect();
         let of = format!("{} of {}", grokked.len(), loss.seeds.len());

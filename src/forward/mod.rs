@@ -121,11 +121,14 @@ impl RunSeries {
     /// # Errors
     /// Damaged files.
     pub fn metrics(&self) -> Result<Vec<Series>> {
-        let metrics = Metrics::from_tensors(&self.reader.metrics()?)?;
+        let metrics = Metrics::from_tensors(self.spec().loss.kind, &self.reader.metrics()?)?;
         let terms = &self.spec().loss.terms;
         let unit = |name: &str| terms.iter().find(|term| term.name() == name).map_or("1", term::unit);
         let of_terms = metrics.terms.into_iter().map(|(name, values)| ((format!("{TERM}{name}"), unit(&name)), values));
-        let fixed = metrics_columns().map(|(column, unit)| (column.to_owned(), unit)).zip(metrics.columns);
+        let fixed = metrics_columns(metrics.loss)
+            .into_iter()
+            .map(|(column, unit)| (column.to_owned(), unit))
+            .zip(metrics.columns);
         let series = fixed.chain(of_terms).map(|((column, unit), values_srw)| Series {
             measure: "metrics".into(),
             column,
@@ -152,7 +155,7 @@ impl RunSeries {
             Some(Data::U64(marks)) => marks.iter().map(|&mark| (mark < u64::MAX).then_some(mark)).collect(),
             _ => vec![None; replicas],
         };
-        Ok(Metrics::from_tensors(&self.reader.metrics()?)?.with_last_row(&marks))
+        Ok(Metrics::from_tensors(self.spec().loss.kind, &self.reader.metrics()?)?.with_last_row(&marks))
     }
 
     /// Every activation that the model has, with its positions and axes.

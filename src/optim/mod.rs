@@ -61,6 +61,8 @@ pub struct Settings {
     pub schedule: Schedule,
     /// Warm-up.
     pub warmup_steps: u64,
+    /// Whether its first update has learning rate 0.
+    pub warmup_from_zero: bool,
     /// Last step, for schedules that end.
     pub steps: u64,
 }
@@ -77,15 +79,17 @@ impl Settings {
             clip_norm: vec![spec.clip_norm; replicas],
             schedule: spec.schedule,
             warmup_steps: spec.warmup_steps,
+            warmup_from_zero: spec.warmup_from_zero,
             steps,
         }
     }
 
     /// Learning rate of `replica` for the update after `step` others.
     ///
-    /// Warm-up rises as (step + 1) / warmup_steps; after it the schedule runs from 1 to 0 at the last step.
+    /// Warm-up rises as (step + 1) / warmup_steps, or as step / warmup_steps from zero; after it the schedule runs from 1 to 0 at the last step.
     pub fn lr(&self, replica: usize, step: u64) -> f64 {
-        let warm = ((step + 1) as f64 / self.warmup_steps.max(1) as f64).min(1.0);
+        let risen = if self.warmup_from_zero { step } else { step + 1 };
+        let warm = if self.warmup_steps == 0 { 1.0 } else { (risen as f64 / self.warmup_steps as f64).min(1.0) };
         let span = self.steps.saturating_sub(self.warmup_steps).max(1) as f64;
         let gone = (step.saturating_sub(self.warmup_steps) as f64 / span).min(1.0);
         let factor = match self.schedule {

@@ -54,8 +54,8 @@ impl TorchRng {
     pub fn randperm(&mut self, n: usize) -> Vec<u32> {
         let mut order: Vec<u32> = (0..u32::try_from(n).expect("a permutation is of fewer than 2^32 numbers")).collect();
         if n < LARGE {
-            for at in 0..n.saturating_sub(1) {
-                order.swap(at, at + self.below(n - at));
+            for (at, from) in self.swaps(n) {
+                order.swap(at, from);
             }
         } else {
             self.inside_out(n, |at, from| {
@@ -66,9 +66,9 @@ impl TorchRng {
         order
     }
 
-    /// A number below `n` from 32 bits, of which small ones are a little likelier.
-    fn below(&mut self, n: usize) -> usize {
-        (u64::from(self.next_u32()) % n as u64) as usize
+    /// Fisher and Yates's exchanges, from the first place on; each from 32 bits, of which near places are a little likelier.
+    fn swaps(&mut self, n: usize) -> impl Iterator<Item = (usize, usize)> {
+        (0..n.saturating_sub(1)).map(move |at| (at, at + (u64::from(self.next_u32()) % (n - at) as u64) as usize))
     }
 
     /// Fisher and Yates's order made from the start: number `at` goes to `from`, and what was there to `at`.
@@ -159,8 +159,7 @@ mod tests {
             let mut order = [0; 5];
             if line.size < LARGE {
                 let mut moved = BTreeMap::new();
-                for (at, number) in order.iter_mut().enumerate() {
-                    let from = at + rng.below(line.size - at);
+                for (number, (at, from)) in order.iter_mut().zip(rng.swaps(line.size)) {
                     let here = *moved.get(&at).unwrap_or(&at);
                     *number = moved.insert(from, here).unwrap_or(from);
                 }

@@ -6,7 +6,7 @@ use super::Act;
 use crate::error::nearest;
 use crate::expr::Expr;
 
-/// Steps that an activation, and its derivative, has at most: so many rows of numbers does the engine hold at once.
+/// Steps that an expression that is trained with, and its derivative, has at most: so many rows of numbers does the engine hold at once.
 pub(crate) const MAX_STEPS: usize = 128;
 
 /// An expression in x, with its derivative. Equal and shown as its text.

@@ -404,6 +404,9 @@ pub struct OptimSpec {
     pub schedule: Schedule,
     /// Steps of linear warm-up: step s uses lr · min(1, (s + 1) / warmup_steps) (before any decay).
     pub warmup_steps: u64,
+    /// Warm-up from 0 instead: step s uses lr · min(1, s / warmup_steps), so the first update changes nothing. The code published with
+    /// Nanda et al. 2023 does so.
+    pub warmup_from_zero: bool,
     /// Filter on the (clipped) gradients before the optimiser: slow parts amplified, arXiv 2405.20233.
     pub grokfast: Option<Grokfast>,
 }
@@ -534,10 +537,14 @@ pub enum StopMetric {
     TrainAccFrac,
     /// Accuracy on the test split.
     TestAccFrac,
-    /// Loss on the training split.
+    /// Cross-entropy on the training split, nats.
     TrainLossNats,
-    /// Loss on the test split.
+    /// Cross-entropy on the test split, nats.
     TestLossNats,
+    /// Loss on the training split, whichever is trained on.
+    TrainLoss,
+    /// Loss on the test split, whichever is trained on.
+    TestLoss,
 }
 
 /// What is measured after training.
@@ -685,6 +692,7 @@ impl Default for OptimSpec {
             clip_norm: None,
             schedule: Schedule::Constant,
             warmup_steps: 10,
+            warmup_from_zero: false,
             grokfast: None,
         }
     }

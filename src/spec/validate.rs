@@ -1,8 +1,8 @@
 //! What a spec's types cannot tell: sizes that contradict each other, ranges, keys that another family reads.
 
 use super::{
-    Act, DataSpec, Family, Init, Input, KeyFreqsBy, KeyRule, LossSpec, MeasureSpec, ModelSpec, Normalization,
-    OptimSpec, Parametrization, Positional, Snapshots, Spec, SplitRule, TermSpec, TrainSpec,
+    Act, DataSpec, Family, Formula, Init, Input, KeyFreqsBy, KeyRule, LossKind, LossSpec, MeasureSpec, ModelSpec,
+    Normalization, OptimSpec, Parametrization, Positional, Snapshots, Spec, SplitRule, StopMetric, TermSpec, TrainSpec,
 };
 use crate::error::Fault;
 use crate::term;
@@ -16,6 +16,7 @@ impl Spec {
         terms(&self.loss, &mut found);
         optim(&self.optim, &mut found);
         train(&self.train, self.train.steps, &mut found);
+        stop(&self.train, self.loss.kind, &mut found);
         variants(self, &mut found);
         self.torch_seeds(&mut found);
         measure(&self.measure, &self.model, &mut found);
@@ -127,7 +128,12 @@ fn mlp(m: &ModelSpec, found: &mut Found) {
 /// What the analytic weights are made for.
 fn gromov(m: &ModelSpec, found: &mut Found) {
     let of_one_hot = m.family == Family::Mlp && m.input == Input::Onehot;
-    let squares = m.act == Act::Square || matches!(&m.act, Act::Formula(f) if f.text().replace(' ', "") == "x^2");
+    let square = |text: &str| Formula::new(text).ok().map(|formula| formula.value().clone());
+    let squares = match &m.act {
+        Act::Square => true,
+        Act::Formula(formula) => ["x^2", "x*x"].into_iter().filter_map(square).any(|square| square == *formula.value()),
+        _ => false,
+    };
     found.check(of_one_hot && m.n_layers == 1 && squares, "model.init", || {
         "gromov's weights are those of one hidden layer that squares one-hot tokens; set model.family = \"mlp\", \
          input = \"onehot\", n_layers = 1 and act = \"square\", or another init"
@@ -229,10 +235,16 @@ fn train(t: &TrainSpec, steps: u64, found: &mut Found) {
     for &step in list {
         found.check(step <= steps, "train.snapshots.list", || format!("step {step} is after the last one, {steps}"));
     }
-    if let Some(stop) = &t.stop {
-        found.check(stop.evals > 0, "train.stop.evals", || "must be at least 1".into());
-        found.check(stop.threshold.is_finite(), "train.stop.threshold", || "must be a finite number".into());
-    }
+}
+
+fn stop(t: &TrainSpec, loss: LossKind, found: &mut Found) {
+    let Some(stop) = &t.stop else { return };
+    let in_nats = matches!(stop.metric, StopMetric::TrainLossNats | StopMetric::TestLossNats);
+    found.check(!in_nats || loss == LossKind::CrossEntropy, "train.stop.metric", || {
+        format!("the loss is `{}`, which is not in nats; take train_loss or test_loss", String::from(loss))
+    });
+    found.check(stop.evals > 0, "train.stop.evals", || "must be at least 1".into());
+    found.check(stop.threshold.is_finite(), "train.stop.threshold", || "must be a finite number".into());
 }
 
 /// Whether a change is one of the arms or the sweep.

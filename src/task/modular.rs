@@ -118,14 +118,17 @@ impl Params {
         let p = self.p.filter(|p| P_RANGE.contains(p));
         let mut ops: Vec<Operation> = vec![];
         for (key, text) in named {
-            // Read mod a prime first: what is wrong there is the operation's fault, and what only p makes wrong is p's.
-            let operation = Operation::parse(text, 2).map_err(|message| (key.as_str(), message));
+            // Read mod a prime first: what is wrong there is the operation's fault, and what only p makes wrong is p's,
+            // or that of the one operation of several that cannot be had mod p.
+            let key = key.as_str();
+            let of_p = if self.ops.is_some() { key } else { "p" };
+            let operation = Operation::parse(text, 2).map_err(|message| (key, message));
             let operation = operation.and_then(|operation| match p {
-                Some(p) => Operation::parse(text, p).map_err(|message| ("p", message)),
+                Some(p) => Operation::parse(text, p).map_err(|message| (of_p, message)),
                 None => Ok(operation),
             });
             match operation {
-                Ok(operation) if ops.contains(&operation) => wrong(&key, format!("`{text}` stands twice")),
+                Ok(operation) if ops.contains(&operation) => wrong(key, format!("`{text}` stands twice")),
                 Ok(operation) => ops.push(operation),
                 Err((key, message)) => wrong(key, message),
             }

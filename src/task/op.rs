@@ -2,7 +2,7 @@
 //!
 //! Reads operands `a`, `b` in 0 … p − 1; writes a number in 0 … p − 1. Any other operation is an expression (`operation.rs`). Source: Power et al. 2022 (arXiv 2201.02177), appendix A.1.
 
-use crate::expr::smallest_factor;
+use crate::expr::{inverse, smallest_factor};
 
 /// An operation mod p.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,26 +62,13 @@ impl Op {
             Op::Add => (a + b) % p,
             Op::Sub => (a + p - b) % p,
             Op::Mul => multiply(a, b, p),
-            Op::Div => multiply(a, inverse(b, p), p),
+            Op::Div => multiply(a, inverse(b.into(), p.into()).expect("invariant: b is not 0") as u32, p),
         }
     }
 }
 
 fn multiply(a: u32, b: u32, p: u32) -> u32 {
     (u64::from(a) * u64::from(b) % u64::from(p)) as u32
-}
-
-/// 1 / b mod a prime p, for b ≠ 0: b^(p − 2), by Fermat's little theorem.
-fn inverse(b: u32, p: u32) -> u32 {
-    let (mut power, mut square, mut exponent) = (1 % p, b, p - 2);
-    while exponent > 0 {
-        if exponent % 2 == 1 {
-            power = multiply(power, square, p);
-        }
-        square = multiply(square, square, p);
-        exponent /= 2;
-    }
-    power
 }
 
 /// Why division needs another modulus than the composite `p`.

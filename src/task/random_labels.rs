@@ -27,7 +27,7 @@ Reads
 Unit and range
   Answers 0 to classes - 1, equally likely, independent of each other; n^2 examples, a major and b minor.
 Value at a known point
-  A model's test loss cannot stay below ln(classes) nats: the answers of the test split tell nothing of the others.
+  A model's test loss cannot stay below ln(classes) nats: the training answers tell nothing of the test answers.
 Source
   Zhang et al. 2017 (arXiv 1611.03530).
 ";

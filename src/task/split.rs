@@ -4,8 +4,8 @@
 //!
 //! - `phaselab` the order is drawn from the stream `split` of the seed, so a replica's split does not depend on its initial weights or
 //!   batches;
-//! - `torch_randperm` it is `torch.manual_seed(seed); torch.randperm(n)` on the CPU, with equal bits; `torch.utils.data.random_split` of a
-//!   generator with that seed takes the same. TransformerLens's grokking demonstration splits so (seed 598, 30 %);
+//! - `torch_randperm` it is `torch.manual_seed(seed); torch.randperm(n)` on the CPU, with equal bits; `torch.utils.data.random_split` into
+//!   these two lengths, of a generator with that seed, takes the same. TransformerLens's grokking demonstration splits so (seed 598, 30 %);
 //! - `python_shuffle` it is `random.seed(seed); random.shuffle(list(range(n)))` in CPython, with equal bits. The code published with Nanda
 //!   et al. 2023 (arXiv 2301.05217) splits so: seed 0, pairs (i, j) with i major, the first 30 %.
 //!

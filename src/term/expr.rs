@@ -9,12 +9,10 @@ use crate::engine::terms::{EntriesTerm, ParamsTerm};
 use crate::engine::{ParamLayout, TermKind};
 use crate::error::{Error, Result};
 use crate::expr::{Expr, ExprError};
-use crate::spec::{Reduce, TermSpec};
+use crate::spec::{MAX_STEPS, Reduce, TermSpec};
 
 /// What `over` says for an expression of logits.
 pub(crate) const LOGITS: &str = "logits";
-/// Steps that an expression or its derivative may have.
-const MAX_NODES: usize = 128;
 /// Numbers worked on at a time.
 const LANES: usize = 16;
 
@@ -27,9 +25,9 @@ pub(crate) fn parse_expr(text: &str, over_logits: bool) -> std::result::Result<[
     let value = Expr::parse(text, variables)?;
     let slope = value.derivative(0);
     let long = value.n_nodes().max(slope.n_nodes());
-    if long > MAX_NODES {
+    if long > MAX_STEPS {
         let found = format!("an expression whose value and slope take up to {long} steps");
-        return Err(ExprError { column: 1, found, expected: format!("at most {MAX_NODES}") });
+        return Err(ExprError { column: 1, found, expected: format!("at most {MAX_STEPS}") });
     }
     if !value.reads(0) {
         let found = "an expression that is the same whatever is trained".into();
@@ -102,7 +100,7 @@ impl ParamsTerm for OfParams {
 
     fn eval(&self, _: usize, w: &[f64], dw: &mut [f64], _: &mut [f64]) -> f64 {
         let share = if self.mean { 1.0 / w.len() as f64 } else { 1.0 };
-        let mut scratch = [[0.0; LANES]; MAX_NODES];
+        let mut scratch = [[0.0; LANES]; MAX_STEPS];
         let mut total = 0.0;
         for (w, dw) in w.chunks(LANES).zip(dw.chunks_mut(LANES)) {
             let mut values = [[0.0; LANES]];
@@ -126,7 +124,7 @@ struct OfLogits {
 impl EntriesTerm for OfLogits {
     fn eval(&self, width: usize, l: &[f64], y: &[f64], f: &mut [f64], df: &mut [f64]) {
         let share = if self.mean { 1.0 / width as f64 } else { 1.0 };
-        let mut scratch = [[0.0; LANES]; MAX_NODES];
+        let mut scratch = [[0.0; LANES]; MAX_STEPS];
         for start in (0..l.len()).step_by(LANES) {
             let part = start..(start + LANES).min(l.len());
             let n = part.len();

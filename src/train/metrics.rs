@@ -2,26 +2,29 @@
 
 use crate::engine::StepOutcome;
 use crate::error::Result;
-use crate::spec::{Stop, StopMetric};
+use crate::spec::{LossKind, Stop, StopMetric};
 use crate::tensor::{Data, Tensor};
-
-/// Names of the columns, in files and series.
-pub const COLUMNS: [&str; 4] = ["train_loss_nats", "train_acc_frac", "test_loss_nats", "test_acc_frac"];
 
 /// What the column of a term begins with.
 pub(crate) const TERM: &str = "term_";
 
-/// Names and units of the columns.
-pub(crate) fn columns() -> impl Iterator<Item = (&'static str, &'static str)> {
-    COLUMNS.into_iter().zip(["nats", "fraction", "nats", "fraction"])
+/// Names and units of the columns, in files and series: cross-entropy says nats, any other loss only that it is the loss.
+pub(crate) fn columns(loss: LossKind) -> [(&'static str, &'static str); 4] {
+    let (acc, test_acc) = (("train_acc_frac", "fraction"), ("test_acc_frac", "fraction"));
+    match loss {
+        LossKind::CrossEntropy => [("train_loss_nats", "nats"), acc, ("test_loss_nats", "nats"), test_acc],
+        LossKind::Mse | LossKind::Outside(_) => [("train_loss", "1"), acc, ("test_loss", "1"), test_acc],
+    }
 }
 
 /// Evaluations so far.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Metrics {
+    /// The loss that is trained on.
+    pub loss: LossKind,
     /// Updates before each evaluation.
     pub steps: Vec<u64>,
-    /// `[evaluations, R]`, one for each of [`COLUMNS`]; NaN without a test split.
+    /// `[evaluations, R]`, one for each of [`columns`]; NaN without a test split.
     pub columns: [Vec<f64>; 4],
     /// Name and `[evaluations, R]` values of each term of the loss; NaN where it takes no part.
     pub terms: Vec<(String, Vec<f64>)>,
@@ -29,8 +32,9 @@ pub struct Metrics {
 
 impl Metrics {
     /// Without any evaluation, of a loss with terms of these names.
-    pub fn new(terms: impl Iterator<Item = String>) -> Metrics {
-        Metrics { terms: terms.map(|name| (name, vec![])).collect(), ..Metrics::default() }
+    pub fn new(loss: LossKind, terms: impl Iterator<Item = String>) -> Metrics {
+        let terms = terms.map(|name| (name, vec![])).collect();
+        Metrics { loss, steps: vec![], columns: Default::default(), terms }
     }
 
     /// Adds an evaluation; `terms_rk` has the values `[R, terms]`.
@@ -64,9 +68,9 @@ impl Metrics {
     pub fn end(&self, stop: Option<&Stop>, steps: u64, non_finite: &[Option<u64>]) -> u64 {
         let Some(stop) = stop else { return steps };
         let (column, at_least) = match stop.metric {
-            StopMetric::TrainLossNats => (0, false),
+            StopMetric::TrainLossNats | StopMetric::TrainLoss => (0, false),
             StopMetric::TrainAccFrac => (1, true),
-            StopMetric::TestLossNats => (2, false),
+            StopMetric::TestLossNats | StopMetric::TestLoss => (2, false),
             StopMetric::TestAccFrac => (3, true),
         };
         let passed = |row: &[f64]| {
@@ -102,7 +106,7 @@ impl Metrics {
     pub fn to_tensors(&self, replicas: usize) -> Vec<Tensor> {
         let evals = self.steps.len();
         let step = Tensor { name: "metrics/step".into(), shape: vec![evals], data: Data::U64(self.steps.clone()) };
-        let names = COLUMNS.iter().map(|&name| name.to_owned());
+        let names = columns(self.loss).into_iter().map(|(name, _)| name.to_owned());
         let terms = self.terms.iter().map(|(name, values)| (format!("{TERM}{name}"), values));
         let columns = names.zip(&self.columns).chain(terms).map(|(name, values)| Tensor {
             name: format!("metrics/{name}"),
@@ -116,7 +120,7 @@ impl Metrics {
     ///
     /// # Errors
     /// [`crate::error::Error::Shape`] when one is missing.
-    pub fn from_tensors(tensors: &[Tensor]) -> Result<Metrics> {
+    pub fn from_tensors(loss: LossKind, tensors: &[Tensor]) -> Result<Metrics> {
         let find = |name: &str| {
             let name = format!("metrics/{name}");
             tensors.iter().find(|t| t.name == name).ok_or_else(|| crate::error::Error::Shape {
@@ -125,11 +129,11 @@ impl Metrics {
                 got: "none".into(),
             })
         };
-        let mut metrics = Metrics::default();
+        let mut metrics = Metrics::new(loss, std::iter::empty());
         if let Data::U64(steps) = &find("step")?.data {
             metrics.steps.clone_from(steps);
         }
-        for (name, column) in COLUMNS.iter().zip(&mut metrics.columns) {
+        for ((name, _), column) in columns(loss).into_iter().zip(&mut metrics.columns) {
             *column = find(name)?.to_f64();
         }
         let of_term = |t: &Tensor| Some((t.name.strip_prefix("metrics/")?.strip_prefix(TERM)?.to_owned(), t.to_f64()));
@@ -161,7 +165,7 @@ mod tests {
     #[test]
     fn the_stop_rule_waits_for_all_finite_replicas_and_evaluations_in_a_row() {
         let stop = Stop { metric: StopMetric::TestAccFrac, threshold: 0.9, evals: 2, extra_steps: 30 };
-        let mut metrics = Metrics::default();
+        let mut metrics = Metrics::new(LossKind::CrossEntropy, std::iter::empty());
         for (step, acc) in [(0, 0.95), (10, 0.5), (20, 0.95), (30, 0.9), (40, 1.0)] {
             let row = [outcome(1.0, acc), outcome(f64::NAN, 0.0)];
             metrics.push(step, &row, Some(&row), &[]);
@@ -175,12 +179,13 @@ mod tests {
 
     #[test]
     fn tensors_bring_everything_back_and_unscheduled_rows_go() {
-        let mut metrics = Metrics::new(["a".to_owned(), "b".to_owned()].into_iter());
+        let mut metrics = Metrics::new(LossKind::Mse, ["a".to_owned(), "b".to_owned()].into_iter());
         for step in [0, 10, 20, 25] {
             let terms_rk = [1.0, step as f64, 2.0, 0.5];
             metrics.push(step, &[outcome(step as f64, 0.1), outcome(2.0, 0.2)], None, &terms_rk);
         }
-        let mut back = Metrics::from_tensors(&metrics.to_tensors(2)).unwrap();
+        let mut back = Metrics::from_tensors(LossKind::Mse, &metrics.to_tensors(2)).unwrap();
+        assert!(Metrics::from_tensors(LossKind::CrossEntropy, &metrics.to_tensors(2)).is_err(), "they are no nats");
         assert_eq!(back.columns[0], metrics.columns[0]);
         assert_eq!(back.terms, metrics.terms);
         back.keep_scheduled(25, 10, 2);

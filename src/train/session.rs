@@ -141,7 +141,7 @@ impl<'a, T: Real> Session<'a, T> {
             step: 0,
             outcomes: vec![StepOutcome::default(); seeds.len()],
             non_finite: vec![None; seeds.len()],
-            metrics: Metrics::new(spec.loss.terms.iter().map(TermSpec::name)),
+            metrics: Metrics::new(spec.loss.kind, spec.loss.terms.iter().map(TermSpec::name)),
             late_freqs,
             end: spec.train.steps,
             data_crc32: data_crc32(task, &mask),
@@ -316,7 +316,7 @@ impl<'a, T: Real> Session<'a, T> {
         for (i, moment) in self.moments.iter_mut().enumerate() {
             *moment = Params::from_tensors(&layout, &point.tensors, &format!("moments/{i}/"))?;
         }
-        self.metrics = Metrics::from_tensors(&point.tensors)?;
+        self.metrics = Metrics::from_tensors(self.metrics.loss, &point.tensors)?;
         if let Some(marks) = point.tensors.iter().find(|t| t.name == "state/non_finite_step")
             && let Numbers::U64(marks) = &marks.data
         {

@@ -54,7 +54,8 @@ pub struct ReplicaPhases {
     /// `test_99_step − train_99_step`, steps.
     pub delay_steps: Option<i64>,
     /// How often the training loss rose to [`SPIKE_NATS`] or more after it had been below [`CALM_NATS`], over the evaluations.
-    pub train_loss_spikes: usize,
+    /// None for a loss that is not in nats.
+    pub train_loss_spikes: Option<usize>,
     /// End of memorisation (= start of circuit formation), by the written rule of [`crate::transition`].
     pub memorisation_end_step: Option<u64>,
     /// End of circuit formation (= start of cleanup).
@@ -80,7 +81,8 @@ pub fn phases(curves: &Curves) -> ReplicaPhases {
         test_90_sustained_step: test.sustained_at_least(0.90, SUSTAINED),
         test_99_sustained_step: test.sustained_at_least(0.99, SUSTAINED),
         delay_steps: train_99_step.zip(test_99_step).map(|(train, test)| test as i64 - train as i64),
-        train_loss_spikes: curves.train_loss_evals_nats.rises(CALM_NATS, SPIKE_NATS),
+        train_loss_spikes: (curves.train_loss_evals_nats.points().next())
+            .map(|_| curves.train_loss_evals_nats.rises(CALM_NATS, SPIKE_NATS)),
         memorisation_end_step: ends.memorisation_end_step,
         circuit_end_step: ends.circuit_end_step,
         cleanup_end_step: ends.cleanup_end_step,

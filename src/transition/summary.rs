@@ -132,7 +132,7 @@ fn fields(row: &SummaryRow) -> [(&'static str, String); 20] {
         ("test_90_sustained_step", step(p.test_90_sustained_step)),
         ("test_99_sustained_step", step(p.test_99_sustained_step)),
         ("delay_steps", p.delay_steps.map(|steps| steps.to_string()).unwrap_or_default()),
-        ("train_loss_spikes", p.train_loss_spikes.to_string()),
+        ("train_loss_spikes", p.train_loss_spikes.map(|count| count.to_string()).unwrap_or_default()),
         ("memorisation_end_step", step(p.memorisation_end_step)),
         ("circuit_end_step", step(p.circuit_end_step)),
         ("cleanup_end_step", step(p.cleanup_end_step)),
@@ -157,6 +157,7 @@ mod tests {
             test_99_step: Some(900),
             test_99_sustained_step: Some(910),
             delay_steps: Some(770),
+            train_loss_spikes: Some(2),
             ..ReplicaPhases::default()
         };
         let grokked = SummaryRow {
@@ -181,8 +182,8 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("seed,non_finite,train_90_step,train_99_step,"), "{}", lines[0]);
-        assert_eq!(lines[1], "3,false,,130,,900,,140,,910,770,0,,,,14 35 41,2.4e-7,0.5,1,");
-        assert_eq!(lines[2], "4,false,,150,,,,,,,,0,,,,,0,0,0,0");
+        assert_eq!(lines[1], "3,false,,130,,900,,140,,910,770,2,,,,14 35 41,2.4e-7,0.5,1,");
+        assert_eq!(lines[2], "4,false,,150,,,,,,,,,,,,,0,0,0,0");
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub fn metrics(
     let measured = run.measure(&["loss"], 0..=u64::MAX, &mut |_, _| Ok(()))?;
     let last_checkpoint = run.steps().last().copied().unwrap_or_default();
     let mut columns: Vec<BTreeMap<u64, Vec<f64>>> = vec![];
-    for (at, (column, _)) in metrics_columns().enumerate() {
+    let loss = run.spec().loss.kind;
+    for (at, (column, _)) in metrics_columns(loss).into_iter().enumerate() {
         let ours = measured.iter().find(|series| series.column == column);
         let mut rows: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
         for (r, replica) in replicas.iter().enumerate() {
@@ -56,7 +57,7 @@ pub fn metrics(
         steps.iter().flat_map(|step| rows.get(step).unwrap_or(&missing).clone()).collect()
     };
     let columns = [0, 1, 2, 3].map(|at: usize| fill(&columns[at]));
-    Ok(Metrics { steps, columns, ..Metrics::default() }.to_tensors(replicas.len()))
+    Ok(Metrics { loss, steps, columns, terms: vec![] }.to_tensors(replicas.len()))
 }
 
 /// Says how far the file's numbers are from ours at the steps that have both: a wrong layout or split shows here.
