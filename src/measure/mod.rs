@@ -101,7 +101,8 @@ pub trait Measure: Sync {
         vec![]
     }
 
-    /// Whether it reads [`Subject::key_freqs`].
+    /// Whether it reads [`Subject::key_freqs`]. Where there are none because parameters are not finite, it is not asked, and none of
+    /// its columns has a value.
     fn uses_key_freqs(&self) -> bool {
         false
     }

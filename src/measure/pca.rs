@@ -165,6 +165,25 @@ mod tests {
     }
 
     #[test]
+    fn rows_have_no_more_components_than_directions_that_they_vary_in() {
+        for (p, components) in [(2, 1), (3, 2), (6, 4)] {
+            let x_pd: Vec<f64> = (0..p * 4).map(|i| ((i * i * 7 + 3 * i) % 11) as f64 / 3.0).collect();
+            let rows = Rows::new(&x_pd, p);
+            assert_eq!(
+                (rows.values_k.len(), rows.left_kp.len(), rows.right_kd.len()),
+                (components, components, components)
+            );
+            // The parts add up to the rows.
+            for (i, x) in x_pd.iter().enumerate() {
+                let part = |k: usize| rows.scores_p(k)[i / 4] * rows.right_kd[k][i % 4];
+                assert!((rows.mean_d[i % 4] + (0..components).map(part).sum::<f64>() - x).abs() < 1e-12, "{p}: {i}");
+            }
+        }
+        assert!(Rows::new(&[0.1; 12], 3).values_k.is_empty(), "what varies is rounding");
+        assert!(Rows::new(&[f64::NAN; 12], 3).values_k.iter().all(|x| x.is_nan()));
+    }
+
+    #[test]
     fn one_point_two_points_and_points_that_do_not_move() {
         let one = pca(&[vec![1.0, 2.0]], 2);
         assert!(one.explained_k[0].is_nan() && one.coordinates_sk == [0.0, 0.0]);
