@@ -152,7 +152,7 @@ impl Checkpoint<'_> {
     pub fn is_key(&self, rule: KeyRule) -> Result<Vec<bool>> {
         let both = |pair: &[f64]| pair.iter().map(|x| x * x).sum::<f64>().sqrt();
         let norms: Vec<f64> = self.component_norms(rule)?[1..].chunks(2).map(both).collect();
-        Ok(large(&norms, self.setting.options.key_frac))
+        Ok(large(&norms, self.setting.options.key_frac).unwrap_or_else(|| vec![false; norms.len()]))
     }
 
     /// Key frequencies: the spec's where they are given by hand, else by rule `w_l`, and by `w_e` where the model has no W_L.

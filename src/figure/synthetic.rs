@@ -245,7 +245,7 @@ impl Probe for MadeUp {
             hooks.push(hook(format!("blocks.{layer}.mlp.hook_post"), &[0, 1, 2], &[NEURONS]));
         }
         let setting = Setting::new(examples, &self.params(1).expect("invariant: they are made up"));
-        Setting { hooks, loss_positions: vec![2], operand_positions: vec![0, 1], ..setting }
+        Setting { hooks, loss_positions: vec![2], operand_positions: vec![0, 1], readout: Some(1.0), ..setting }
     }
 
     fn activations(&self, step: u64, r: usize, hooks: &[Hook]) -> Result<Vec<Tensor>> {

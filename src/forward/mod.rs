@@ -11,6 +11,7 @@ use crate::checkpoint::{SnapshotReader, hdf5, open_snapshots, resume};
 use crate::engine::Hook;
 use crate::error::{Error, Result};
 use crate::measure::{self, Examples, Forward, HookShape, Series, Setting, SnapshotSource};
+use crate::model;
 use crate::spec::{MeasureSpec, Source, Spec, from_toml};
 use crate::task::Task;
 use crate::tensor::{Data, Tensor};
@@ -227,7 +228,9 @@ pub fn setting<'a>(spec: &Spec, task: &'a Task) -> Setting<'a> {
         params: network.params(),
         hooks: network.hooks(),
         loss_positions: task.loss_positions.clone(),
-        operand_positions: task_shape(task).varying_positions.into_iter().take(2).collect(),
+        varying_positions: task_shape(task).varying_positions,
+        operand_positions: task.modular.as_ref().map_or(vec![], |modular| modular.positions.to_vec()),
+        readout: model::readout(&spec.model),
         options: spec.measure.clone(),
     }
 }
@@ -259,7 +262,7 @@ mod tests {
     use crate::checkpoint::RunFolder;
     use crate::engine::LOSS_LOGITS;
     use crate::measure::file;
-    use crate::spec::{Family, Join, ModelSpec, Normalization, Seeds};
+    use crate::spec::{Act, Family, Init, Input, Join, ModelSpec, Normalization, Parametrization, Seeds};
     use crate::train::{Progress, TrainOptions, Watch, train};
 
     struct Silent;
@@ -283,9 +286,13 @@ mod tests {
     }
 
     fn trained_as(model: ModelSpec) -> (tempfile::TempDir, RunSeries) {
+        trained_on(CARD, model)
+    }
+
+    fn trained_on(card_text: &str, model: ModelSpec) -> (tempfile::TempDir, RunSeries) {
         let dir = tempfile::tempdir().unwrap();
         let card = dir.path().join("mod_add_7.toml");
-        std::fs::write(&card, CARD).unwrap();
+        std::fs::write(&card, card_text).unwrap();
         let mut spec = Spec { task: card.display().to_string(), model, ..Spec::default() };
         spec.train.seeds = Seeds(vec![3, 5]);
         spec.train.steps = 3;
@@ -441,6 +448,141 @@ mod tests {
         };
         assert!((symmetricity(Join::Sum) - 1.0).abs() < 1e-12);
         assert!(symmetricity(Join::Concat).abs() < 0.9);
+    }
+
+    /// In an MLP all that the logits have of the waves of a + b comes from the neurons, through W_U and the factor of the readout.
+    #[test]
+    fn waves_kept_in_the_neurons_are_waves_kept_in_the_logits_of_an_mlp() {
+        let analytic = ModelSpec {
+            family: Family::Mlp,
+            input: Input::Onehot,
+            parametrization: Parametrization::MeanField,
+            init: Init::Gromov,
+            act: Act::Square,
+            d_mlp: 24,
+            ..small()
+        };
+        let embedded = ModelSpec { input: Input::Embed, init: ModelSpec::default().init, ..analytic.clone() };
+        let plain = ModelSpec { parametrization: Parametrization::Standard, ..embedded.clone() };
+        for model in [analytic, embedded, plain] {
+            let (_dir, run) = trained_as(model);
+            let series =
+                run.measure(&["restricted_loss", "restricted_loss_protocols"], 0..=3, &mut |_, _| Ok(())).unwrap();
+            for split in ["all", "train", "test"] {
+                let get = |name: &str| {
+                    let column = format!("{name}_{split}_loss_nats");
+                    &series.iter().find(|series| series.column == column).unwrap().values_srw
+                };
+                for (neurons, logits) in get("neurons").iter().zip(get("restricted")) {
+                    assert!(
+                        (neurons - logits).abs() < 1e-11,
+                        "{split}: {neurons} in the neurons, {logits} in the logits"
+                    );
+                }
+            }
+        }
+    }
+
+    const TWO_OPS: &str = "title = 't'\nfamily = 'modular'\n[params]\nops = ['x+y', 'x-y']\np = 5\n\
+        [layout]\ntokens = 'a op b ='\n[split]\ntrain_frac = 0.5\n";
+
+    #[test]
+    fn operands_stand_where_the_layout_has_them() {
+        for (layout, operands, varying) in
+            [("a op b =", vec![0, 2], vec![0, 1, 2]), ("op a b =", vec![1, 2], vec![0, 1, 2])]
+        {
+            let (_dir, run) = trained_on(&TWO_OPS.replace("a op b =", layout), small());
+            let setting = run.setting();
+            assert_eq!((setting.operand_positions, setting.varying_positions), (operands, varying), "{layout}");
+        }
+        let one = TWO_OPS.replace("ops = ['x+y', 'x-y']", "op = 'x-y'");
+        let (_dir, run) = trained_on(&one, small());
+        let setting = run.setting();
+        assert_eq!((setting.operand_positions, setting.varying_positions), (vec![0, 2], vec![0, 2]));
+    }
+
+    /// A run whose parameters are not numbers.
+    struct Spoilt<'a>(&'a RunSeries);
+
+    impl SnapshotSource for Spoilt<'_> {
+        fn steps(&self) -> &[u64] {
+            SnapshotSource::steps(self.0)
+        }
+
+        fn seeds(&self) -> &[u64] {
+            self.0.seeds()
+        }
+
+        fn train_mask_rn(&self) -> &[bool] {
+            &self.0.train_mask_rn
+        }
+
+        fn params(&self, step: u64) -> Result<Vec<Tensor>> {
+            let spoil = |t: Tensor| Tensor { data: Data::F32(vec![f32::NAN; t.to_f64().len()]), ..t };
+            Ok(self.0.params(step)?.into_iter().map(spoil).collect())
+        }
+    }
+
+    /// Tasks and models of every kind: each measure that fits has numbers, and none when the parameters are not numbers.
+    #[test]
+    fn whatever_fits_has_numbers_and_none_when_parameters_are_not_numbers() {
+        let mlp = || ModelSpec { family: Family::Mlp, ..small() };
+        let joined = || ModelSpec { join: Join::Concat, ..mlp() };
+        let one_hot = || ModelSpec { input: Input::Onehot, ..mlp() };
+        let mean_field = || ModelSpec { parametrization: Parametrization::MeanField, act: Act::Square, ..one_hot() };
+        let add = || CARD.to_owned();
+        let of = |op: &str| CARD.replace("x+y", op);
+        let table: [(&str, String, ModelSpec, &[&str]); 10] = [
+            ("transformer", add(), small(), &["circle_isolation", "neuron_ipr"]),
+            ("products", of("x*y"), small(), &["circle_isolation", "distance_irrelevance", "decompose_neurons"]),
+            ("quotients", of("x/y"), mlp(), &["gradient_symmetricity", "decompose_logits", "neuron_ipr"]),
+            ("y + x", of("y+x"), small(), &["restricted_loss"]),
+            ("another operation", of("x^2+y"), joined(), &["ipr", "gini", "decompose_w_e"]),
+            ("concat", add(), joined(), &["neuron_ipr"]),
+            ("mean field", add(), mean_field(), &["ipr", "neuron_ipr", "mlp_directions_explained"]),
+            ("two operations, concat", TWO_OPS.to_owned(), joined(), &["neuron_ipr", "ipr", "logits_pca"]),
+            ("two operations, one-hot", TWO_OPS.to_owned(), one_hot(), &["neuron_ipr", "ipr"]),
+            ("attention alone", add(), ModelSpec { d_mlp: 0, ..small() }, &["w_l_rank", "excluded_loss_each"]),
+        ];
+        for (what, card, model, among) in table {
+            let (_dir, run) = trained_on(&card, model);
+            let names = run.fitting_measures();
+            for name in among {
+                assert!(names.contains(name), "{what}: {name} is not among {names:?}");
+            }
+            let series = run.measure(&names, 0..=3, &mut |_, _| Ok(())).unwrap();
+            for name in &names {
+                let own = series.iter().filter(|series| series.measure == *name);
+                let numbers = own.flat_map(|series| &series.values_srw).filter(|x| x.is_finite()).count();
+                assert!(numbers > 0, "{what}: {name} gives no number at all");
+            }
+            let (setting, network) = (run.setting(), run.network());
+            let spoilt =
+                measure::measure(&names, &Spoilt(&run), &setting, &network, 0..=3, &mut |_, _| Ok(())).unwrap();
+            for series in spoilt {
+                // The way to the first checkpoint has length 0 whatever stands there.
+                let first = usize::from(series.column == "travelled") * series.seeds.len();
+                let numbers = series.values_srw[first..].iter().filter(|x| !x.is_nan()).count();
+                assert_eq!(
+                    numbers, 0,
+                    "{what}: {} {} of parameters that are not numbers",
+                    series.measure, series.column
+                );
+            }
+        }
+    }
+
+    /// Gradients of single logits come from plans that are made once, and stay right for other parameters.
+    #[test]
+    fn gradients_of_single_logits_are_the_same_from_plans_in_use() {
+        let (_dir, run) = trained();
+        let used = run.network();
+        let (which, at) = ([(3, 2), (40, 6)], [Hook::value("hook_embed").at([0, 1])]);
+        for (step, replica) in [(0, 0), (3, 1), (3, 0)] {
+            let params = run.replica_params(step, replica).unwrap();
+            let fresh = run.network().logit_gradients(&params, &which, &at).unwrap();
+            assert_eq!(bits(&used.logit_gradients(&params, &which, &at).unwrap()[0]), bits(&fresh[0]));
+        }
     }
 
     /// What all measures on one checkpoint of one replica cost, for the canonical model (p = 113, d_mlp 512): run it with

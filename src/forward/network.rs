@@ -19,6 +19,18 @@ pub(super) struct Network<'a> {
     task: &'a Task,
     /// Passes at the hooks that were asked for so far.
     passes: Mutex<Vec<Arc<Pass>>>,
+    /// Gradients of single logits that were asked for so far.
+    gradients: Mutex<Vec<Arc<LogitGradients>>>,
+}
+
+/// Single logits of some examples, and their gradients at some hooks.
+struct LogitGradients {
+    which: Vec<(usize, u32)>,
+    hooks: Vec<Hook>,
+    /// To the logits.
+    forward: Pass,
+    /// To the hooks; its batch gets the targets of each time.
+    backward: Pass,
 }
 
 /// A plan that keeps some hooks, over all examples; one runner for each time that it is under way.
@@ -32,9 +44,10 @@ struct Pass {
 /// What analysis does without: a sum inside a matrix product rounds otherwise than one apart, so that the numbers at a hook would
 /// depend on whether the hook before the sum is asked for too.
 const SAVINGS: Savings = Savings { positions: true, pairs: true, fusion: false };
+
 impl<'a> Network<'a> {
     pub(super) fn new(spec: &'a Spec, task: &'a Task) -> Network<'a> {
-        Network { spec, task, passes: Mutex::new(vec![]) }
+        Network { spec, task, passes: Mutex::new(vec![]), gradients: Mutex::new(vec![]) }
     }
 
     fn graph(&self) -> Graph {
@@ -73,6 +86,29 @@ impl<'a> Network<'a> {
         Ok(pass)
     }
 
+    /// The passes of [`Forward::logit_gradients`]: made when first asked for.
+    fn gradient_passes(&self, which: &[(usize, u32)], hooks: &[Hook]) -> Result<Arc<LogitGradients>> {
+        let mut all = self.gradients.lock().expect("invariant: nobody panics with the lock held");
+        if let Some(known) = all.iter().find(|known| known.which == which && known.hooks == hooks) {
+            return Ok(Arc::clone(known));
+        }
+        let (n_ctx, n_classes) = (self.task.n_ctx, self.task.d_vocab_out);
+        let examples = || which.iter().map(|&(example, _)| example);
+        let tokens_bt: Vec<u32> = examples().flat_map(|example| self.task.tokens_t(example)).copied().collect();
+        let targets_bl = examples().flat_map(|example| self.task.targets_l(example)).copied().collect();
+        let batch = Batch::classes(n_ctx, tokens_bt, targets_bl)?;
+        let forward = self.prepare(&[Hook::value(LOSS_LOGITS)], &[], batch.clone())?;
+        let rows = batch.targets.rows();
+        let targets = Targets::Reals { y_bln: vec![0.0; rows * n_classes], width: n_classes };
+        let scale = 0.5 * (n_classes * rows) as f64;
+        let loss = LossTerm { weight: scale, ..LossTerm::new(LossKind::Mse, true) };
+        let at: Vec<Hook> = hooks.iter().map(|hook| Hook { gradient: true, ..hook.clone() }).collect();
+        let backward = self.prepare(&at, &[loss], Batch { targets, ..batch })?;
+        let passes = Arc::new(LogitGradients { which: which.to_vec(), hooks: hooks.to_vec(), forward, backward });
+        all.push(Arc::clone(&passes));
+        Ok(passes)
+    }
+
     /// A pass over the examples of `batch`, backwards too where there is a loss.
     fn prepare(&self, hooks: &[Hook], losses: &[LossTerm], mut batch: Batch) -> Result<Pass> {
         let shape = batch_shape(self.task, batch.examples());
@@ -87,6 +123,11 @@ impl<'a> Network<'a> {
 
 impl Pass {
     fn run(&self, params: &[Tensor]) -> Result<Vec<Tensor>> {
+        self.run_on(params, &self.batch)
+    }
+
+    /// The same on other examples that the plan is for.
+    fn run_on(&self, params: &[Tensor], batch: &Batch) -> Result<Vec<Tensor>> {
         let with_replica_axis: Vec<Tensor> = (params.iter())
             .map(|t| Tensor { shape: std::iter::once(1).chain(t.shape.iter().copied()).collect(), ..t.clone() })
             .collect();
@@ -96,7 +137,7 @@ impl Pass {
             Some(runner) => runner,
             None => Runner::new(Arc::clone(&self.plan), Workers::new(1)?),
         };
-        let (_, wanted) = runner.observe(&params, 0, &self.batch)?;
+        let (_, wanted) = runner.observe(&params, 0, batch)?;
         self.idle.lock().expect("invariant: nobody panics with the lock held").push(runner);
         Ok(wanted)
     }
@@ -110,21 +151,15 @@ impl Forward for Network<'_> {
     /// The loss of which a single logit is the gradient: half the squared distance, times the number of classes, from a target that
     /// lies 1 below the logits in that class and is equal to them elsewhere.
     fn logit_gradients(&self, params: &[Tensor], which: &[(usize, u32)], hooks: &[Hook]) -> Result<Vec<Tensor>> {
-        let (n_ctx, n_classes) = (self.task.n_ctx, self.task.d_vocab_out);
-        let examples = || which.iter().map(|&(example, _)| example);
-        let tokens_bt: Vec<u32> = examples().flat_map(|example| self.task.tokens_t(example)).copied().collect();
-        let targets_bl = examples().flat_map(|example| self.task.targets_l(example)).copied().collect();
-        let batch = Batch::classes(n_ctx, tokens_bt, targets_bl)?;
-        let logits = self.prepare(&[Hook::value(LOSS_LOGITS)], &[], batch.clone())?.run(params)?;
+        let n_classes = self.task.d_vocab_out;
+        let passes = self.gradient_passes(which, hooks)?;
+        let logits = passes.forward.run(params)?;
         let mut y_bln = logits.iter().flat_map(Tensor::to_f64).collect::<Vec<f64>>();
         let per_example = self.task.loss_positions.len() * n_classes;
         for (y_ln, &(_, class)) in y_bln.chunks_exact_mut(per_example).zip(which) {
             y_ln[class as usize] -= 1.0;
         }
         let targets = Targets::Reals { y_bln, width: n_classes };
-        let scale = 0.5 * (n_classes * which.len() * self.task.loss_positions.len()) as f64;
-        let loss = LossTerm { weight: scale, ..LossTerm::new(LossKind::Mse, true) };
-        let hooks: Vec<Hook> = hooks.iter().map(|hook| Hook { gradient: true, ..hook.clone() }).collect();
-        self.prepare(&hooks, &[loss], Batch { targets, ..batch })?.run(params)
+        passes.backward.run_on(params, &Batch { targets, ..passes.backward.batch.clone() })
     }
 }

@@ -7,10 +7,10 @@ use std::f64::consts::PI;
 
 use crate::engine::{Hook, LOSS_LOGITS};
 use crate::error::Result;
-use crate::linalg::svd;
 use crate::measure::fourier::{Basis, single_frequency};
-use crate::measure::loss::argmax;
-use crate::measure::pairs::{self, sum_and_distance};
+use crate::measure::group::{self, Group, Pairs};
+use crate::measure::loss::score;
+use crate::measure::pca;
 use crate::measure::subject::{Activation, Setting, Subject};
 use crate::measure::weights::{w_e, w_e_fits};
 use crate::measure::{Axis, Column, Measure, Scope};
@@ -31,14 +31,17 @@ What it is
   with two formulas at the circle's frequency k, the strongest of its two components, w = 2 pi k / p:
   clock_fve is the fraction of the variance of the logits (all pairs, all p classes together) that cos w(a+b-c)
   explains, pizza_fve that of |cos(w(a-b)/2)| cos w(a+b-c): squared correlations, so both are standardised first.
-  For x-y read -b for b. acc_frac is the accuracy over all pairs with the circle alone. explained_frac is the circle's
-  share of the embedding's variance, fourier_frac the share of its frequency in its own variance. circularity is the
-  mean over the first 4 components of the largest share that a single frequency has.
+  For x-y read -b for b; for x*y and x/y, a, b and c are discrete logarithms, p-1 stands for p, and 0 is left out.
+  acc_frac is the accuracy over all pairs with the circle alone, as loss has it. explained_frac is the circle's share
+  of the embedding's variance, fourier_frac the share of its frequency in its own variance. circularity is the mean
+  over the first 4 components of the largest share that a single frequency has. Components below 1e-10 of the largest
+  are rounding, and none.
   Taken at the last checkpoint of the range alone: give --to for another.
 Reads
-  embed.W_E, rows 0 to p-1; the logits of 4 further forward passes over all pairs.
+  embed.W_E, rows 0 to p-1 (1 to p-1 for x*y and x/y); the logits of 4 further forward passes over all pairs.
 Unit and range
-  frequency: waves per p. The others: fraction, 0 to 1. No value where the embedding has fewer components.
+  frequency: waves per p. The others: fraction, 0 to 1. No value where the embedding has fewer components, or where a
+  number on the way is not finite.
 Value at a known point
   One circle whose model multiplies angles (logits cos w(a+b-c)): clock_fve 1. One that adds embeddings and takes
   the absolute value: pizza_fve 1. The other formula then has 0.81 (p = 59).
@@ -60,7 +63,7 @@ impl Measure for CircleIsolation {
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        pairs::fits(setting)?;
+        group::sum_fits(setting)?;
         w_e_fits(setting)?;
         match setting.shape("unembed.W_U") {
             Some(_) => Ok(()),
@@ -87,60 +90,61 @@ impl Measure for CircleIsolation {
     }
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
-        let group = subject.group()?;
-        let w_e = w_e(subject.params, &group)?;
-        let embedding = Embedding::new(&w_e, group.order);
+        let (group, pairs) = subject.pairs()?;
+        let embedding = Embedding {
+            rows: pca::Rows::new(&w_e(subject.params, &group)?, group.order),
+            basis: Basis::new(group.order),
+            group,
+            pairs,
+        };
         let mut columns = vec![vec![f64::NAN; CIRCLES]; 6];
-        for circle in 0..CIRCLES.min(embedding.values_k.len() / 2) {
+        for circle in 0..CIRCLES.min(embedding.rows.values_k.len() / 2) {
             let numbers = isolate(subject, &embedding, circle)?;
             columns.iter_mut().zip(numbers).for_each(|(column, x)| column[circle] = x);
         }
-        let of_one = |i: usize| single_frequency(&embedding.basis, &embedding.scores_p(i)).1;
-        let components = embedding.values_k.len().min(4);
+        let of_one = |i: usize| single_frequency(&embedding.basis, &embedding.rows.scores_p(i)).1;
+        let components = embedding.rows.values_k.len().min(4);
         columns.push(vec![(0..components).map(of_one).sum::<f64>() / components as f64]);
         Ok(columns)
     }
 }
 
-/// Residues' embeddings in principal components.
+/// Residues' embeddings in principal components, and the pairs that the logits are of.
 struct Embedding {
-    p: usize,
-    d: usize,
-    mean_d: Vec<f64>,
-    /// Singular values of the centred embedding.
-    values_k: Vec<f64>,
-    /// `[p, k]`, columns of norm 1.
-    left_pk: Vec<f64>,
-    /// `[k, d]`
-    right_kd: Vec<f64>,
+    group: Group,
+    pairs: Pairs,
+    rows: pca::Rows,
     basis: Basis,
 }
 
 impl Embedding {
-    fn new(w_e_pd: &[f64], p: usize) -> Embedding {
-        let d = w_e_pd.len() / p;
-        let mean_d: Vec<f64> = (0..d).map(|i| w_e_pd.iter().skip(i).step_by(d).sum::<f64>() / p as f64).collect();
-        let centered_pd: Vec<f64> = w_e_pd.iter().enumerate().map(|(i, x)| x - mean_d[i % d]).collect();
-        let found = svd(&centered_pd, p, d);
-        let (values_k, left_pk, right_kd) = (found.values_k, found.left_rk, found.right_kc);
-        Embedding { p, d, mean_d, values_k, left_pk, right_kd, basis: Basis::new(p) }
-    }
-
-    /// The residues along component `i`.
-    fn scores_p(&self, i: usize) -> Vec<f64> {
-        self.left_pk.iter().skip(i).step_by(self.values_k.len()).map(|x| x * self.values_k[i]).collect()
-    }
-
-    /// `[p, d]`: the mean and the part in components `2 circle` and `2 circle + 1`.
+    /// `[order, d]`: the mean and the part in components `2 circle` and `2 circle + 1`.
     fn circle_pd(&self, circle: usize) -> Vec<f64> {
-        let mut out_pd = self.mean_d.repeat(self.p);
+        let mut out_pd = self.rows.mean_d.repeat(self.group.order);
         for i in [2 * circle, 2 * circle + 1] {
-            let direction_d = &self.right_kd[i * self.d..(i + 1) * self.d];
-            for (row_d, score) in out_pd.chunks_exact_mut(self.d).zip(self.scores_p(i)) {
+            let direction_d = &self.rows.right_kd[i];
+            for (row_d, score) in out_pd.chunks_exact_mut(direction_d.len()).zip(self.rows.scores_p(i)) {
                 row_d.iter_mut().zip(direction_d).for_each(|(x, direction)| *x += score * direction);
             }
         }
         out_pd
+    }
+
+    /// The parameters with that in place of the residues' embeddings.
+    fn with_circle(&self, params: &[Tensor], circle: usize) -> Result<Vec<Tensor>> {
+        let d = self.rows.mean_d.len();
+        let circle_pd = self.circle_pd(circle);
+        let change = |tensor: &Tensor| {
+            if tensor.name != W_E {
+                return Ok(tensor.clone());
+            }
+            let mut values = tensor.to_f64();
+            for (&residue, row_d) in self.group.residues.iter().zip(circle_pd.chunks_exact(d)) {
+                values[residue * d..][..d].copy_from_slice(row_d);
+            }
+            Tensor::new(W_E, tensor.shape.clone(), Data::F64(values))
+        };
+        params.iter().map(change).collect()
     }
 }
 
@@ -148,53 +152,42 @@ impl Embedding {
 fn isolate(subject: &Subject, embedding: &Embedding, circle: usize) -> Result<[f64; 6]> {
     let both = [2 * circle, 2 * circle + 1];
     let scores_p2: Vec<f64> = {
-        let [one, two] = both.map(|i| embedding.scores_p(i));
+        let [one, two] = both.map(|i| embedding.rows.scores_p(i));
         one.into_iter().zip(two).flat_map(|(x, y)| [x, y]).collect()
     };
     let (k, fourier_frac) = single_frequency(&embedding.basis, &scores_p2);
-    let square = |i: usize| embedding.values_k[i] * embedding.values_k[i];
-    let total: f64 = (0..embedding.values_k.len()).map(square).sum();
+    let values_k = &embedding.rows.values_k;
+    let square = |i: usize| values_k[i] * values_k[i];
+    let total: f64 = (0..values_k.len()).map(square).sum();
     let explained_frac = both.map(square).iter().sum::<f64>() / total;
-    let logits =
-        subject.model.observe(&changed(subject.params, &embedding.circle_pd(circle))?, &[Hook::value(LOSS_LOGITS)])?;
+    let params = embedding.with_circle(subject.params, circle)?;
+    let logits = subject.model.observe(&params, &[Hook::value(LOSS_LOGITS)])?;
     let logits = logits.first().map(Activation::of).transpose()?.map_or(&[][..], |found| found.values);
     let examples = &subject.setting.examples;
-    let right = logits.chunks_exact(examples.n_classes).zip(examples.targets);
-    let right = right.filter(|&(row, &target)| argmax(row) == target as usize).count();
-    let [clock, pizza] = explained(subject, logits, k)?;
-    Ok([k as f64, explained_frac, fourier_frac, right as f64 / examples.n_examples as f64, clock, pizza])
-}
-
-/// The parameters with other embeddings of the residues.
-fn changed(params: &[Tensor], w_e_pd: &[f64]) -> Result<Vec<Tensor>> {
-    let change = |tensor: &Tensor| {
-        if tensor.name != W_E {
-            return Ok(tensor.clone());
-        }
-        let mut values = tensor.to_f64();
-        values[..w_e_pd.len()].copy_from_slice(w_e_pd);
-        Tensor::new(W_E, tensor.shape.clone(), Data::F64(values))
-    };
-    params.iter().map(change).collect()
+    let right =
+        logits.chunks_exact(examples.n_classes).zip(examples.targets).map(|(row, &target)| score(row, target)[1]);
+    let acc_frac = right.sum::<f64>() / examples.n_examples as f64;
+    let [clock, pizza] = explained(embedding, (logits, examples.n_classes), k);
+    Ok([if k == 0 { f64::NAN } else { k as f64 }, explained_frac, fourier_frac, acc_frac, clock, pizza])
 }
 
 /// Fractions of the variance of the logits that the formulas of clock and pizza explain.
-fn explained(subject: &Subject, logits: &[f64], k: usize) -> Result<[f64; 2]> {
-    let modular = subject.modular()?;
-    let (p, n_classes) = (modular.p, subject.setting.examples.n_classes);
+fn explained(Embedding { group, pairs, .. }: &Embedding, (logits, n_classes): (&[f64], usize), k: usize) -> [f64; 2] {
+    let n = group.order;
     let cos = |turns: usize, per: usize| (2.0 * PI * (turns % per) as f64 / per as f64).cos();
     let mut sums = [Moments::default(); 2];
-    for (row, &pair) in logits.chunks_exact(n_classes).zip(modular.pairs) {
-        let (sum, distance) = sum_and_distance(&modular, pair);
-        // Half the angle of the distance: a turn has 2p steps.
-        let near = cos(k * distance, 2 * p).abs();
-        for (c, &logit) in row[..p].iter().enumerate() {
-            let clock = cos(k * (sum + p - c), p);
-            sums[0].add(logit, clock);
-            sums[1].add(logit, near * clock);
+    for (row, &pair) in logits.chunks_exact(n_classes).zip(pairs) {
+        let Some(pair) = pair else { continue };
+        let sum = group.sum(pair);
+        // Half the angle of the distance: a turn has 2n steps.
+        let near = cos(k * group.difference(pair), 2 * n).abs();
+        for (c, &residue) in group.residues.iter().enumerate() {
+            let clock = cos(k * (sum + n - c), n);
+            sums[0].add(row[residue], clock);
+            sums[1].add(row[residue], near * clock);
         }
     }
-    Ok(sums.map(Moments::square_correlation))
+    sums.map(Moments::square_correlation)
 }
 
 /// Sums over pairs of numbers.

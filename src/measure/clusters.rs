@@ -17,8 +17,8 @@ pub struct Clusters {
     pub freq_m: Vec<usize>,
     /// `[d_mlp]` that fraction; NaN for a neuron that does not vary.
     pub frac_m: Vec<f64>,
-    /// `[n_freqs]` neurons of each frequency whose fraction is at least the cut.
-    pub counts: Vec<usize>,
+    /// `[n_freqs]` neurons of each frequency whose fraction is at least the cut; nothing when an activation is not finite.
+    pub counts: Option<Vec<usize>>,
 }
 
 impl Clusters {
@@ -29,8 +29,8 @@ impl Clusters {
         let (mut freq_m, mut frac_m, mut counts) = (vec![0; sums.width], vec![f64::NAN; sums.width], vec![0; n]);
         for (m, (freq, frac)) in freq_m.iter_mut().zip(&mut frac_m).enumerate() {
             for (f, row_m) in explained_fm.chunks_exact(sums.width).enumerate() {
-                // The lowest of equal ones; a comparison with NaN is false.
-                if row_m[m] > if *freq == 0 { -1.0 } else { *frac } {
+                // Of those that are equal to nine digits the lowest; a comparison with NaN is false.
+                if row_m[m] > if *freq == 0 { -1.0 } else { *frac * (1.0 + 1e-9) } {
                     (*freq, *frac) = (f + 1, row_m[m]);
                 }
             }
@@ -38,7 +38,8 @@ impl Clusters {
                 counts[*freq - 1] += 1;
             }
         }
-        Clusters { freq_m, frac_m, counts }
+        let finite = sums.squares_w.iter().all(|squares| squares.is_finite());
+        Clusters { freq_m, frac_m, counts: finite.then_some(counts) }
     }
 }
 
@@ -81,11 +82,12 @@ pub fn n_neurons(setting: &Setting) -> usize {
 /// # Errors
 /// The reason why not, as a clause.
 pub fn fits(setting: &Setting) -> Result<Group, String> {
-    let group = Group::of(setting)?;
-    group::pairs(setting, &group)?;
-    match n_neurons(setting) {
-        0 => Err("the model has no neurons (blocks.*.mlp.hook_post)".into()),
-        _ => Ok(group),
+    let group = group::sum_fits(setting)?;
+    let shape = hook(setting).and_then(|hook| setting.hook(&hook.name));
+    match shape.filter(|_| n_neurons(setting) > 0) {
+        None => Err("the model has no neurons (blocks.*.mlp.hook_post)".into()),
+        Some(shape) if setting.loss_positions.iter().all(|t| shape.positions.contains(t)) => Ok(group),
+        Some(shape) => Err(format!("{} is not at the position of the answer", shape.name)),
     }
 }
 
@@ -121,11 +123,24 @@ mod tests {
             ]),
             0.85,
         );
-        assert_eq!(clusters.freq_m[..2], [2, 3]);
+        assert_eq!(clusters.freq_m[..3], [2, 3, 1]);
         assert!((clusters.frac_m[0] - 1.0).abs() < 1e-12 && (clusters.frac_m[1] - 0.9).abs() < 1e-12);
         assert!((clusters.frac_m[2] - 0.5).abs() < 1e-12);
         assert!(clusters.freq_m[3] == 0 && clusters.frac_m[3].is_nan());
         assert!(clusters.frac_m[4] < 1e-12);
-        assert_eq!(clusters.counts, [0, 1, 1]);
+        assert_eq!(clusters.counts, Some(vec![0, 1, 1]));
+        let spoilt =
+            Clusters::of(&sums(&[&|a, _| cos(1.0, a), &|a, b| if a + b > 0.0 { f64::NAN } else { 1.0 }]), 0.85);
+        assert!(spoilt.freq_m == [1, 0] && spoilt.frac_m[1].is_nan() && spoilt.counts.is_none());
+    }
+
+    #[test]
+    fn the_lowest_of_frequencies_of_equal_height_is_taken_whatever_rounding_makes_of_them() {
+        let w = TAU / 7.0;
+        for i in 0..12 {
+            let (x, y) = (0.37 * f64::from(i), 1.1 * f64::from(i));
+            let neuron = |a: f64, b: f64| (w * a + x).cos() + (2.0 * w * b + y).cos() + (3.0 * w * (a + b)).cos();
+            assert_eq!(Clusters::of(&sums(&[&neuron]), 0.85).freq_m, [1], "phases {x}, {y}");
+        }
     }
 }

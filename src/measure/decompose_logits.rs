@@ -4,8 +4,9 @@
 
 use crate::engine::{Hook, LOSS_LOGITS};
 use crate::error::Result;
+use crate::measure::group::{self, Group};
 use crate::measure::subject::{Setting, Subject};
-use crate::measure::{Column, Measure, Scope, decompose, pairs};
+use crate::measure::{Column, Measure, Scope, decompose};
 
 /// Mean logits by answer taken apart.
 pub struct DecomposeLogits;
@@ -17,7 +18,7 @@ What it is
 
 const READS: &str = "\
 Reads
-  The logits of all pairs of x+y or x-y.";
+  The logits of all pairs; without 0 for x*y and x/y.";
 
 impl Measure for DecomposeLogits {
     fn name(&self) -> &'static str {
@@ -33,11 +34,11 @@ impl Measure for DecomposeLogits {
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        pairs::fits(setting).map(|_| ())
+        group::sum_fits(setting).map(|_| ())
     }
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {
-        decompose::columns(setting.p().unwrap_or(1))
+        Group::of(setting).map_or(vec![], |group| decompose::columns(&group))
     }
 
     fn needs_hooks(&self, _: &Setting) -> Vec<Hook> {
@@ -49,6 +50,7 @@ impl Measure for DecomposeLogits {
     }
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
-        Ok(decompose::eval(&pairs::by_answer(subject, subject.logits)?, subject.modular()?.p))
+        let logits = subject.logit_sums()?;
+        Ok(decompose::eval(&logits.mean_by_answer(), logits.group.order))
     }
 }

@@ -4,8 +4,9 @@
 
 use crate::engine::Hook;
 use crate::error::Result;
+use crate::measure::group::Group;
 use crate::measure::subject::{Setting, Subject};
-use crate::measure::{Column, Measure, Scope, decompose, pairs};
+use crate::measure::{Column, Measure, Scope, clusters, decompose};
 
 /// Neurons' mean activations by answer taken apart.
 pub struct DecomposeNeurons;
@@ -18,7 +19,7 @@ What it is
 
 const READS: &str = "\
 Reads
-  The last mlp.hook_post at the position of the answer, all pairs of x+y or x-y.";
+  The last mlp.hook_post at the position of the answer, all pairs; without 0 for x*y and x/y.";
 
 impl Measure for DecomposeNeurons {
     fn name(&self) -> &'static str {
@@ -34,16 +35,15 @@ impl Measure for DecomposeNeurons {
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        pairs::fits(setting)?;
-        neurons(setting).map(|_| ())
+        clusters::fits(setting).map(|_| ())
     }
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {
-        decompose::columns(setting.p().unwrap_or(1))
+        Group::of(setting).map_or(vec![], |group| decompose::columns(&group))
     }
 
     fn needs_hooks(&self, setting: &Setting) -> Vec<Hook> {
-        neurons(setting).into_iter().collect()
+        clusters::hook(setting).into_iter().collect()
     }
 
     fn scope(&self) -> Scope<'_> {
@@ -51,18 +51,7 @@ impl Measure for DecomposeNeurons {
     }
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
-        let neurons = neurons(subject.setting).unwrap_or_else(|_| Hook::value("mlp.hook_post"));
-        let activation = subject.activation(&neurons)?;
-        Ok(decompose::eval(&pairs::by_answer(subject, activation.values)?, subject.modular()?.p))
-    }
-}
-
-/// The neurons of the last MLP, where the answer is read.
-fn neurons(setting: &Setting) -> Result<Hook, String> {
-    let found = setting.hooks.iter().rfind(|hook| hook.name.ends_with("mlp.hook_post"));
-    let hook = found.ok_or_else(|| "the model has no neurons (mlp.hook_post)".to_owned())?;
-    match setting.loss_positions.iter().all(|t| hook.positions.contains(t)) {
-        true => Ok(Hook::value(&hook.name).at(setting.loss_positions.iter().copied())),
-        false => Err(format!("{} is not at the position of the answer", hook.name)),
+        let neurons = subject.neuron_sums()?;
+        Ok(decompose::eval(&neurons.mean_by_answer(), neurons.group.order))
     }
 }

@@ -18,7 +18,7 @@ What it is
 
 const READS: &str = "\
 Reads
-  embed.W_E, rows 0 to p-1.";
+  embed.W_E, rows 0 to p-1; 1 to p-1 for x*y and x/y.";
 
 impl Measure for DecomposeWE {
     fn name(&self) -> &'static str {
@@ -38,7 +38,7 @@ impl Measure for DecomposeWE {
     }
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {
-        decompose::columns(Group::of(setting).map_or(1, |group| group.order))
+        Group::of(setting).map_or(vec![], |group| decompose::columns(&group))
     }
 
     fn scope(&self) -> Scope<'_> {

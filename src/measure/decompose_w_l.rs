@@ -39,7 +39,7 @@ impl Measure for DecomposeWL {
     }
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {
-        decompose::columns(Group::of(setting).map_or(1, |group| group.order))
+        Group::of(setting).map_or(vec![], |group| decompose::columns(&group))
     }
 
     fn scope(&self) -> Scope<'_> {

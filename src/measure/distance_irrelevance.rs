@@ -4,8 +4,8 @@
 
 use crate::engine::{Hook, LOSS_LOGITS};
 use crate::error::Result;
+use crate::measure::group;
 use crate::measure::loss::rows;
-use crate::measure::pairs::{self, sum_and_distance};
 use crate::measure::subject::{Setting, Subject};
 use crate::measure::{Column, Measure};
 
@@ -16,7 +16,8 @@ const EXPLAIN: &str = "\
 What it is
   Let L[a,b] be the logit of the right answer of a+b. For each distance d = a-b mod p take the standard deviation of
   L over the p pairs with that distance; distance_irrelevance is the mean of these over d, divided by the standard
-  deviation of L over all pairs (both of a population, without correction). For x-y the distance is a+b.
+  deviation of L over all pairs (both of a population, without correction). For x-y the distance is a+b; for x*y and
+  x/y, a and b are discrete logarithms, so that it is a/b and a*b, and pairs with 0 are left out.
   largest_wrong_logit is the same number of the largest logit among the other classes, as the published code writes
   into its table of runs. All L equal give no value.
 Reads
@@ -42,7 +43,7 @@ impl Measure for DistanceIrrelevance {
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        pairs::fits(setting).map(|_| ())
+        group::sum_fits(setting).map(|_| ())
     }
 
     fn columns(&self, _: &Setting) -> Vec<Column> {
@@ -54,11 +55,12 @@ impl Measure for DistanceIrrelevance {
     }
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
-        let modular = subject.modular()?;
-        let mut right_d: Vec<Vec<f64>> = vec![vec![]; modular.p];
+        let (group, pairs) = subject.pairs()?;
+        let mut right_d: Vec<Vec<f64>> = vec![vec![]; group.order];
         let mut wrong_d = right_d.clone();
-        for ((logits, &target), &pair) in rows(subject).zip(modular.pairs) {
-            let (_, distance) = sum_and_distance(&modular, pair);
+        for ((logits, &target), &pair) in rows(subject).zip(&pairs) {
+            let Some(pair) = pair else { continue };
+            let distance = group.difference(pair);
             let target = target as usize;
             right_d[distance].push(logits[target]);
             let others = logits[..target].iter().chain(&logits[target + 1..]);

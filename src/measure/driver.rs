@@ -26,7 +26,7 @@ use crate::tensor::{Data, Tensor};
 /// how many are done, and of how many; an error from it stops the work and is passed on.
 ///
 /// # Shapes
-/// One series a column, in the order of `names`, `[steps in range, seeds, width]`.
+/// One series a column, in the order of `names`, each name once, `[steps in range, seeds, width]`.
 ///
 /// # Errors
 /// [`Error::Unknown`] for a name that is not in the registry, [`Error::Value`] for a measure that does not fit or a range
@@ -40,7 +40,8 @@ pub fn measure(
     range: RangeInclusive<u64>,
     progress: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<Vec<Series>> {
-    let measures = names.iter().map(|name| fitting(name, setting)).collect::<Result<Vec<_>>>()?;
+    let once = names.iter().enumerate().filter(|(i, name)| !names[..*i].contains(name));
+    let measures = once.map(|(_, name)| fitting(name, setting)).collect::<Result<Vec<_>>>()?;
     let steps: Vec<u64> = source.steps().iter().copied().filter(|step| range.contains(step)).collect();
     let Some(&last) = steps.last() else {
         return Err(Error::Value {
@@ -110,8 +111,8 @@ fn asked<'a>(measures: &[&'a dyn Measure], setting: &Setting, is_last: bool) -> 
 enum Keys {
     /// No measure uses them.
     None,
-    /// `[seeds]` the same at every checkpoint.
-    Last(Vec<Vec<usize>>),
+    /// `[seeds]` the same at every checkpoint; nothing for a replica of which the rule reads numbers that are not finite.
+    Last(Vec<Option<Vec<usize>>>),
     /// Each checkpoint's own.
     Each(KeyRule),
 }
@@ -142,9 +143,9 @@ impl Job<'_> {
                 let own = match keys {
                     Keys::Each(rule) => rule.freqs(subject)?,
                     Keys::Last(key_freqs) => key_freqs[r].clone(),
-                    Keys::None => vec![],
+                    Keys::None => Some(vec![]),
                 };
-                let numbers = eval(measures, &Subject { key_freqs: &own, ..*subject })?;
+                let numbers = eval(measures, subject, own.as_deref())?;
                 Ok((steps[s], r, which.iter().copied().zip(numbers).collect()))
             })
         };
@@ -156,7 +157,7 @@ impl Job<'_> {
         let options = &self.setting.options;
         let n_seeds = self.source.seeds().len();
         match (&options.key_freqs, options.key_freqs_at) {
-            (KeyFreqsBy::List(list), _) => Ok(Keys::Last(vec![list.clone(); n_seeds])),
+            (KeyFreqsBy::List(list), _) => Ok(Keys::Last(vec![Some(list.clone()); n_seeds])),
             (&KeyFreqsBy::Rule(rule), KeyFreqsAt::Each) => Ok(Keys::Each(rule)),
             (&KeyFreqsBy::Rule(rule), KeyFreqsAt::Last) => {
                 let (params_r, hooks) = (self.source.params(last)?, rule.hooks(self.setting));
@@ -209,13 +210,19 @@ impl Eyes<'_> {
     }
 }
 
-/// Every measure on one subject, each result checked against its columns.
-fn eval(measures: &[&dyn Measure], subject: &Subject) -> Result<Vec<Vec<Vec<f64>>>> {
+/// Every measure on one subject, each result checked against its columns; no number from a measure that uses key frequencies where
+/// there are none.
+fn eval(measures: &[&dyn Measure], subject: &Subject, key_freqs: Option<&[usize]>) -> Result<Vec<Vec<Vec<f64>>>> {
+    let subject = &Subject { key_freqs: key_freqs.unwrap_or_default(), ..*subject };
     let examples = &subject.setting.examples;
     if !subject.logits.is_empty() {
         expect_len("logits", subject.logits.len(), examples.targets.len() * examples.n_classes)?;
     }
-    let row: Vec<Vec<Vec<f64>>> = measures.iter().map(|measure| measure.eval(subject)).collect::<Result<_>>()?;
+    let numbers = |measure: &&dyn Measure| match measure.uses_key_freqs() && key_freqs.is_none() {
+        true => Ok(measure.columns(subject.setting).iter().map(|column| vec![f64::NAN; column.width()]).collect()),
+        false => measure.eval(subject),
+    };
+    let row: Vec<Vec<Vec<f64>>> = measures.iter().map(numbers).collect::<Result<_>>()?;
     for (measure, columns) in measures.iter().zip(&row) {
         let widths = match measure.scope() {
             Scope::Course(course) => vec![course.point_len(subject.setting)],

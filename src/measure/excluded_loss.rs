@@ -4,7 +4,7 @@
 
 use crate::engine::{Hook, LOSS_LOGITS};
 use crate::error::Result;
-use crate::measure::projection::{self, loss_by_pair, row};
+use crate::measure::projection::{self, row, score_by_pair};
 use crate::measure::subject::{Setting, Subject};
 use crate::measure::sums::Along;
 use crate::measure::{Column, Measure};
@@ -67,6 +67,6 @@ impl Measure for ExcludedLoss {
             let parts = logits_c.iter().zip(row(&wave_sc, logits.width, s));
             left_c.iter_mut().zip(parts).for_each(|(left, (logit, wave))| *left = logit - wave);
         };
-        Ok(vec![vec![loss_by_pair(subject, logits, |train| train, left).train()]])
+        Ok(vec![vec![score_by_pair(subject, logits, |train| train, left).0.train()]])
     }
 }

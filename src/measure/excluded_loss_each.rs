@@ -5,7 +5,7 @@
 use crate::engine::{Hook, LOSS_LOGITS};
 use crate::error::Result;
 use crate::measure::cube;
-use crate::measure::group::{self, Group, freq_axis};
+use crate::measure::group::{self, freq_axis};
 use crate::measure::projection::with_differences;
 use crate::measure::subject::{Setting, Subject};
 use crate::measure::sums::Along;
@@ -27,7 +27,8 @@ Reads
 Unit and range
   nats, 0 and up; frequencies 1 to (p-1)/2 (p/2 for even p).
 Value at a known point
-  Logits cos w_k(a+b-c): ln p at k, the plain training loss elsewhere.
+  Logits cos w_k(a+b-c): ln p at k, the training loss of these logits elsewhere (for x*y and x/y without the
+  pairs with 0).
 Source
   Nanda et al. 2023 (arXiv 2301.05217), section 5.1 and figure 12, and its notebook. All at once: excluded_loss.";
 
@@ -45,8 +46,7 @@ impl Measure for ExcludedLossEach {
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        let group = Group::of(setting)?;
-        group::pairs(setting, &group).map(|_| ())
+        group::sum_fits(setting).map(|_| ())
     }
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {

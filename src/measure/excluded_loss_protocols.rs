@@ -6,10 +6,9 @@
 use crate::engine::{Hook, LOSS_LOGITS};
 use crate::error::Result;
 use crate::measure::cube;
-use crate::measure::loss::{SplitMean, argmax};
-use crate::measure::projection::{self, loss_by_pair, neuron_part, neurons_fit, row, with_differences};
+use crate::measure::projection::{self, neuron_part, neurons_fit, row, score_by_pair, with_differences};
 use crate::measure::subject::{Setting, Subject};
-use crate::measure::sums::{Along, Sums};
+use crate::measure::sums::Along;
 use crate::measure::{Column, Measure, clusters};
 
 /// Loss without key waves, protocol by protocol.
@@ -24,9 +23,10 @@ What it is
                            class by class, so that waves of a-b go too
   cube_train_loss_nats     less cos w_k(a+b-c) over pairs and classes at once (see logits_cube_fit): the notebook's
                            \"excluded loss 3D full\"
-  neurons_train_loss_nats  less what the neurons' cos and sin w_k(a+b) give the logits through W_out W_U: the demo's
-                           get_excluded_loss (which leaves b_out and b_U out; its model has none). Missing where the
-                           logits do not read neurons linearly.
+  neurons_train_loss_nats  less what the neurons' cos and sin w_k(a+b) give the logits through W_out W_U (and 1/d_mlp,
+                           where parametrization = \"mean_field\"): the demo's get_excluded_loss (which leaves b_out
+                           and b_U out; its model has none). Missing where the logits do not read neurons linearly,
+                           or nobody knows (a network from outside).
 Reads
   The logits of all pairs; the split; what the rule for key frequencies reads; for neurons, hook_post, W_out and W_U.
 Unit and range
@@ -75,7 +75,7 @@ impl Measure for ExcludedLossProtocols {
         let cube_sc = cube::part(logits, &cube::components(logits), keys);
         let difference_dc = logits.part(Along::Difference, &with_differences(logits, keys));
         let without = |sum_sc: &[f64], difference_dc: Option<&[f64]>| {
-            loss_by_pair(
+            score_by_pair(
                 subject,
                 logits,
                 |train| train,
@@ -87,31 +87,13 @@ impl Measure for ExcludedLossProtocols {
                     }
                 },
             )
-            .train()
         };
-        let mut scores = vec![
-            train_acc_without(subject, logits, &wave_sc),
-            without(&wave_sc, Some(&difference_dc)),
-            without(&cube_sc, None),
-        ];
+        let loss = |sum_sc: &[f64], difference_dc: Option<&[f64]>| without(sum_sc, difference_dc).0.train();
+        let acc = without(&wave_sc, None).1.train();
+        let mut scores = vec![acc, loss(&wave_sc, Some(&difference_dc)), loss(&cube_sc, None)];
         if neurons_fit(subject.setting).is_ok() {
-            scores.push(without(&neuron_part(subject, keys)?, None));
+            scores.push(loss(&neuron_part(subject, keys)?, None));
         }
         Ok(scores.into_iter().map(|x| vec![x]).collect())
     }
-}
-
-/// Accuracy on the training split of the logits less a table over a + b.
-fn train_acc_without(subject: &Subject, logits: &Sums, wave_sc: &[f64]) -> f64 {
-    let mut acc = SplitMean::default();
-    let rows = subject.logits.chunks_exact(logits.width).zip(&logits.pairs).zip(subject.train_mask);
-    for ((logits_c, &pair), _) in rows.filter(|(_, train)| **train) {
-        let Some(pair) = pair else { continue };
-        let s = logits.group.sum(pair);
-        let left_c: Vec<f64> =
-            logits_c.iter().zip(row(wave_sc, logits.width, s)).map(|(logit, wave)| logit - wave).collect();
-        let right = argmax(&left_c) == logits.group.residues[s];
-        acc.add(true, if left_c.iter().any(|x| x.is_nan()) { f64::NAN } else { f64::from(right) });
-    }
-    acc.train()
 }

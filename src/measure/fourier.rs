@@ -30,6 +30,11 @@ impl Basis {
         self.p
     }
 
+    /// `[p, p]`, one basis vector a row.
+    pub fn rows(&self) -> &[f64] {
+        &self.rows_fp
+    }
+
     /// Components along each basis row.
     ///
     /// # Shapes

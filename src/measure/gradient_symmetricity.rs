@@ -4,7 +4,7 @@
 
 use crate::engine::Hook;
 use crate::error::Result;
-use crate::measure::pairs;
+use crate::measure::group;
 use crate::measure::subject::{Activation, Setting, Subject};
 use crate::measure::{Column, Measure};
 use crate::rng::Rng;
@@ -21,9 +21,9 @@ const EXPLAIN: &str = "\
 What it is
   The mean over triples (a, b, c) of the cosine between the gradients of the logit of class c, on the pair (a, b), at
   the embedding of a and at that of b. c is drawn from all residues; it need not be the answer. The paper draws 100
-  triples; here they are 1,024 different pairs (all of them when p^2 is less), each with one c, from the random stream
-  `measure/gradient_symmetricity` of seed 0: the same triples for every replica and checkpoint. A triple of which a
-  gradient is zero has no cosine and is left out.
+  triples; here they are 1,024 different pairs (all of them when there are fewer), each with one c, from the random
+  stream `measure/gradient_symmetricity` of seed 0: the same triples for every replica and checkpoint. A triple of
+  which a gradient is zero has no cosine and is left out.
 Reads
   Gradients at hook_embed at both operands' positions (positions are added after it and change nothing). One forward
   and one backward pass over those pairs, besides the pass that measures share.
@@ -49,7 +49,7 @@ impl Measure for GradientSymmetricity {
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        pairs::fits(setting)?;
+        group::sum_fits(setting)?;
         let Some(hook) = setting.hook(EMBED) else {
             return Err(format!("the model has no {EMBED}"));
         };

@@ -79,20 +79,33 @@ impl Group {
     }
 }
 
+/// Whether the task is a sum in its group, over all pairs.
+///
+/// # Errors
+/// The reason why not, as a clause.
+pub fn sum_fits(setting: &Setting) -> Result<Group, String> {
+    let group = Group::of(setting)?;
+    pairs(setting, &group)?;
+    Ok(group)
+}
+
 /// The frequencies of the task's waves, 1 to half the order of its group; none where the task has no group.
 pub fn freq_axis(setting: &Setting) -> Axis {
     let order = Group::of(setting).map_or(0, |group| group.order);
     Axis { name: "frequency".into(), ticks: freq_ticks(order) }
 }
 
+/// `[N]` elements (a, b) of each example; none for those with a residue that is not in the group (0, for products).
+pub type Pairs = Vec<Option<(usize, usize)>>;
+
 /// The elements of every example of a task that is a + b in its group, over all pairs.
 ///
 /// # Shapes
-/// `[N]` (a, b), none for pairs with a residue that is not in the group (0, for products).
+/// `[N]`
 ///
 /// # Errors
 /// The reason why the examples are not all pairs once, with the sum as answer, as a clause.
-pub fn pairs(setting: &Setting, group: &Group) -> Result<Vec<Option<(usize, usize)>>, String> {
+pub fn pairs(setting: &Setting, group: &Group) -> Result<Pairs, String> {
     let examples = &setting.examples;
     let Some(Modular { pairs, op, ops, .. }) = examples.modular else {
         return Err("the task has no modulus".into());
@@ -100,14 +113,14 @@ pub fn pairs(setting: &Setting, group: &Group) -> Result<Vec<Option<(usize, usiz
     if op.is_none() {
         return Err(match ops.len() {
             n @ 2.. => format!("the task has {n} operations, and no single sum that all its logits are waves of"),
-            _ => "the answer is no function of a + b or a - b alone, so the logits are no waves of it".into(),
+            _ => "the operation is none of x+y, x-y, x*y, x/y, whose answers are a sum in a group".into(),
         });
     }
     if examples.n_positions() != 1 {
         return Err(format!("the loss is on {} positions, not on one", examples.n_positions()));
     }
     let n = group.order;
-    let found: Vec<Option<(usize, usize)>> = pairs.iter().map(|&pair| group.pair(pair)).collect();
+    let found: Pairs = pairs.iter().map(|&pair| group.pair(pair)).collect();
     let mut seen = vec![false; n * n];
     for (pair, &target) in found.iter().zip(examples.targets) {
         let Some((a, b)) = *pair else { continue };

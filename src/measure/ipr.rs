@@ -5,10 +5,9 @@
 use crate::error::Result;
 use crate::measure::fourier::Basis;
 use crate::measure::group::Group;
-use crate::measure::neuron_ipr::input_powers;
-use crate::measure::participation::{complex_powers, input_fits, inverse_participation, powers};
+use crate::measure::participation::{complex_powers, input_fits, input_powers, inverse_participation, powers};
 use crate::measure::subject::{Setting, Subject};
-use crate::measure::weights::w_e;
+use crate::measure::weights::{w_e, w_e_fits};
 use crate::measure::{Column, Measure};
 use crate::spec::KeyRule;
 
@@ -19,7 +18,8 @@ const EXPLAIN: &str = "\
 What it is
   IPR = sum_f P_f^2 / (sum_f P_f)^2 over frequencies f = 0 (the constant) to (p-1)/2, where P_f is the squared norm of
   the cos and sin components of f together, so that the phase does not matter. 1/IPR is a number of frequencies in use.
-  w_e_ipr, w_l_ipr: P summed over the columns of W_E (over the token) and over the neurons of W_L (over the output).
+  w_e_ipr, w_l_ipr: P summed over the columns of W_E (over the token; missing where the model has none) and over the
+  neurons of W_L (over the output). The term fourier_ipr_w_e is w_e_ipr without the constant.
   in_mean_ipr: mean over neurons of the IPR of each neuron's weights from the tokens (see neuron_ipr), out_mean_ipr:
   of its weights to the outputs, its row of W_L. in_mean_dft_ipr, out_mean_dft_ipr: the same over the p complex
   coefficients of the discrete Fourier transform, where k and p-k have half of a wave's power each.
@@ -49,14 +49,14 @@ impl Measure for Ipr {
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        KeyRule::WE.fits(setting)?;
         KeyRule::WL.fits(setting).map(|_| ())
     }
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {
         let input = ["in_mean_ipr", "in_mean_dft_ipr"].into_iter().filter(|_| input_fits(setting).is_ok());
-        let names = ["w_e_ipr", "w_l_ipr", "out_mean_ipr", "out_mean_dft_ipr"].into_iter().chain(input);
-        names.map(|name| Column::scalar(name, "1")).collect()
+        let w_e = w_e_fits(setting).is_ok().then_some("w_e_ipr");
+        let names = w_e.into_iter().chain(["w_l_ipr", "out_mean_ipr", "out_mean_dft_ipr"]);
+        names.chain(input).map(|name| Column::scalar(name, "1")).collect()
     }
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
@@ -67,7 +67,11 @@ impl Measure for Ipr {
             inverse_participation(powers(&basis, x_pd).chunks_exact(d).map(|row| row.iter().sum()))
         };
         let w_l = subject.w_l()?;
-        let mut numbers = vec![whole(&w_e(subject.params, &group)?), whole(w_l)];
+        let mut numbers = vec![];
+        if w_e_fits(subject.setting).is_ok() {
+            numbers.push(whole(&w_e(subject.params, &group)?));
+        }
+        numbers.push(whole(w_l));
         numbers.extend(means(&powers(&basis, w_l), &group));
         if input_fits(subject.setting).is_ok() {
             numbers.extend(means(&input_powers(subject, &group, &basis)?, &group));

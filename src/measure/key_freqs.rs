@@ -8,7 +8,7 @@ use crate::measure::fourier::{Basis, n_freqs};
 use crate::measure::group::Group;
 use crate::measure::subject::{Setting, Subject};
 use crate::measure::weights::{w_e, w_e_fits, w_l_fits};
-use crate::measure::{clusters, group};
+use crate::measure::{Column, clusters, group};
 use crate::spec::{KeyFreqsAt, KeyFreqsBy, KeyRule, MeasureSpec};
 use crate::task::Task;
 
@@ -42,11 +42,11 @@ impl KeyRule {
         }
     }
 
-    /// Whether each frequency, from 1, is key.
+    /// Whether each frequency, from 1, is key; nothing when what the rule reads is not finite.
     ///
     /// # Errors
     /// [`crate::error::Error`] when the subject is not of its setting.
-    pub fn is_key(self, subject: &Subject) -> Result<Vec<bool>> {
+    pub fn is_key(self, subject: &Subject) -> Result<Option<Vec<bool>>> {
         let options = &subject.setting.options;
         let group = subject.group()?;
         let basis = Basis::new(group.order);
@@ -55,27 +55,49 @@ impl KeyRule {
             KeyRule::WL => large(&basis.freq_norms(subject.w_l()?), options.key_frac),
             KeyRule::WENorm => {
                 let norms_f = basis.component_norms(&w_e(subject.params, &group)?);
-                norms_f[1..].chunks(2).map(|pair| pair.iter().any(|&norm| norm >= options.key_norm)).collect()
+                let is_key = |pair: &[f64]| pair.iter().any(|&norm| norm >= options.key_norm);
+                norms_f.iter().all(|norm| norm.is_finite()).then(|| norms_f[1..].chunks(2).map(is_key).collect())
             }
-            KeyRule::Neurons => subject.clusters()?.counts.iter().map(|&count| count > 0).collect(),
+            KeyRule::Neurons => subject.clusters()?.counts.as_ref().map(|counts| {
+                let is_key = |&count: &usize| count > 0;
+                counts.iter().map(is_key).collect()
+            }),
         })
     }
 
-    /// The key frequencies, ascending.
+    /// The key frequencies, ascending; nothing when what the rule reads is not finite.
     ///
     /// # Errors
     /// As [`KeyRule::is_key`].
-    pub fn freqs(self, subject: &Subject) -> Result<Vec<usize>> {
-        let keys = self.is_key(subject)?;
-        Ok(keys.iter().enumerate().filter(|&(_, &key)| key).map(|(index, _)| index + 1).collect())
+    pub fn freqs(self, subject: &Subject) -> Result<Option<Vec<usize>>> {
+        let ascending = |keys: Vec<bool>| (1..).zip(keys).filter(|&(_, key)| key).map(|(freq, _)| freq).collect();
+        Ok(self.is_key(subject)?.map(ascending))
     }
 }
 
-/// Which norms are at least a fraction of the largest; none when the largest is 0 or a norm is not a number.
-pub fn large(norms: &[f64], frac: f64) -> Vec<bool> {
+/// The columns of every measure of a rule.
+pub fn columns(setting: &Setting) -> Vec<Column> {
+    vec![Column::along("is_key", "1", group::freq_axis(setting)), Column::scalar("count", "1")]
+}
+
+/// The numbers of [`columns`].
+///
+/// # Errors
+/// As [`KeyRule::is_key`].
+pub fn eval(rule: KeyRule, subject: &Subject) -> Result<Vec<Vec<f64>>> {
+    let Some(keys) = rule.is_key(subject)? else {
+        return Ok(columns(subject.setting).iter().map(|column| vec![f64::NAN; column.width()]).collect());
+    };
+    let keys: Vec<f64> = keys.into_iter().map(f64::from).collect();
+    let count = keys.iter().sum();
+    Ok(vec![keys, vec![count]])
+}
+
+/// Which norms are at least a fraction of the largest, none when that is 0; nothing when a norm is not finite.
+pub fn large(norms: &[f64], frac: f64) -> Option<Vec<bool>> {
     let largest = norms.iter().copied().fold(0.0, f64::max);
-    let usable = largest > 0.0 && norms.iter().all(|norm| norm.is_finite());
-    norms.iter().map(|&norm| usable && norm >= frac * largest).collect()
+    let is_large = |norm: &f64| largest > 0.0 && *norm >= frac * largest;
+    norms.iter().all(|norm| norm.is_finite()).then(|| norms.iter().map(is_large).collect())
 }
 
 /// Whether key frequencies can be found as the options say.
@@ -90,12 +112,17 @@ pub fn fits(setting: &Setting) -> Result<(), String> {
             .map_err(|why| format!("key frequencies by rule {} need more: {why}", rule.name())),
         KeyFreqsBy::List(list) => {
             let largest = group::freq_axis(setting).ticks.len();
-            match list.iter().find(|&&freq| freq > largest) {
+            match beyond(list, largest) {
                 Some(freq) => Err(format!("key frequency {freq} is above {largest}, the largest of the task")),
                 None => Ok(()),
             }
         }
     }
+}
+
+/// The first frequency that a task with frequencies up to `largest` does not have.
+fn beyond(list: &[usize], largest: usize) -> Option<usize> {
+    list.iter().copied().find(|&freq| freq > largest)
 }
 
 /// What only the task can tell of the options: that key frequencies by hand are frequencies that it has.
@@ -106,7 +133,7 @@ pub fn check_options(options: &MeasureSpec, task: &Task) -> Result<()> {
     let (KeyFreqsBy::List(list), Some(modular)) = (&options.key_freqs, &task.modular) else { return Ok(()) };
     let Ok(group) = Group::new(modular.p as usize, modular.op()) else { return Ok(()) };
     let largest = n_freqs(group.order);
-    if list.iter().all(|&freq| freq <= largest) {
+    if beyond(list, largest).is_none() {
         return Ok(());
     }
     Err(Error::Value {
@@ -139,8 +166,8 @@ mod tests {
 
     #[test]
     fn a_quarter_of_the_largest_is_key_and_less_is_not() {
-        assert_eq!(large(&[1.0, 4.0, 0.999, 3.0], 0.25), [true, true, false, true]);
-        assert_eq!(large(&[0.0, 0.0], 0.25), [false, false]);
-        assert_eq!(large(&[1.0, f64::NAN], 0.25), [false, false]);
+        assert_eq!(large(&[1.0, 4.0, 0.999, 3.0], 0.25), Some(vec![true, true, false, true]));
+        assert_eq!(large(&[0.0, 0.0], 0.25), Some(vec![false, false]));
+        assert_eq!((large(&[1.0, f64::NAN], 0.25), large(&[1.0, f64::INFINITY], 0.25)), (None, None));
     }
 }

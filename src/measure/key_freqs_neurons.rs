@@ -4,9 +4,8 @@
 
 use crate::engine::Hook;
 use crate::error::Result;
-use crate::measure::group::freq_axis;
 use crate::measure::subject::{Setting, Subject};
-use crate::measure::{Column, Measure};
+use crate::measure::{Column, Measure, key_freqs};
 use crate::spec::KeyRule;
 
 /// Key frequencies by rule `neurons`.
@@ -21,7 +20,7 @@ Reads
   blocks.L.mlp.hook_post of the last hidden layer where the answer is read, all pairs.
 Unit and range
   is_key: 0 or 1 at frequencies 1 to (p-1)/2 (p/2 for even p). count: 0 to the number of frequencies. Before training
-  no neuron reaches the cut, and count is 0.
+  no neuron reaches the cut, and count is 0. No value when an activation is not finite.
 Value at a known point
   Neurons 1 + cos w_k(a+b) of one k: k is key, count is 1.
 Source
@@ -46,7 +45,7 @@ impl Measure for KeyFreqsNeurons {
     }
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {
-        vec![Column::along("is_key", "1", freq_axis(setting)), Column::scalar("count", "1")]
+        key_freqs::columns(setting)
     }
 
     fn needs_hooks(&self, setting: &Setting) -> Vec<Hook> {
@@ -54,8 +53,6 @@ impl Measure for KeyFreqsNeurons {
     }
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
-        let keys: Vec<f64> = KeyRule::Neurons.is_key(subject)?.into_iter().map(f64::from).collect();
-        let count = keys.iter().sum();
-        Ok(vec![keys, vec![count]])
+        key_freqs::eval(KeyRule::Neurons, subject)
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::error::Result;
 use crate::measure::group::freq_axis;
-use crate::measure::key_freqs::RULES;
+use crate::measure::key_freqs::{self, RULES};
 use crate::measure::projection;
 use crate::measure::subject::{Setting, Subject};
 use crate::measure::{Column, Measure};
@@ -22,7 +22,8 @@ What it is
 Reads
   What the rule reads.
 Unit and range
-  is_key: 0 or 1 at frequencies 1 to (p-1)/2 (p/2 for even p). count: 0 to the number of frequencies.
+  is_key: 0 or 1 at frequencies 1 to (p-1)/2 (p/2 for even p). count: 0 to the number of frequencies. Where the rule
+  meets a number that is not finite there are no key frequencies, and no measure that uses them has a value.
 Value at a known point
   measure.key_freqs = [14, 35]: 1 at 14 and 35.
 Source
@@ -47,7 +48,7 @@ impl Measure for KeyFreqsUsed {
     }
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {
-        vec![Column::along("is_key", "1", freq_axis(setting)), Column::scalar("count", "1")]
+        key_freqs::columns(setting)
     }
 
     fn uses_key_freqs(&self) -> bool {

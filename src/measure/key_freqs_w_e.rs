@@ -3,9 +3,8 @@
 //! Reads the matrix of [`KeyRule::WE`]; writes 0 or 1 a frequency, and how many. Source: arXiv 2301.05217.
 
 use crate::error::Result;
-use crate::measure::group::freq_axis;
 use crate::measure::subject::{Setting, Subject};
-use crate::measure::{Column, Measure};
+use crate::measure::{Column, Measure, key_freqs};
 use crate::spec::KeyRule;
 
 /// Key frequencies by rule `w_e`.
@@ -17,9 +16,10 @@ What it is
   key when its norm is at least a quarter of the largest (another fraction: measure.key_frac). is_key is 1 for those
   and 0 for the rest, count their number. Before training all norms are alike and nearly every frequency is key.
 Reads
-  embed.W_E, rows 0 to p-1.
+  embed.W_E, rows 0 to p-1 (over log_g of rows 1 to p-1 for x*y and x/y).
 Unit and range
-  is_key: 0 or 1 at frequencies 1 to (p-1)/2 (p/2 for even p). count: 0 (all norms 0) to the number of frequencies.
+  is_key: 0 or 1 at frequencies 1 to (p-1)/2 (p/2 for even p). count: 0 (all norms 0) to the number of frequencies. No
+  value when a norm is not finite.
 Value at a known point
   A matrix made of cos(2 pi k x / p) alone: k is key, count is 1.
 Source
@@ -44,12 +44,10 @@ impl Measure for KeyFreqsWE {
     }
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {
-        vec![Column::along("is_key", "1", freq_axis(setting)), Column::scalar("count", "1")]
+        key_freqs::columns(setting)
     }
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
-        let keys: Vec<f64> = KeyRule::WE.is_key(subject)?.into_iter().map(f64::from).collect();
-        let count = keys.iter().sum();
-        Ok(vec![keys, vec![count]])
+        key_freqs::eval(KeyRule::WE, subject)
     }
 }

@@ -3,9 +3,8 @@
 //! Reads W_E; writes 0 or 1 a frequency, and how many. Source: arXiv 2301.05217.
 
 use crate::error::Result;
-use crate::measure::group::freq_axis;
 use crate::measure::subject::{Setting, Subject};
-use crate::measure::{Column, Measure};
+use crate::measure::{Column, Measure, key_freqs};
 use crate::spec::KeyRule;
 
 /// Key frequencies by rule `w_e_norm`.
@@ -20,7 +19,8 @@ What it is
 Reads
   embed.W_E, rows 0 to p-1 (over log_g of rows 1 to p-1 for x*y and x/y).
 Unit and range
-  is_key: 0 or 1 at frequencies 1 to (p-1)/2 (p/2 for even p). count: 0 to the number of frequencies.
+  is_key: 0 or 1 at frequencies 1 to (p-1)/2 (p/2 for even p). count: 0 to the number of frequencies. No value when a
+  norm is not finite.
 Value at a known point
   W_E[a, 0] = x cos(2 pi k a / p): the norm is x sqrt(p/2), so k is key from x = 0.5 sqrt(2/p) on.
 Source
@@ -45,12 +45,10 @@ impl Measure for KeyFreqsWENorm {
     }
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {
-        vec![Column::along("is_key", "1", freq_axis(setting)), Column::scalar("count", "1")]
+        key_freqs::columns(setting)
     }
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
-        let keys: Vec<f64> = KeyRule::WENorm.is_key(subject)?.into_iter().map(f64::from).collect();
-        let count = keys.iter().sum();
-        Ok(vec![keys, vec![count]])
+        key_freqs::eval(KeyRule::WENorm, subject)
     }
 }

@@ -3,9 +3,8 @@
 //! Reads the matrix of [`KeyRule::WL`]; writes 0 or 1 a frequency, and how many. Source: arXiv 2301.05217.
 
 use crate::error::Result;
-use crate::measure::group::freq_axis;
 use crate::measure::subject::{Setting, Subject};
-use crate::measure::{Column, Measure};
+use crate::measure::{Column, Measure, key_freqs};
 use crate::spec::KeyRule;
 
 /// Key frequencies by rule `w_l`.
@@ -22,7 +21,8 @@ Reads
   The last block's mlp.W_out and unembed.W_U; attn.W_O (heads flattened) where there is no MLP; W_U alone where it
   reads the last hidden layer directly. LayerNorm weights are not folded in.
 Unit and range
-  is_key: 0 or 1 at frequencies 1 to (p-1)/2 (p/2 for even p). count: 0 (all norms 0) to the number of frequencies.
+  is_key: 0 or 1 at frequencies 1 to (p-1)/2 (p/2 for even p). count: 0 (all norms 0) to the number of frequencies. No
+  value when a norm is not finite.
 Value at a known point
   A matrix made of cos(2 pi k x / p) alone: k is key, count is 1.
 Source
@@ -48,12 +48,10 @@ impl Measure for KeyFreqsWL {
     }
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {
-        vec![Column::along("is_key", "1", freq_axis(setting)), Column::scalar("count", "1")]
+        key_freqs::columns(setting)
     }
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
-        let keys: Vec<f64> = KeyRule::WL.is_key(subject)?.into_iter().map(f64::from).collect();
-        let count = keys.iter().sum();
-        Ok(vec![keys, vec![count]])
+        key_freqs::eval(KeyRule::WL, subject)
     }
 }

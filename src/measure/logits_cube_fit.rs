@@ -17,9 +17,9 @@ pub struct LogitsCubeFit;
 const EXPLAIN: &str = "\
 What it is
   Least squares of the logits over all p^2 pairs and p classes on cos w_k(a+b-c), which are orthogonal:
-  coeff        for every k, the component along cos w_k(a+b-c) divided by its norm sqrt(p^3/2): the notebook's
-               cos_coeffs
-  alpha        the factor in front of cos w_k(a+b-c): coeff / sqrt(p^3/2)
+  coeff        for every k, the component along cos w_k(a+b-c) divided by its norm sqrt(p^3/2) (sqrt(p^3) at k = p/2):
+               the notebook's cos_coeffs
+  alpha        the factor in front of cos w_k(a+b-c): coeff over that norm
   cos_sim      coeff over the norm of all logits: the notebook's cos_sim
   explained_frac           fraction of the variance of the logits (around their mean over pairs and classes) that the
                            key frequencies' sum explains

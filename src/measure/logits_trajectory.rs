@@ -24,7 +24,8 @@ What it is
   over checkpoints (the same at every step), travelled the length of the way from the first checkpoint through all
   others. A component's sign, which the definition leaves open, makes its coordinate of largest magnitude positive (of
   equal ones the first). Of all (example, loss position) rows every j-th is read, from the first on, with the least j
-  at which a point has at most 262,144 numbers: j = 1 up to p = 64, 6 at p = 113.
+  at which a point has at most 262,144 numbers and that has no factor in common with the number of rows, so that no
+  operand is passed over: j = 1 up to p = 64, 6 at p = 113.
 Reads
   The logits at all checkpoints of the range.
 Unit and range
@@ -87,10 +88,17 @@ impl Course for LogitsTrajectory {
     }
 }
 
-/// Every how many rows one is read.
+/// Every how many rows one is read: the least number at which a point is small enough, without a factor in common with the number of
+/// rows (and so with the length of a row of pairs).
 fn stride(examples: &Examples) -> usize {
-    let rows = (POINT_LEN / examples.n_classes.max(1)).max(1);
-    examples.targets.len().div_ceil(rows).max(1)
+    let (n, rows) = (examples.targets.len(), (POINT_LEN / examples.n_classes.max(1)).max(1));
+    let least = n.div_ceil(rows).max(1);
+    (least..).find(|&stride| common_factor(stride, n) == 1).unwrap_or(least)
+}
+
+/// The greatest number that divides both.
+fn common_factor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { common_factor(b, a % b) }
 }
 
 #[cfg(test)]
@@ -98,13 +106,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stride_is_the_least_that_fits() {
-        let stride_of = |p: usize| {
-            let targets = vec![0; p * p];
-            stride(&Examples { n_examples: p * p, n_classes: p, targets: &targets, modular: None })
+    fn the_stride_is_the_least_that_fits_and_meets_every_operand() {
+        let of_rows = |p: usize, n: usize| {
+            let targets = vec![0; n];
+            stride(&Examples { n_examples: n, n_classes: p, targets: &targets, modular: None })
         };
+        let stride_of = |p: usize| of_rows(p, p * p);
         assert_eq!((stride_of(59), stride_of(63), stride_of(113)), (1, 1, 6));
         assert_eq!(stride_of(64), 1, "64³ is 2¹⁸");
         assert_eq!(stride_of(65), 2);
+        // Quotients: rows of p - 1 divisors. 4 would be enough, and divides 96.
+        let (p, stride) = (97, of_rows(97, 97 * 96));
+        assert_eq!(stride, 5);
+        let seen: std::collections::BTreeSet<usize> = (0..p * (p - 1)).step_by(stride).map(|i| i % (p - 1)).collect();
+        assert_eq!(seen.len(), p - 1);
     }
 }

@@ -59,9 +59,9 @@ impl Measure for Loss {
         let (mut loss, mut acc) = (SplitMean::default(), SplitMean::default());
         for (row, (logits, &target)) in rows(subject).enumerate() {
             let train = subject.train_mask[row / subject.setting.examples.n_positions()];
-            let nats = cross_entropy(logits, target);
+            let [nats, right] = score(logits, target);
             loss.add(train, nats);
-            acc.add(train, if nats.is_nan() { f64::NAN } else { f64::from(argmax(logits) == target as usize) });
+            acc.add(train, right);
         }
         Ok(vec![vec![loss.train()], vec![loss.test()], vec![acc.train()], vec![acc.test()]])
     }
@@ -71,6 +71,12 @@ impl Measure for Loss {
 pub fn rows<'a>(subject: &Subject<'a>) -> impl Iterator<Item = (&'a [f64], &'a u32)> {
     let examples = &subject.setting.examples;
     subject.logits.chunks_exact(examples.n_classes).zip(examples.targets)
+}
+
+/// Cross-entropy, and whether the largest logit is the target's: 1 or 0, and NaN where the cross-entropy is.
+pub fn score(logits: &[f64], target: u32) -> [f64; 2] {
+    let nats = cross_entropy(logits, target);
+    [nats, if nats.is_nan() { nats } else { f64::from(argmax(logits) == target as usize) }]
 }
 
 /// −log softmax(logits)\[target\], nats.

@@ -48,7 +48,7 @@ impl Measure for MlpDirectionsExplained {
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
         projection::fits(setting)?;
-        projection::neurons_fit(setting)
+        projection::neurons_fit(setting).map(|_| ())
     }
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {

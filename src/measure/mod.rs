@@ -8,6 +8,7 @@
 mod circle_isolation;
 mod clusters;
 mod course;
+mod csv;
 mod cube;
 mod decompose;
 mod decompose_logits;
@@ -43,7 +44,6 @@ mod mlp_directions_explained;
 mod neuron_clusters;
 mod neuron_freqs;
 mod neuron_ipr;
-mod pairs;
 mod participation;
 mod pca;
 mod projection;
@@ -52,7 +52,6 @@ mod restricted_loss_protocols;
 mod series;
 mod subject;
 mod sums;
-mod table;
 mod trajectory;
 mod trig_logits_explained;
 mod w_l_rank;
@@ -62,6 +61,7 @@ mod weights_trajectory;
 mod without_each;
 
 pub use course::{Course, Scope};
+pub use csv::{Field, write_csv};
 pub use driver::measure;
 pub use group::{Group, freq_axis};
 pub use key_freqs::{check_options, describe as describe_key_freqs, large};
@@ -70,7 +70,6 @@ pub use subject::{
     Activation, Examples, Forward, HookShape, Modular, ParamShape, Setting, Shared, SnapshotSource, Subject,
 };
 pub use sums::{Along, Sums};
-pub use table::{Field, write_csv};
 pub use weights::{w_e, w_l};
 
 use crate::engine::Hook;
@@ -102,7 +101,8 @@ pub trait Measure: Sync {
         vec![]
     }
 
-    /// Whether it reads [`Subject::key_freqs`].
+    /// Whether it reads [`Subject::key_freqs`]. Where there are none because parameters are not finite, it is not asked, and none of
+    /// its columns has a value.
     fn uses_key_freqs(&self) -> bool {
         false
     }
@@ -215,34 +215,6 @@ pub fn fitting(name: &str, setting: &Setting) -> Result<&'static dyn Measure> {
 #[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
-mod fixture_circuits;
-
+mod tests;
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_measure_has_its_file_and_all_headings() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/measure");
-        for measure in ALL {
-            let name = measure.name();
-            assert!(folder.join(format!("{name}.rs")).is_file(), "{name} has no file of its name");
-            assert!(!measure.summary().is_empty() && !measure.summary().contains('\n'), "{name}: summary is one line");
-            let explain = measure.explain();
-            let headings: Vec<&str> = explain.lines().filter(|line| !line.starts_with(' ')).collect();
-            let expected = ["What it is", "Reads", "Unit and range", "Value at a known point", "Source"];
-            assert_eq!(headings, expected, "{name}: headings of explain");
-            assert!(explain.lines().all(|line| line.len() <= 120), "{name}: a line is too long for a terminal");
-        }
-    }
-
-    #[test]
-    fn names_are_unique_and_found_and_slips_are_hinted_at() {
-        for (index, measure) in ALL.iter().enumerate() {
-            assert_eq!(ALL.iter().position(|other| other.name() == measure.name()), Some(index));
-            assert!(find(measure.name()).is_ok_and(|found| found.name() == measure.name()));
-        }
-        let error = find("exclude_loss").err();
-        assert_eq!(error.and_then(|e| e.hint()).as_deref(), Some("did you mean `excluded_loss`?"));
-    }
-}
+mod tests_circuits;

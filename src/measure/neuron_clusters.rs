@@ -22,7 +22,8 @@ What it is
 Reads
   blocks.L.mlp.hook_post of the last hidden layer where the answer is read, all pairs.
 Unit and range
-  Counts: 0 to d_mlp. Shares: fraction, 0 to 1. n_clustered + n_without = d_mlp.
+  Counts: 0 to d_mlp. Shares: fraction, 0 to 1. n_clustered + n_without = d_mlp. No value when an activation is not
+  finite.
 Value at a known point
   All neurons 1 + cos w_k(a+b): d_mlp and 1 at k, 0 elsewhere, n_without 0.
 Source
@@ -58,7 +59,10 @@ impl Measure for NeuronClusters {
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
         let found = subject.clusters()?;
-        let (counts, n) = (&found.counts, found.frac_m.len());
+        let Some(counts) = &found.counts else {
+            return Ok(self.columns(subject.setting).iter().map(|column| vec![f64::NAN; column.width()]).collect());
+        };
+        let n = found.frac_m.len();
         let clustered: usize = counts.iter().sum();
         let varying: Vec<f64> = found.frac_m.iter().copied().filter(|frac| !frac.is_nan()).collect();
         Ok(vec![

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::measure::fourier::Basis;
 use crate::measure::group::Group;
 use crate::measure::loss::argmax;
-use crate::measure::participation::{input_fits, input_maps, inverse_participation, powers};
+use crate::measure::participation::{input_fits, input_powers, inverse_participation, powers};
 use crate::measure::subject::{Setting, Subject};
 use crate::measure::weights::w_l_width;
 use crate::measure::{Axis, Column, Measure};
@@ -19,7 +19,8 @@ const EXPLAIN: &str = "\
 What it is
   The IPR (see ipr) of each neuron's weights from the tokens, in_ipr, and to the outputs, out_ipr, with the frequency
   of the largest power beside it (0: the constant). From the tokens: W_E W_in for an MLP that adds its embeddings; the
-  blocks of W_in of both operands for one that joins them (their powers added); W_in alone for one-hot inputs; W_E W_V
+  blocks of W_in of both operands for one that joins them (their powers added; the block of a token for the operation
+  counts nowhere); W_in alone for one-hot inputs; W_E W_V
   W_O W_in head by head for a transformer (powers of the heads added). To the outputs: the neuron's row of W_L = W_out
   W_U. The neurons are those of the first hidden layer for in, of the last for out: the same where there is one.
 Reads
@@ -64,24 +65,6 @@ impl Measure for NeuronIpr {
         let output = ratios(&powers(&basis, subject.w_l()?), &group);
         Ok(input.into_iter().chain(output).collect())
     }
-}
-
-/// Powers of the neurons' weights from the tokens, those of all maps added.
-///
-/// # Shapes
-/// `[1 + n_freqs, d_mlp]`
-///
-/// # Errors
-/// [`crate::error::Error`] when the model lacks a weight.
-pub fn input_powers(subject: &Subject, group: &Group, basis: &Basis) -> Result<Vec<f64>> {
-    let maps = input_maps(subject.params, group)?;
-    let mut total: Vec<f64> = vec![];
-    for map in &maps {
-        let own = powers(basis, map);
-        total.resize(own.len(), 0.0);
-        total.iter_mut().zip(own).for_each(|(sum, power)| *sum += power);
-    }
-    Ok(total)
 }
 
 /// Ratio and strongest frequency of each column of `[1 + n_freqs, neurons]`.

@@ -7,7 +7,7 @@ use crate::engine::simd::{axpy, vectorized};
 use crate::error::Result;
 use crate::measure::fourier::Basis;
 use crate::measure::group::Group;
-use crate::measure::subject::{Matrix, Setting};
+use crate::measure::subject::{Matrix, Setting, Subject};
 use crate::measure::weights::w_e;
 use crate::tensor::Tensor;
 
@@ -48,6 +48,24 @@ pub fn complex_powers(powers_f: &[f64], order: usize) -> Vec<f64> {
     powers_f.first().copied().into_iter().chain(halves).collect()
 }
 
+/// Powers of the neurons' weights from the tokens, those of all maps added.
+///
+/// # Shapes
+/// `[1 + n_freqs, d_mlp]`
+///
+/// # Errors
+/// [`crate::error::Error`] when the model lacks a weight.
+pub fn input_powers(subject: &Subject, group: &Group, basis: &Basis) -> Result<Vec<f64>> {
+    let maps = input_maps(subject.setting, subject.params, group)?;
+    let mut total: Vec<f64> = vec![];
+    for map in &maps {
+        let own = powers(basis, map);
+        total.resize(own.len(), 0.0);
+        total.iter_mut().zip(own).for_each(|(sum, power)| *sum += power);
+    }
+    Ok(total)
+}
+
 /// The maps from the tokens of the group to the first hidden layer: one an operand for an MLP that joins its embeddings one after
 /// another, one for their sum, one a head (through W_V and W_O) for a transformer. W_E is left out where the model has none.
 ///
@@ -56,20 +74,18 @@ pub fn complex_powers(powers_f: &[f64], order: usize) -> Vec<f64> {
 ///
 /// # Errors
 /// [`crate::error::Error`] when the model lacks a weight.
-pub fn input_maps(params: &[Tensor], group: &Group) -> Result<Vec<Vec<f64>>> {
+fn input_maps(setting: &Setting, params: &[Tensor], group: &Group) -> Result<Vec<Vec<f64>>> {
     let w_in = Matrix::of(params, W_IN)?;
-    let n = group.order;
     if !params.iter().any(|tensor| tensor.name == W_E) {
-        // One-hot inputs: one block of rows an operand, each with a row a token.
-        let blocks = (w_in.n_rows / group.n_residues()).max(1);
-        let height = w_in.n_rows / blocks;
+        // One-hot inputs: one block of rows a position that varies, each with a row a token.
+        let height = w_in.n_rows / setting.varying_positions.len().max(1);
         let row =
             |block: usize, residue: usize| &w_in.values[(block * height + residue) * w_in.n_cols..][..w_in.n_cols];
-        let block = |block: usize| group.residues.iter().flat_map(|&residue| row(block, residue)).copied().collect();
-        return Ok((0..blocks).map(block).collect());
+        let map = |block: usize| group.residues.iter().flat_map(|&residue| row(block, residue)).copied().collect();
+        return Ok(operand_blocks(setting).map(map).collect());
     }
     let w_e_nd = w_e(params, group)?;
-    let d_model = w_e_nd.len() / n;
+    let d_model = w_e_nd.len() / group.order;
     if params.iter().any(|tensor| tensor.name == "blocks.0.attn.W_V") {
         let (w_v, w_o) = (Matrix::of(params, "blocks.0.attn.W_V")?, Matrix::of(params, "blocks.0.attn.W_O")?);
         let d_head = w_v.n_cols;
@@ -80,8 +96,15 @@ pub fn input_maps(params: &[Tensor], group: &Group) -> Result<Vec<Vec<f64>>> {
         };
         return Ok(heads.map(map).collect());
     }
-    let operands = w_in.values.chunks_exact(d_model * w_in.n_cols);
-    Ok(operands.map(|w_dm| product(&w_e_nd, w_dm, w_in.n_cols)).collect())
+    let size = d_model * w_in.n_cols;
+    let map = |block: usize| product(&w_e_nd, &w_in.values[block * size..][..size], w_in.n_cols);
+    Ok(if w_in.n_rows == d_model { vec![map(0)] } else { operand_blocks(setting).map(map).collect() })
+}
+
+/// Which of an MLP's blocks of input rows, one a position that varies, are the operands'.
+fn operand_blocks(setting: &Setting) -> impl Iterator<Item = usize> {
+    let block = |operand: &usize| setting.varying_positions.iter().position(|position| position == operand);
+    setting.operand_positions.iter().filter_map(block)
 }
 
 /// Whether the model has maps from tokens to a hidden layer, and how many neurons that has.
@@ -89,12 +112,20 @@ pub fn input_maps(params: &[Tensor], group: &Group) -> Result<Vec<Vec<f64>>> {
 /// # Errors
 /// The reason why not, as a clause.
 pub fn input_fits(setting: &Setting) -> Result<usize, String> {
-    let p = setting.p().unwrap_or(0);
-    match (setting.shape(W_IN), setting.shape(W_E)) {
-        (Some(&[_, d_mlp]), Some(&[d_vocab, _])) if d_vocab >= p => Ok(d_mlp),
-        (Some(&[rows, d_mlp]), None) if rows >= p => Ok(d_mlp),
-        (Some(_), _) => Err(format!("{W_E} or {W_IN} has fewer rows than the {p} residues")),
-        (None, _) => Err(format!("the model has no {W_IN}")),
+    let (p, blocks) = (setting.p().unwrap_or(0), setting.varying_positions.len());
+    let Some(&[rows, d_mlp]) = setting.shape(W_IN) else {
+        return Err(format!("the model has no {W_IN}"));
+    };
+    let fits = match setting.shape(W_E) {
+        Some(&[d_vocab, d_model]) if d_vocab < p => {
+            return Err(format!("{W_E} has shape {:?}, fewer rows than the {p} residues", [d_vocab, d_model]));
+        }
+        Some(&[_, d_model]) => rows == d_model || (blocks > 0 && rows == blocks * d_model),
+        _ => blocks > 0 && rows.is_multiple_of(blocks) && rows / blocks >= p,
+    };
+    match fits && (blocks == 0 || operand_blocks(setting).next().is_some()) {
+        true => Ok(d_mlp),
+        false => Err(format!("the {rows} rows of {W_IN} are not a block for each position that varies")),
     }
 }
 
@@ -113,6 +144,7 @@ fn product(a_nm: &[f64], b_mk: &[f64], k: usize) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::Examples;
     use crate::task::Op;
     use crate::tensor::Data;
     use std::f64::consts::TAU;
@@ -148,13 +180,16 @@ mod tests {
         };
         let identity = |n: usize| -> Vec<f64> { (0..n * n).map(|i| f64::from(u8::from(i % (n + 1) == 0))).collect() };
         let twice = [block.as_slice(), &block].concat();
+        let examples = Examples { n_examples: 0, n_classes: p, targets: &[], modular: None };
+        let setting =
+            Setting { varying_positions: vec![0, 1], operand_positions: vec![0, 1], ..Setting::new(examples, &[]) };
         let two_hot = vec![tensor(W_IN, &[2 * p, n_neurons], &twice)];
         let embedded = vec![tensor(W_E, &[p, p], &identity(p)), tensor(W_IN, &[p, n_neurons], &block)];
         let mut attention = embedded.clone();
         attention.push(tensor("blocks.0.attn.W_V", &[1, p, p], &identity(p)));
         attention.push(tensor("blocks.0.attn.W_O", &[1, p, p], &identity(p)));
         for (params, n_maps) in [(two_hot, 2), (embedded, 1), (attention, 1)] {
-            let maps = input_maps(&params, &group).expect("all weights are there");
+            let maps = input_maps(&setting, &params, &group).expect("all weights are there");
             assert_eq!(maps.len(), n_maps);
             for map in maps {
                 assert_eq!(map, block);
@@ -165,5 +200,18 @@ mod tests {
                 }
             }
         }
+    }
+    /// Positions `a op b`, of fewer numbers than tokens: the operation's block lies between the operands', and counts nowhere.
+    #[test]
+    fn the_block_of_the_operation_is_no_operand() {
+        let (p, height, d_mlp) = (3, 5, 2);
+        let group = Group::new(p, Op::Add).expect("sums have a group");
+        let w_in: Vec<f64> = (0..3 * height * d_mlp).map(|i| i as f64).collect();
+        let tensor = Tensor::new(W_IN, vec![3 * height, d_mlp], Data::F64(w_in.clone())).expect("sizes fit");
+        let examples = Examples { n_examples: 0, n_classes: p, targets: &[], modular: None };
+        let setting =
+            Setting { varying_positions: vec![0, 1, 2], operand_positions: vec![0, 2], ..Setting::new(examples, &[]) };
+        let maps = input_maps(&setting, &[tensor], &group).expect("all weights are there");
+        assert_eq!(maps, [&w_in[..p * d_mlp], &w_in[2 * height * d_mlp..][..p * d_mlp]]);
     }
 }

@@ -1,11 +1,12 @@
-//! Principal components of a few points in a large space, through the matrix of their inner products.
+//! Principal components: of a few points in a large space, through the matrix of their inner products; of the rows of a matrix, through
+//! its singular values.
 //!
 //! Reads S points `[n]`; writes coordinates on the first components and their shares of the variance. Memory is S² numbers
 //! beside the points, whatever n. The sign of a component, which the definition leaves open, is that which makes the
 //! coordinate of largest magnitude positive (of those that are equal to nine digits, the first).
 
 use crate::engine::simd::{dot, vectorized};
-use crate::linalg::symmetric_eigen;
+use crate::linalg::{svd, symmetric_eigen};
 
 /// Principal components of points.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,12 +38,14 @@ pub fn pca(points_sn: &[impl AsRef<[f64]>], k: usize) -> Pca {
     // Rounding leaves eigenvalues of the size of 1e-16 of the largest, of either sign.
     let floor = eigen.values_n[0] * 1e-14;
     let total: f64 = (0..s).map(|i| gram_ss[i * s + i]).sum();
-    let mut coordinates_sk = vec![0.0; s * k];
+    // A point that is not of numbers leaves no component.
+    let nothing = if total.is_finite() { 0.0 } else { f64::NAN };
+    let mut coordinates_sk = vec![nothing; s * k];
     let mut explained_k = vec![if total > 0.0 { 0.0 } else { f64::NAN }; k];
     for (component, (&value, vector_s)) in
         eigen.values_n.iter().zip(eigen.vectors_nn.chunks_exact(s)).take(k).enumerate()
     {
-        if value <= floor {
+        if value <= floor || nothing.is_nan() {
             continue;
         }
         let sign = sign(vector_s);
@@ -77,6 +80,51 @@ fn center(gram_ss: &mut [f64], s: usize) {
         for (x, column_mean) in row_s.iter_mut().zip(&mean_s) {
             *x += mean - row_mean - column_mean;
         }
+    }
+}
+
+/// The rows of a matrix in principal components.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    /// `[d]`
+    pub mean_d: Vec<f64>,
+    /// `[p, d]` the rows around their mean.
+    pub centered_pd: Vec<f64>,
+    /// `[k]` singular values, largest first; those that only rounding fills are left out.
+    pub values_k: Vec<f64>,
+    /// `[k]` of `[p]` coordinates of norm 1.
+    pub left_kp: Vec<Vec<f64>>,
+    /// `[k]` of `[d]` directions of norm 1.
+    pub right_kd: Vec<Vec<f64>>,
+}
+
+impl Rows {
+    /// The principal components of the `p` rows of `x_pd`; all are NaN when a number is not finite.
+    pub fn new(x_pd: &[f64], p: usize) -> Rows {
+        let d = x_pd.len() / p;
+        let mean_d: Vec<f64> = (0..d).map(|i| x_pd.iter().skip(i).step_by(d).sum::<f64>() / p as f64).collect();
+        let centered_pd: Vec<f64> = x_pd.iter().enumerate().map(|(i, x)| x - mean_d[i % d]).collect();
+        let found = svd(&centered_pd, p, d);
+        let all = found.values_k.len();
+        // Against the largest, and against the numbers themselves, whose mean is rounded.
+        let size = x_pd.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let real = |value: &&f64| value.is_nan() || **value > (1e-10 * found.values_k[0]).max(1e-12 * size);
+        let values_k: Vec<f64> = found.values_k.iter().take_while(real).copied().collect();
+        let left = |i: usize| found.left_rk.iter().skip(i).step_by(all).copied().collect();
+        let right = |i: usize| found.right_kc[i * d..(i + 1) * d].to_vec();
+        let k = values_k.len();
+        Rows {
+            mean_d,
+            centered_pd,
+            values_k,
+            left_kp: (0..k).map(left).collect(),
+            right_kd: (0..k).map(right).collect(),
+        }
+    }
+
+    /// `[p]` coordinates along component `i`.
+    pub fn scores_p(&self, i: usize) -> Vec<f64> {
+        self.left_kp[i].iter().map(|x| x * self.values_k[i]).collect()
     }
 }
 
@@ -117,6 +165,25 @@ mod tests {
     }
 
     #[test]
+    fn rows_have_no_more_components_than_directions_that_they_vary_in() {
+        for (p, components) in [(2, 1), (3, 2), (6, 4)] {
+            let x_pd: Vec<f64> = (0..p * 4).map(|i| ((i * i * 7 + 3 * i) % 11) as f64 / 3.0).collect();
+            let rows = Rows::new(&x_pd, p);
+            assert_eq!(
+                (rows.values_k.len(), rows.left_kp.len(), rows.right_kd.len()),
+                (components, components, components)
+            );
+            // The parts add up to the rows.
+            for (i, x) in x_pd.iter().enumerate() {
+                let part = |k: usize| rows.scores_p(k)[i / 4] * rows.right_kd[k][i % 4];
+                assert!((rows.mean_d[i % 4] + (0..components).map(part).sum::<f64>() - x).abs() < 1e-12, "{p}: {i}");
+            }
+        }
+        assert!(Rows::new(&[0.1; 12], 3).values_k.is_empty(), "what varies is rounding");
+        assert!(Rows::new(&[f64::NAN; 12], 3).values_k.iter().all(|x| x.is_nan()));
+    }
+
+    #[test]
     fn one_point_two_points_and_points_that_do_not_move() {
         let one = pca(&[vec![1.0, 2.0]], 2);
         assert!(one.explained_k[0].is_nan() && one.coordinates_sk == [0.0, 0.0]);
@@ -125,6 +192,9 @@ mod tests {
         let two = pca(&[vec![0.0, 0.0], vec![3.0, 4.0]], 2);
         assert_eq!(two.explained_k, [1.0, 0.0]);
         assert!((two.coordinates_sk[0] - 2.5).abs() < 1e-15 && (two.coordinates_sk[2] + 2.5).abs() < 1e-15, "{two:?}");
-        assert!(pca(&[vec![f64::NAN], vec![1.0]], 1).coordinates_sk[0].is_nan());
+        for spoilt in [f64::NAN, f64::INFINITY] {
+            let pca = pca(&[vec![spoilt, 1.0], vec![1.0, 2.0], vec![3.0, 2.0]], 4);
+            assert!(pca.coordinates_sk.iter().chain(&pca.explained_k).all(|x| x.is_nan()), "{pca:?}");
+        }
     }
 }

@@ -7,9 +7,9 @@
 //! one for each pair.
 
 use crate::error::Result;
-use crate::measure::group::{self, Group};
+use crate::measure::group;
 use crate::measure::key_freqs;
-use crate::measure::loss::{SplitMean, argmax, cross_entropy};
+use crate::measure::loss::{SplitMean, score};
 use crate::measure::subject::{Setting, Subject};
 use crate::measure::sums::{Along, Sums, is_nyquist};
 use crate::measure::weights::w_l;
@@ -20,23 +20,24 @@ use crate::measure::{clusters, weights};
 /// # Errors
 /// The reason why not, as a clause.
 pub fn fits(setting: &Setting) -> Result<(), String> {
-    let group = Group::of(setting)?;
-    group::pairs(setting, &group)?;
+    group::sum_fits(setting)?;
     key_freqs::fits(setting)
 }
 
-/// Whether the last hidden layer is read linearly by the logits, so that waves can be kept or dropped in the neurons.
+/// Whether the last hidden layer is read linearly by the logits, so that waves can be kept or dropped in the neurons; the factor
+/// with which W_L gives them to the logits.
 ///
 /// # Errors
 /// The reason why not, as a clause.
-pub fn neurons_fit(setting: &Setting) -> Result<(), String> {
+pub fn neurons_fit(setting: &Setting) -> Result<f64, String> {
     clusters::fits(setting)?;
     if setting.hook("ln_final.hook_scale").is_some() {
         return Err("the model normalises between its neurons and the logits".into());
     }
-    match weights::w_l_width(setting) == Some(clusters::n_neurons(setting)) {
-        true => Ok(()),
-        false => Err("the logits do not read the neurons through W_out and W_U".into()),
+    match setting.readout {
+        Some(factor) if weights::w_l_width(setting) == Some(clusters::n_neurons(setting)) => Ok(factor),
+        Some(_) => Err("the logits do not read the neurons through W_out and W_U".into()),
+        None => Err("how the logits read the neurons is not known of a model from outside".into()),
     }
 }
 
@@ -46,40 +47,37 @@ pub fn neurons_fit(setting: &Setting) -> Result<(), String> {
 /// `row_sc` `[order, n_classes]`
 pub fn score_by_sum(subject: &Subject, sums: &Sums, row_sc: &[f64]) -> (SplitMean, SplitMean) {
     let rows = row_sc.chunks_exact(sums.width).zip(&sums.group.residues);
-    let by_s: Vec<(f64, f64)> = rows
-        .map(|(row_c, &target)| {
-            let nats = cross_entropy(row_c, target as u32);
-            (nats, if nats.is_nan() { nats } else { f64::from(argmax(row_c) == target) })
-        })
-        .collect();
+    let by_s: Vec<[f64; 2]> = rows.map(|(row_c, &target)| score(row_c, target as u32)).collect();
     let (mut loss, mut acc) = (SplitMean::default(), SplitMean::default());
     for (&pair, &train) in sums.pairs.iter().zip(subject.train_mask) {
         let Some(pair) = pair else { continue };
-        let (nats, right) = by_s[sums.group.sum(pair)];
+        let [nats, right] = by_s[sums.group.sum(pair)];
         loss.add(train, nats);
         acc.add(train, right);
     }
     (loss, acc)
 }
 
-/// Losses of rows that `fill` writes, from the pair's logits, its a + b and its a − b; over the pairs of the group that `wanted` names
+/// Losses and accuracies of rows that `fill` writes, from the pair's logits, its a + b and its a − b; over the pairs of the group that `wanted` names
 /// by whether they are for training.
-pub fn loss_by_pair(
+pub fn score_by_pair(
     subject: &Subject,
     sums: &Sums,
     wanted: impl Fn(bool) -> bool,
     mut fill: impl FnMut(&mut [f64], &[f64], (usize, usize)),
-) -> SplitMean {
-    let mut loss = SplitMean::default();
+) -> (SplitMean, SplitMean) {
+    let (mut loss, mut acc) = (SplitMean::default(), SplitMean::default());
     let mut row_c = vec![0.0; sums.width];
     let rows = subject.logits.chunks_exact(sums.width).zip(&sums.pairs).zip(subject.train_mask);
     for ((logits_c, &pair), &train) in rows.filter(|(_, train)| wanted(**train)) {
         let Some(pair) = pair else { continue };
         let s = sums.group.sum(pair);
         fill(&mut row_c, logits_c, (s, sums.group.difference(pair)));
-        loss.add(train, cross_entropy(&row_c, sums.group.residues[s] as u32));
+        let [nats, right] = score(&row_c, sums.group.residues[s] as u32);
+        loss.add(train, nats);
+        acc.add(train, right);
     }
-    loss
+    (loss, acc)
 }
 
 /// The frequencies whose waves of a − b are not those of a + b as well.
@@ -87,7 +85,7 @@ pub fn with_differences(sums: &Sums, freqs: &[usize]) -> Vec<usize> {
     freqs.iter().copied().filter(|&k| !is_nyquist(sums.group.order, k)).collect()
 }
 
-/// The part of the logits that comes from the neurons' waves of a + b: those waves times W_L.
+/// The part of the logits that comes from the neurons' waves of a + b: those waves times W_L and the factor of the readout.
 ///
 /// # Shapes
 /// `[order, n_classes]`
@@ -96,11 +94,12 @@ pub fn with_differences(sums: &Sums, freqs: &[usize]) -> Vec<usize> {
 /// [`crate::error::Error`] when the model lacks W_U or the activations were not asked for.
 pub fn neuron_part(subject: &Subject, freqs: &[usize]) -> Result<Vec<f64>> {
     let neurons = subject.neuron_sums()?;
+    let factor = subject.setting.readout.unwrap_or(f64::NAN);
     let n_classes = subject.setting.examples.n_classes;
     let w_l_cm = w_l(subject.params, &(0..n_classes).collect::<Vec<_>>())?;
     // The neurons' components become components of the logits; the waves are laid over them afterwards.
     let mut part_sc = vec![0.0; neurons.group.order * n_classes];
-    let height = (neurons.group.order as f64).sqrt().recip();
+    let height = factor * (neurons.group.order as f64).sqrt().recip();
     for &k in freqs {
         let waves = crate::measure::fourier::waves(neurons.group.order, k);
         for (wave_s, component_m) in waves.iter().zip(neurons.components(Along::Sum, k)) {

@@ -25,7 +25,8 @@ Reads
 Unit and range
   nats, 0 and up. It falls while the circuit forms, before the test loss does.
 Value at a known point
-  Logits cos w_k(a+b-c) with k key: the plain loss. Equal logits: ln p.
+  Logits cos w_k(a+b-c) with k key: the loss of these logits (for x*y and x/y without the pairs with 0). Equal logits:
+  ln p.
 Source
   Nanda et al. 2023 (arXiv 2301.05217), section 5.1. The constant is what their notebook adds as a bias correction
   (its \"trig loss\", drawn on all pairs). Other codes leave the constant out, project onto cos w_k(a+b-c) over pairs and

@@ -7,7 +7,7 @@ use crate::engine::{Hook, LOSS_LOGITS};
 use crate::error::Result;
 use crate::measure::cube;
 use crate::measure::projection::{
-    self, loss_by_pair, neuron_part, neurons_fit, plus, row, score_by_sum, with_differences,
+    self, neuron_part, neurons_fit, plus, row, score_by_pair, score_by_sum, with_differences,
 };
 use crate::measure::subject::{Setting, Subject};
 use crate::measure::sums::Along;
@@ -31,15 +31,17 @@ What it is
                        nothing else
   cube_bias_*          the same and each class's constant
   neurons_*            the demo's get_restricted_loss: each neuron's mean and its cos and sin w_k(a+b), times W_out
-                       W_U, and then each class's mean over all pairs set to that of the logits. What reaches the
-                       logits past the neurons keeps its mean alone. Where the logits do not read neurons linearly
-                       this protocol is missing.
+                       W_U (and 1/d_mlp, where parametrization = \"mean_field\"), and then each class's mean over all
+                       pairs set to that of the logits. What reaches the logits past the neurons keeps its mean
+                       alone. Where the logits do not read neurons linearly, or nobody knows (a network from
+                       outside), this protocol is missing.
 Reads
   The logits of all pairs; what the rule for key frequencies reads; for neurons_*, blocks.L.mlp.hook_post, W_out, W_U.
 Unit and range
   nats, 0 and up; acc_frac: fraction, 0 to 1.
 Value at a known point
-  Logits cos w_k(a+b-c) with k in K: the plain loss in all but neurons_*. Equal logits: ln p.
+  Logits cos w_k(a+b-c) with k in K: the loss of these logits (for x*y and x/y without the pairs with 0) in all but
+  neurons_*. Equal logits: ln p.
 Source
   Nanda et al. 2023 (arXiv 2301.05217), section 5.1 and figure 10; the notebook's test_logits(bias_correction=False);
   neurons_test_loss_nats is the number of the TransformerLens Grokking_Demo, cube_all_loss_nats that of its
@@ -87,7 +89,7 @@ impl Measure for RestrictedLossProtocols {
         let (_, nanda_acc) = score_by_sum(subject, logits, &plus(wave_sc.clone(), bias_c));
         let difference_dc = logits.part(Along::Difference, &with_differences(logits, keys));
         let blocks = |base_c: &[f64]| {
-            loss_by_pair(
+            score_by_pair(
                 subject,
                 logits,
                 |_| true,
@@ -97,6 +99,7 @@ impl Measure for RestrictedLossProtocols {
                     row_c.iter_mut().zip(parts).for_each(|(x, ((sum, difference), base))| *x = sum + difference + base);
                 },
             )
+            .0
         };
         let mut scores = vec![
             nanda_acc,

@@ -8,7 +8,7 @@ use std::cell::OnceCell;
 use crate::engine::Hook;
 use crate::error::{Error, Result};
 use crate::measure::clusters::Clusters;
-use crate::measure::group::Group;
+use crate::measure::group::{Group, Pairs};
 use crate::measure::sums::Sums;
 use crate::measure::weights::w_l;
 use crate::measure::{clusters, group};
@@ -99,8 +99,12 @@ pub struct Setting<'a> {
     pub hooks: Vec<HookShape>,
     /// Positions whose logits enter the loss.
     pub loss_positions: Vec<usize>,
+    /// Positions at which more than one token can stand: what an MLP reads, block by block.
+    pub varying_positions: Vec<usize>,
     /// Positions of the operands of [`Modular::pairs`].
     pub operand_positions: Vec<usize>,
+    /// The factor with which the logits read the last hidden layer through W_L; none where they do not, or nobody knows.
+    pub readout: Option<f64>,
     /// How measures with a choice are taken: key frequencies, cuts, the order of the basis.
     pub options: MeasureSpec,
 }
@@ -112,8 +116,16 @@ impl<'a> Setting<'a> {
         let shape = |tensor: &Tensor| tensor.shape.iter().skip(1).copied().collect();
         let params = params.iter().map(|tensor| ParamShape { name: tensor.name.clone(), shape: shape(tensor) });
         let params = params.collect();
-        let options = MeasureSpec::default();
-        Setting { examples, params, hooks: vec![], loss_positions: vec![], operand_positions: vec![], options }
+        Setting {
+            examples,
+            params,
+            hooks: vec![],
+            loss_positions: vec![],
+            varying_positions: vec![],
+            operand_positions: vec![],
+            readout: None,
+            options: MeasureSpec::default(),
+        }
     }
 
     /// The shape of a parameter, if the model has it.
@@ -183,6 +195,16 @@ impl<'a> Subject<'a> {
         Group::of(self.setting).map_err(no_group)
     }
 
+    /// The group of the task and the elements of each example, for measures that read all pairs.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the examples are not all pairs of a group.
+    pub fn pairs(&self) -> Result<(Group, Pairs)> {
+        let group = self.group()?;
+        let pairs = group::pairs(self.setting, &group).map_err(no_group)?;
+        Ok((group, pairs))
+    }
+
     /// Sums of the logits over all pairs, `[n_classes]` wide.
     ///
     /// # Errors
@@ -231,8 +253,7 @@ impl<'a> Subject<'a> {
         if let Some(sums) = cell.get() {
             return Ok(sums);
         }
-        let group = self.group()?;
-        let pairs = group::pairs(self.setting, &group).map_err(no_group)?;
+        let (group, pairs) = self.pairs()?;
         let (x_nw, width) = rows()?;
         Ok(cell.get_or_init(|| Sums::new(group, pairs, x_nw, width)))
     }

@@ -8,7 +8,7 @@
 
 use crate::engine::simd::{self, vectorized};
 use crate::measure::fourier::waves;
-use crate::measure::group::Group;
+use crate::measure::group::{Group, Pairs};
 
 /// What a wave runs along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Sums {
     /// The group of the pairs.
     pub group: Group,
     /// `[N]` elements of each example; none for those that are not in the group, which count nowhere.
-    pub pairs: Vec<Option<(usize, usize)>>,
+    pub pairs: Pairs,
     /// Numbers a row.
     pub width: usize,
     /// `[4, order, width]` in the order of [`Along`].
@@ -47,7 +47,7 @@ impl Sums {
     ///
     /// # Shapes
     /// `x_nw` `[N, width]`
-    pub fn new(group: Group, pairs: Vec<Option<(usize, usize)>>, x_nw: &[f64], width: usize) -> Sums {
+    pub fn new(group: Group, pairs: Pairs, x_nw: &[f64], width: usize) -> Sums {
         let n = group.order;
         let mut tables = vec![0.0; 4 * n * width];
         let (mut total_w, mut squares_w) = (vec![0.0; width], vec![0.0; width]);
@@ -76,6 +76,15 @@ impl Sums {
     pub fn table(&self, along: Along) -> &[f64] {
         let size = self.group.order * self.width;
         &self.tables[along as usize * size..][..size]
+    }
+
+    /// Means over the pairs of each a + b, the task's answer.
+    ///
+    /// # Shapes
+    /// `[order, width]`
+    pub fn mean_by_answer(&self) -> Vec<f64> {
+        // Every answer has as many pairs as the group has elements.
+        self.table(Along::Sum).iter().map(|sum| sum / self.group.order as f64).collect()
     }
 
     /// Components along cos and sin of frequency `k`, of norm 1 over the pairs; cos alone at the Nyquist frequency.

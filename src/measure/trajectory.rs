@@ -36,7 +36,7 @@ pub fn trace(points_sn: &[Vec<f64>]) -> Vec<Vec<f64>> {
 mod tests {
     use super::*;
     use crate::measure::fixture::close;
-    use crate::measure::fixture_circuits::fixture;
+    use crate::measure::tests_circuits::fixture;
 
     #[test]
     fn a_straight_line_is_one_component_and_its_length_is_travelled() {

@@ -80,9 +80,12 @@ pub fn w_l(params: &[Tensor], outputs: &[usize]) -> Result<Vec<f64>> {
             false => w_u.values.iter().skip(c).step_by(w_u.n_cols).copied().collect(),
         }
     };
-    let Some(w_out) = last_writer(params, if tied { w_u.n_cols } else { w_u.n_rows })? else {
+    let d_model = if tied { w_u.n_cols } else { w_u.n_rows };
+    let shapes = params.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice()));
+    let Some((writer, _)) = last_writer(shapes, d_model) else {
         return Ok(outputs.iter().flat_map(|&c| column(c)).collect());
     };
+    let w_out = Matrix::of(params, &writer)?;
     let mut w_l_cm = Vec::with_capacity(outputs.len() * w_out.n_rows);
     for &c in outputs {
         let u_d = column(c);
@@ -98,30 +101,22 @@ pub fn w_l_width(setting: &Setting) -> Option<usize> {
         true => *setting.shape(W_E)?.last()?,
         false => *setting.shape(W_U)?.first()?,
     };
-    let block = |name: &str| name.strip_prefix("blocks.")?.split('.').next()?.parse::<usize>().ok();
-    let Some(last) = setting.params.iter().filter_map(|param| block(&param.name)).max() else {
-        return Some(d_model);
-    };
-    let writer = ["mlp.W_out", "attn.W_O"].iter().find_map(|part| setting.shape(&format!("blocks.{last}.{part}")));
-    match writer {
-        Some(shape) if shape.last() == Some(&d_model) => Some(shape[..shape.len() - 1].iter().product()),
-        _ => Some(d_model),
-    }
+    let shapes = setting.params.iter().map(|param| (param.name.as_str(), param.shape.as_slice()));
+    Some(last_writer(shapes, d_model).map_or(d_model, |(_, rows)| rows))
 }
 
-/// The last block's matrix into the residual stream that `W_U` reads.
-fn last_writer(params: &[Tensor], d_model: usize) -> Result<Option<Matrix<'_>>> {
-    let block = |tensor: &Tensor| tensor.name.strip_prefix("blocks.")?.split('.').next()?.parse::<usize>().ok();
-    let Some(last) = params.iter().filter_map(block).max() else {
-        return Ok(None);
-    };
-    for part in ["mlp.W_out", "attn.W_O"] {
-        let name = format!("blocks.{last}.{part}");
-        if params.iter().any(|tensor| tensor.name == name) {
-            return Ok(Some(Matrix::of(params, &name)?).filter(|w| w.n_cols == d_model));
-        }
-    }
-    Ok(None)
+/// The name and the rows of the last block's matrix into the residual stream that `W_U` reads, of parameters by name and shape; none
+/// where that block writes into another width.
+fn last_writer<'a>(
+    shapes: impl Iterator<Item = (&'a str, &'a [usize])> + Clone,
+    d_model: usize,
+) -> Option<(String, usize)> {
+    let block = |name: &str| name.strip_prefix("blocks.")?.split('.').next()?.parse::<usize>().ok();
+    let last = shapes.clone().filter_map(|(name, _)| block(name)).max()?;
+    let names = ["mlp.W_out", "attn.W_O"].map(|part| format!("blocks.{last}.{part}"));
+    let writer = names.into_iter().find_map(|name| Some((shapes.clone().find(|(known, _)| *known == name)?.1, name)));
+    let (shape, name) = writer?;
+    (shape.last() == Some(&d_model)).then(|| (name, shape[..shape.len() - 1].iter().product()))
 }
 
 #[cfg(test)]

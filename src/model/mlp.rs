@@ -54,10 +54,18 @@ pub(super) fn graph(spec: &ModelSpec, task: &TaskShape) -> Graph {
     let d_out = task.d_vocab_out;
     let w = g.param("unembed.W_U", &[d_in, d_out]);
     let b = spec.unembed_bias.then(|| g.param("unembed.b_U", &[d_out]));
-    g.logits = scaled(&mut g, spec, ("logits", d_out), at, (d_in as f64).recip(), |g, y| {
+    g.logits = scaled(&mut g, spec, ("logits", d_out), at, readout(spec), |g, y| {
         g.push(Linear { x, y, w, b, residual: None, d_in, d_out });
     });
     g
+}
+
+/// The factor of the logits.
+pub(super) fn readout(spec: &ModelSpec) -> f64 {
+    match spec.parametrization {
+        Parametrization::Standard => 1.0,
+        Parametrization::MeanField => (spec.d_mlp as f64).recip(),
+    }
 }
 
 /// Embeddings of the varying positions, joined; with their width.

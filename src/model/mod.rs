@@ -14,7 +14,7 @@ use crate::engine::cpu::formula::FormulaOp;
 use crate::engine::op::ValueId;
 use crate::error::{Error, Result};
 use crate::outside;
-use crate::spec::{Act, Family, Init, ModelSpec};
+use crate::spec::{Act, Family, Init, ModelSpec, Normalization};
 use crate::task::{Op, Task};
 
 /// What a network must know of its task.
@@ -68,6 +68,16 @@ pub fn fits(spec: &ModelSpec, task: &Task) -> Result<()> {
         });
     }
     Ok(())
+}
+
+/// The factor with which the logits read the last hidden layer through W_L (`W_out W_U`, or `W_U` alone), whatever else they read;
+/// none where something stands between, or only a program from outside knows.
+pub fn readout(spec: &ModelSpec) -> Option<f64> {
+    match spec.family {
+        Family::Outside(_) => None,
+        Family::Transformer => (spec.normalization == Normalization::None && spec.layer.is_none()).then_some(1.0),
+        Family::Mlp => Some(mlp::readout(spec)),
+    }
 }
 
 /// `y = act(x)`.

@@ -183,6 +183,8 @@ fn key_frequencies_are_a_rule_or_a_list_and_anything_else_is_explained() {
         let why = of(&format!("measure.key_freqs={bad}"));
         assert!(why.as_ref().is_err_and(|why| why.contains("is not a list of frequencies")), "{bad}: {why:?}");
     }
+    let twice = read("measure.names=[\"loss\", \"gini\", \"loss\"]").map(|_| ());
+    assert!(twice.as_ref().is_err_and(|why| why.contains("measure.names: `loss` stands twice")), "{twice:?}");
     assert!(of("measure.key_freqs=w_m").is_err_and(|why| why.contains("known: w_e, w_e_norm, w_l, neurons")));
     let two = Spec { model: ModelSpec { d_mlp: 0, ..ModelSpec::default() }, ..Spec::default() };
     let measure =

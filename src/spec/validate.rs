@@ -299,6 +299,9 @@ fn measure(m: &MeasureSpec, model: &ModelSpec, found: &mut Found) {
         }
         KeyFreqsBy::Rule(_) => {}
     }
+    for (i, name) in m.names.iter().enumerate() {
+        found.check(!m.names[..i].contains(name), "measure.names", || format!("`{name}` stands twice"));
+    }
     for (key, frac) in [("measure.key_frac", m.key_frac), ("measure.cluster_frac", m.cluster_frac)] {
         found.check(frac > 0.0 && frac <= 1.0, key, || format!("{frac} must be above 0 and at most 1"));
     }

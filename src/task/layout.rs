@@ -52,6 +52,15 @@ impl Layout {
         p as usize + 1 + if self.has_op() { n_ops } else { 0 }
     }
 
+    /// Where the operands stand.
+    pub fn operand_positions(self) -> [usize; 2] {
+        match self {
+            Layout::TwoAndEquals => [0, 1],
+            Layout::Infix => [0, 2],
+            Layout::Prefix => [1, 2],
+        }
+    }
+
     pub fn n_ctx(self) -> usize {
         if self.has_op() { 4 } else { 3 }
     }

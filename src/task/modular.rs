@@ -57,6 +57,8 @@ pub struct Modular {
     pub pairs: Vec<[u32; 2]>,
     /// `[N]` the place in `ops` of each example's operation.
     pub op_of: Vec<u32>,
+    /// Positions of the two operands in an example.
+    pub positions: [usize; 2],
 }
 
 impl Modular {
@@ -160,7 +162,8 @@ fn read(card: &Card) -> Result<(Modular, Layout), Vec<Fault>> {
             format!("{} operations cannot be told apart in `a b =`; take `a op b =` or `op a b =`", ops.len());
         return Err(vec![fault("layout.tokens", message)]);
     }
-    let mut modular = Modular { p, ops, pairs: vec![], op_of: vec![] };
+    let positions = layout.operand_positions();
+    let mut modular = Modular { p, ops, pairs: vec![], op_of: vec![], positions };
     for (i, op) in (0..).zip(&modular.ops) {
         let all = (0..p).flat_map(|a| (0..p).map(move |b| [a, b]));
         let before = modular.pairs.len();
@@ -324,6 +327,7 @@ mod tests {
             for example in 0..task.n_examples() {
                 let (tokens, op) = (task.tokens_t(example), u32::from(example >= 49));
                 let [a, b, sign] = at.map(|at| tokens[at]);
+                assert_eq!(modular.positions.map(|at| tokens[at]), modular.pairs[example], "{layout}");
                 assert_eq!((modular.pairs[example], modular.op_of[example]), ([a, b], op), "{layout}");
                 assert_eq!((sign, tokens[3]), (7 + op, 9), "{layout}");
                 assert_eq!(Family.find_example(&task, &[op, a, b]), Some(example), "{layout}");

@@ -143,9 +143,11 @@ fn read(text: &str, before: usize) -> Result<Expr, String> {
         .map_err(|e| ExprError { column: e.column + before, ..e }.to_string())
 }
 
-/// The named operation that is written in the same way, whatever its spaces.
+/// The named operation that is written in the same way, whatever its spaces; a sum and a product in either order.
 fn named(expr: &Expr) -> Option<Op> {
-    Op::ALL.iter().copied().find(|op| read(op.name(), 0).is_ok_and(|named| named == *expr))
+    let written = |text: &str| read(text, 0).is_ok_and(|named| named == *expr);
+    let turned = [(Op::Add, "y+x"), (Op::Mul, "y*x")].into_iter().find(|(_, text)| written(text));
+    Op::ALL.iter().copied().find(|op| written(op.name())).or(turned.map(|(op, _)| op))
 }
 
 /// `first` if `rest` = `y odd else x-y`.
@@ -171,12 +173,18 @@ mod tests {
 
     #[test]
     fn named_operations_are_known_however_they_are_spaced() {
-        for (text, op) in
-            [("x+y", Op::Add), ("x - y", Op::Sub), ("xy", Op::Mul), ("x·y", Op::Mul), (" x / y ", Op::Div)]
-        {
+        for (text, op) in [
+            ("x+y", Op::Add),
+            ("y + x", Op::Add),
+            ("x - y", Op::Sub),
+            ("xy", Op::Mul),
+            ("x·y", Op::Mul),
+            ("yx", Op::Mul),
+            (" x / y ", Op::Div),
+        ] {
             assert_eq!(Operation::parse(text, 7).unwrap(), Operation::Named(op), "{text}");
         }
-        for text in ["y+x", "x+y+0", "x²+y²", "2x+y"] {
+        for text in ["y-x", "y/x", "x+y+0", "x²+y²", "2x+y"] {
             assert_eq!(Operation::parse(text, 7).unwrap().named(), None, "{text}");
         }
     }

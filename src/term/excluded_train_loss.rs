@@ -17,8 +17,9 @@ What it is
   squares over the training split with the constant and cos w_k(a+b), sin w_k(a+b), w_k = 2 pi k / p, of the
   frequencies k given; the fit, less each class's mean over the training split, is taken away, and the value is the mean
   cross-entropy of what is left, on the training split. For x-y read a-b for a+b.
-  Frequencies: `freqs = [..]`, or `freqs_at = STEP` for the key frequencies (rule `freqs_rule`) that each replica has
-  before that update, kept from then on; before it the term takes no part.
+  Frequencies: `freqs = [..]`, or `freqs_at = STEP` for the key frequencies (rule `freqs_rule`: a quarter of the
+  largest norm, whatever measure.key_frac says) that each replica has before that update, kept from then on; before it
+  the term takes no part.
   A weight above 0 rewards memorising: the training pairs must be answered without these waves. With all frequencies
   nothing that is a function of a+b alone helps the term. The gradient is exact, through the fit. It costs one more
   forward pass a step (about a third of a step).

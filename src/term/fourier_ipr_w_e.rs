@@ -12,9 +12,9 @@ pub struct FourierIprWE;
 const EXPLAIN: &str = "\
 What it is
   The embedding's rows 0 to p-1, Fourier transformed over the token; P_k is the power of frequency k, |cos_k|^2 +
-  |sin_k|^2 summed over d_model, the constant left out. The value is sum P_k^2 / (sum P_k)^2: one over the number of
-  frequencies that take part. A weight below 0 rewards few frequencies, one above 0 a flat spectrum. Smooth, unlike
-  gini_w_e, and blind to the size of W_E.
+  |sin_k|^2 summed over d_model, the constant left out (w_e_ipr of the measure ipr counts it as one more frequency). The
+  value is sum P_k^2 / (sum P_k)^2: one over the number of frequencies that take part. A weight below 0 rewards few
+  frequencies, one above 0 a flat spectrum. Smooth, unlike gini_w_e, and blind to the size of W_E.
 Reads
   embed.W_E, rows 0 to p-1; for x*y and x/y rows g^0 to g^(p-2).
 Unit and range

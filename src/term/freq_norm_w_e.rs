@@ -14,8 +14,9 @@ const EXPLAIN: &str = "\
 What it is
   The embedding's rows 0 to p-1, Fourier transformed over the token with an orthonormal basis; the sum of squares of
   the cos and sin components of the frequencies given, over d_model. off_freq_norm_w_e has the others.
-  Frequencies: `freqs = [..]`, or `freqs_at = STEP` for the key frequencies (rule `freqs_rule`) that each replica has
-  before that update, kept from then on; before it the term takes no part.
+  Frequencies: `freqs = [..]`, or `freqs_at = STEP` for the key frequencies (rule `freqs_rule`: a quarter of the
+  largest norm, whatever measure.key_frac says) that each replica has before that update, kept from then on; before it
+  the term takes no part.
   A weight above 0 is a decay of these frequencies alone: it keeps a model from using them.
 Reads
   embed.W_E, rows 0 to p-1; for x*y and x/y rows g^0 to g^(p-2).

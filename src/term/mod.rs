@@ -27,7 +27,8 @@ use crate::spec::{KeyRule, LossSpec, TermKeyRule, TermSpec};
 use crate::task::{Op, Task};
 use crate::tensor::Tensor;
 
-/// A key frequency has at least this fraction of the largest norm, as by default in measures.
+/// A key frequency has at least this fraction of the largest norm: the default of `measure.key_frac`, which has no say here because
+/// `[measure]` may change when a run continues.
 const KEY_FRAC: f64 = 0.25;
 
 /// A measure that has a gradient and so can be a term of the training loss.
@@ -170,7 +171,8 @@ pub(crate) fn is_key(rule: TermKeyRule, params: &[Tensor], group: &Group) -> Res
         TermKeyRule::WE => w_e(params, group)?,
         TermKeyRule::WL => w_l(params, &group.residues)?,
     };
-    Ok(measure::large(&Basis::new(group.order).freq_norms(&rows), KEY_FRAC))
+    let norms = Basis::new(group.order).freq_norms(&rows);
+    Ok(measure::large(&norms, KEY_FRAC).unwrap_or_else(|| vec![false; norms.len()]))
 }
 
 impl From<TermKeyRule> for KeyRule {

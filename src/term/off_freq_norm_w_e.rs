@@ -15,8 +15,9 @@ What it is
   The embedding's rows 0 to p-1, Fourier transformed over the token with an orthonormal basis; the sum of squares of
   the cos and sin components of all frequencies but those given, over d_model. The constant is left out.
   freq_norm_w_e has the given ones.
-  Frequencies: `freqs = [..]`, or `freqs_at = STEP` for the key frequencies (rule `freqs_rule`) that each replica has
-  before that update, kept from then on; before it the term takes no part.
+  Frequencies: `freqs = [..]`, or `freqs_at = STEP` for the key frequencies (rule `freqs_rule`: a quarter of the
+  largest norm, whatever measure.key_frac says) that each replica has before that update, kept from then on; before it
+  the term takes no part.
   A weight above 0 is a decay of all other frequencies: cleanup from the first step, so that grokking comes sooner.
 Reads
   embed.W_E, rows 0 to p-1; for x*y and x/y rows g^0 to g^(p-2).

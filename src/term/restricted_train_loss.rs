@@ -16,8 +16,9 @@ What it is
   Protocol train_fit. The logits of each output class, as a function of the training pairs (a, b), are fitted by least
   squares over the training split with the constant and cos w_k(a+b), sin w_k(a+b), w_k = 2 pi k / p, of the
   frequencies k given; the value is the mean cross-entropy of the fit on the training split. For x-y read a-b for a+b.
-  Frequencies: `freqs = [..]`, or `freqs_at = STEP` for the key frequencies (rule `freqs_rule`) that each replica has
-  before that update, kept from then on; before it the term takes no part.
+  Frequencies: `freqs = [..]`, or `freqs_at = STEP` for the key frequencies (rule `freqs_rule`: a quarter of the
+  largest norm, whatever measure.key_frac says) that each replica has before that update, kept from then on; before it
+  the term takes no part.
   A weight above 0 rewards the circuit of these frequencies from the first step, so that grokking comes sooner. The
   gradient is exact, through the fit. It costs one more forward pass a step (about a third of a step).
 Reads

@@ -9,7 +9,7 @@ use crate::engine::op::ParamId;
 use crate::engine::simd::{axpy, vectorized};
 use crate::engine::terms::ParamsTerm;
 use crate::measure::Group;
-use crate::measure::fourier::{n_freqs, waves};
+use crate::measure::fourier::Basis;
 
 /// A function of the components of W_E.
 pub(super) trait OfComponents: std::fmt::Debug + Send + Sync {
@@ -35,8 +35,7 @@ pub(super) struct SpectrumTerm<F> {
     params: [ParamId; 1],
     group: Group,
     d: usize,
-    /// `[order, order]`, one basis vector a row.
-    basis_fg: Vec<f64>,
+    basis: Basis,
     of: F,
 }
 
@@ -45,11 +44,9 @@ impl<F: OfComponents + 'static> SpectrumTerm<F> {
     pub(super) fn kind(place: &Place<'_>, _: &Replicas<'_>, of: F) -> TermKind {
         let id = place.params.find("embed.W_E").expect("invariant: only built where it fits");
         let group = w_e_fits(place).expect("invariant: only built where it fits");
-        let order = group.order;
-        let mut basis_fg = vec![(order as f64).sqrt().recip(); order];
-        basis_fg.extend((1..=n_freqs(order)).flat_map(|k| waves(order, k)).flatten());
+        let basis = Basis::new(group.order);
         let d = place.params.infos[id].shape[1];
-        TermKind::Params(Box::new(SpectrumTerm { params: [id], group, d, basis_fg, of }))
+        TermKind::Params(Box::new(SpectrumTerm { params: [id], group, d, basis, of }))
     }
 }
 
@@ -70,7 +67,7 @@ impl<F: OfComponents> ParamsTerm for SpectrumTerm<F> {
         let (order, d) = (self.group.order, self.d);
         let (comp_fd, scratch) = scratch.split_at_mut(order * d);
         comp_fd.fill(0.0);
-        for (wave_g, comp_d) in self.basis_fg.chunks_exact(order).zip(comp_fd.chunks_exact_mut(d)) {
+        for (wave_g, comp_d) in self.basis.rows().chunks_exact(order).zip(comp_fd.chunks_exact_mut(d)) {
             for (&height, &residue) in wave_g.iter().zip(&self.group.residues) {
                 vectorized!(axpy(comp_d, height, &w[residue * d..][..d]));
             }
@@ -78,7 +75,7 @@ impl<F: OfComponents> ParamsTerm for SpectrumTerm<F> {
         let value = self.of.eval(r, Components { order, values: comp_fd }, scratch);
         // Rows of other tokens stay 0. The basis is orthonormal: back with its transpose.
         dw.fill(0.0);
-        for (wave_g, comp_d) in self.basis_fg.chunks_exact(order).zip(comp_fd.chunks_exact(d)) {
+        for (wave_g, comp_d) in self.basis.rows().chunks_exact(order).zip(comp_fd.chunks_exact(d)) {
             for (&height, &residue) in wave_g.iter().zip(&self.group.residues) {
                 vectorized!(axpy(&mut dw[residue * d..][..d], height, comp_d));
             }

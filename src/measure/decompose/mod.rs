@@ -12,9 +12,9 @@ mod ica;
 mod nmf;
 mod tsne;
 
-use crate::linalg::svd;
 use crate::measure::fourier::{Basis, single_frequency};
-use crate::measure::pca::sign;
+use crate::measure::group::Group;
+use crate::measure::pca::{Rows, sign};
 use crate::measure::{Axis, Column};
 
 /// Components of PCA, NMF and ICA; three waves have six directions.
@@ -40,12 +40,14 @@ pub const EXPLAIN: &str = "\
   METHOD_frac is the mean share over the method's components. pca_explained_frac (ICA has the same) and
   nmf_explained_frac are shares of the matrix's variance that the 6 components have together;
   fourier_explained_frac that of cosine and sine of the 3 strongest frequencies: as many directions.
+  For x*y and x/y the rows are residues g^0 to g^(p-2), g the smallest primitive root: the waves run over log_g of the
+  residue, p-1 stands for p, and 0 is left out; ticks are the residues in this order.
   Missing components (a matrix of fewer columns) have no value. Taken at the last checkpoint of the range alone.";
 
 /// Units and known values, the same for every matrix.
 pub const EXPLAIN_END: &str = "\
 Unit and range
-  Components: the matrix's unit (ICA and t-SNE: none), by residue 0 to p-1. freq: waves per p. frac: fraction, 0 to 1.
+  Components: the matrix's unit (ICA and t-SNE: none), by residue. freq: waves per p. frac: fraction, 0 to 1.
 Value at a known point
   A matrix whose columns are waves of three frequencies: every pca_i_frac 1 (of different heights), explained_frac 1.
   Columns that are each a mixture of waves of equal height: PCA mixes frequencies; normal noise at p = 113: about 0.08
@@ -55,8 +57,8 @@ Source
   Maaten and Hinton 2008. Comparing them is what a reader who did not know of the waves would try first.";
 
 /// The columns of every measure of this kind.
-pub fn columns(p: usize) -> Vec<Column> {
-    let axis = Axis { name: "residue".into(), ticks: (0..p).map(|a| a as f64).collect() };
+pub fn columns(group: &Group) -> Vec<Column> {
+    let axis = Axis { name: "residue".into(), ticks: group.residues.iter().map(|&residue| residue as f64).collect() };
     let mut columns = vec![
         Column::scalar("fourier_explained_frac", "fraction"),
         Column::scalar("pca_explained_frac", "fraction"),
@@ -110,25 +112,19 @@ struct Parts {
 impl Parts {
     fn new(x_pd: &[f64], p: usize) -> Parts {
         let d = x_pd.len() / p;
-        let mean_d: Vec<f64> = (0..d).map(|i| x_pd.iter().skip(i).step_by(d).sum::<f64>() / p as f64).collect();
-        let centered_pd: Vec<f64> = x_pd.iter().enumerate().map(|(i, x)| x - mean_d[i % d]).collect();
+        let rows = Rows::new(x_pd, p);
+        let centered_pd = &rows.centered_pd;
         let variance: f64 = centered_pd.iter().map(|x| x * x).sum();
-        let found = svd(&centered_pd, p, d);
-        let rank = found.values_k.len();
-        // Directions that only rounding fills are none; a matrix that is not of numbers has its NaNs in all.
-        let real = |value: &f64| value.is_nan() || *value > 1e-10 * found.values_k[0];
-        let k = found.values_k.iter().take(COMPONENTS).filter(|value| real(value)).count();
-        let left = |i: usize| found.left_rk.iter().skip(i).step_by(rank).copied().collect::<Vec<f64>>();
-        let scaled = |i: usize| left(i).iter().map(|x| x * found.values_k[i]).collect::<Vec<f64>>();
-        let pca: Vec<Vec<f64>> = (0..k).map(scaled).collect();
-        let captured: f64 = found.values_k[..k].iter().map(|x| x * x).sum();
-        let white_kp: Vec<f64> = (0..k).flat_map(|i| left(i).into_iter().map(|x| x * (p as f64).sqrt())).collect();
+        let k = rows.values_k.len().min(COMPONENTS);
+        let pca: Vec<Vec<f64>> = (0..k).map(|i| rows.scores_p(i)).collect();
+        let captured: f64 = rows.values_k[..k].iter().map(|x| x * x).sum();
+        let white_kp: Vec<f64> = rows.left_kp[..k].iter().flatten().map(|x| x * (p as f64).sqrt()).collect();
         let mut ica: Vec<Vec<f64>> = ica::sources(&white_kp, k, p).chunks_exact(p).map(<[f64]>::to_vec).collect();
-        sort_by_part(&mut ica, |source_p| part(source_p, &centered_pd, d));
+        sort_by_part(&mut ica, |source_p| part(source_p, centered_pd, d));
         let lifted_pd = lifted(x_pd, d);
         let factors = nmf::factors(&lifted_pd, p, k);
         Parts {
-            tsne: tsne::map(&centered_pd, p, &pca),
+            tsne: tsne::map(centered_pd, p, &pca),
             pca,
             ica,
             nmf_explained: 1.0 - factors.square_error(&lifted_pd) / variance,
@@ -173,13 +169,14 @@ fn fourier_explained(basis: &Basis, x_pd: &[f64]) -> f64 {
 mod tests {
     use super::*;
     use crate::measure::fixture::close;
-    use crate::measure::fixture_circuits::fixture;
+    use crate::measure::tests_circuits::fixture;
 
     const WHY: &str = "if the definition changed on purpose, run tests/fixtures/decompositions.py again";
 
     /// The numbers of a column.
     fn column(x_pd: &[f64], p: usize, name: &str) -> Vec<f64> {
-        let at = columns(p).iter().position(|column| column.name == name).expect("there is such a column");
+        let group = Group::new(p, None).expect("all residues");
+        let at = columns(&group).iter().position(|column| column.name == name).expect("there is such a column");
         eval(x_pd, p)[at].clone()
     }
 

@@ -88,14 +88,14 @@ fn model() -> Vec<Tensor> {
 }
 
 /// The measures `names` at one checkpoint, or all that fit.
-fn measured(model: &Tanh, names: &[&str]) -> Vec<Series> {
-    let (pairs, targets) = grid(P, Op::Add);
+fn measured(model: &Tanh, op: Op, names: &[&str]) -> Vec<Series> {
+    let (pairs, targets) = grid(P, op);
     let params = grown(&self::model());
     let hook =
         |name: &str, positions: &[usize]| HookShape { name: name.into(), positions: positions.to_vec(), axes: vec![5] };
     let hooks = vec![hook("hook_embed", &[0, 1, 2]), hook("blocks.0.mlp.hook_post", &[2])];
-    let plain = setting(P, Op::Add, &pairs, &targets, &params);
-    let setting = Setting { hooks, loss_positions: vec![2], operand_positions: vec![0, 1], ..plain };
+    let plain = setting(P, op, &pairs, &targets, &params);
+    let setting = Setting { hooks, ..plain };
     let fitting = ALL.iter().filter(|measure| measure.fits(&setting).is_ok()).map(|measure| measure.name());
     let names: Vec<&str> = if names.is_empty() { fitting.collect() } else { names.to_vec() };
     let mask_rn = (0..P * P).map(|n| n % 3 == 0).collect();
@@ -103,8 +103,8 @@ fn measured(model: &Tanh, names: &[&str]) -> Vec<Series> {
     measure(&names, &source, &setting, model, 0..=10, &mut |_, _| Ok(())).expect("they fit")
 }
 
-fn numbers(name: &str) -> Vec<f64> {
-    measured(&Tanh::default(), &[name]).into_iter().flat_map(|series| series.values_srw).collect()
+fn numbers(name: &str, op: Op) -> Vec<f64> {
+    measured(&Tanh::default(), op, &[name]).into_iter().flat_map(|series| series.values_srw).collect()
 }
 
 /// NaN where NaN is expected, close elsewhere.
@@ -116,20 +116,29 @@ fn same(got: &[f64], expected: &[f64]) -> bool {
 #[test]
 fn numpy_gives_the_same_circuits() {
     for name in ["logits_pca", "distance_irrelevance", "circle_isolation"] {
-        let (got, expected) = (numbers(name), fixture(name).to_f64());
+        let (got, expected) = (numbers(name, Op::Add), fixture(name).to_f64());
         assert!(same(&got, &expected), "{name}: got {got:?}, numpy gives {expected:?}; {WHY}");
     }
+    for name in ["distance_irrelevance", "circle_isolation"] {
+        let (got, expected) = (numbers(name, Op::Mul), fixture(&format!("mul.{name}")).to_f64());
+        assert!(same(&got, &expected), "{name} of products: got {got:?}, numpy gives {expected:?}; {WHY}");
+    }
+    let series = measured(&Tanh::default(), Op::Mul, &["decompose_logits"]);
+    let pca = series.iter().find(|series| series.column == "pca_1").expect("there is such a column");
+    assert!(same(pca.at(0, 0), &fixture("mul.decompose_logits.pca_1").to_f64()), "{pca:?}: {WHY}");
+    let ticks = pca.axis.as_ref().map(|axis| axis.ticks.clone());
+    assert_eq!(ticks, Some(fixture("mul.decompose_logits.residue").to_f64()), "a tick is the residue of its row");
     let cosine = fixture("cosine").to_f64();
     let triples = triples(P * P, P);
     let mean = triples.iter().map(|&(pair, class)| cosine[pair * P + class as usize]).sum::<f64>() / 49.0;
-    let got = numbers("gradient_symmetricity");
+    let got = numbers("gradient_symmetricity", Op::Add);
     assert!(same(&got, &[mean]), "got {got:?}, numpy gives {mean}; {WHY}");
 }
 
 #[test]
 fn all_measures_of_a_checkpoint_take_at_most_eight_forward_passes() {
     let model = Tanh::default();
-    let series = measured(&model, &[]);
+    let series = measured(&model, Op::Add, &[]);
     for name in HAS {
         assert!(series.iter().any(|series| series.measure == name), "{name} is not among them");
     }
@@ -140,7 +149,7 @@ fn all_measures_of_a_checkpoint_take_at_most_eight_forward_passes() {
 #[test]
 fn measures_that_read_the_shared_pass_share_it() {
     let model = Tanh::default();
-    measured(&model, &["loss", "logits_pca", "distance_irrelevance", "decompose_neurons", "decompose_logits", "loss"]);
+    measured(&model, Op::Add, &["loss", "logits_pca", "distance_irrelevance", "decompose_neurons", "decompose_logits"]);
     assert_eq!(model.examples.into_inner(), P * P);
 }
 
@@ -177,7 +186,11 @@ fn a_course_is_turned_into_columns_at_its_end_and_what_is_dear_is_taken_at_the_l
         assert!(close(&way, &[length, 0.0, -length], 1e-10), "replica {r}: {way:?}");
         assert!(close(&find("weights_trajectory", "travelled").curve(r), &[0.0, length, 2.0 * length], 1e-12));
         assert!((find("weights_trajectory", "explained_frac").at(1, r)[0] - 1.0).abs() < 1e-10);
-        assert!(find("logits_trajectory", "travelled").at(2, r)[0] > 0.0);
+        let numbers = |column: &str| find("logits_trajectory", column);
+        let way: Vec<f64> = (0..3).flat_map(|s| numbers("coordinate").at(s, r).to_vec()).collect();
+        let got = [&way, numbers("explained_frac").at(0, r), &numbers("travelled").curve(r)].concat();
+        let expected = &fixture("logits_trajectory").to_f64()[19 * r..][..19];
+        assert!(close(&got, expected, 1e-10), "replica {r}: got {got:?}, numpy gives {expected:?}; {WHY}");
     }
     assert_eq!(find("circle_isolation", "frequency").steps, [30]);
     assert_eq!(find("loss", "test_loss_nats").steps, [0, 10, 30]);
