@@ -379,6 +379,16 @@ fn damaged_and_hostile_files_are_refused_and_run_nothing() {
         refusal(dir.path(), "count.pth", &zip(&with_key("0", "J\u{7f}\u{7f}\u{7f}\u{7f}", "K\x04")))
             .contains("numbers are said")
     );
+    // One long shape, asked for by every tensor.
+    let long = [
+        &b"\x80\x02("[..],
+        &b"K\x01".repeat(1 << 20),
+        b"tq\x00(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQq\x010",
+        b"ctorch._utils\n_rebuild_tensor_v2\nq\x020",
+        &b"h\x02(h\x01K\x00h\x00h\x00tR".repeat(4000),
+        b".",
+    ];
+    assert!(refusal(dir.path(), "shapes.pth", &zip(&long.concat())).contains("1048576 axes"));
     refusal(dir.path(), "ok_but_small.pth", &zip(&with_key("0", "K\x04", "K\x04")));
 
     let bomb = deflated_zeros("embed.W_E.npy", 200 << 20);
@@ -550,6 +560,8 @@ fn activations_go_into_files() {
     );
     refused(&["cache", "run", "--hooks", "logits", "--out", "a.h5"], 2, "already exists");
     refused(&["cache", "run", "--hooks", "logits", "--out", "a.csv"], 2, ".h5 or .npz");
+    refused(&["cache", "run", "--step", "7", "--out", "b.h5"], 3, "the nearest is that of step 8");
+    assert!(!dir.path().join("b.h5").exists());
     stdout(dir.path(), &["cache", "run", "--out", "a.h5", "--force"], 0);
 }
 

@@ -29,7 +29,11 @@ Names are TransformerLens's, with its own shapes or those of Nanda's older code;
   [names]
   \"embed.W_E\" = \"tok_emb.weight\"
   \"blocks.*.mlp.W_in\" = { name = \"layers.*.fc1.weight\", transpose = true }
-  \"blocks.*.attn.W_Q\" = { name = \"layers.*.qkv.weight\", rows = [0, 128], reshape = [4, 32, 128], transpose = [0, 2, 1] }
+  [names.\"blocks.*.attn.W_Q\"]
+  name = \"layers.*.qkv.weight\"
+  rows = [0, 128]
+  reshape = [4, 32, 128]
+  transpose = [0, 2, 1]
 
 Example:
   phaselab import full_run_data.pth --task mod_add_113 --out checkpoints/nanda")]

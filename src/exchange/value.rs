@@ -71,7 +71,7 @@ pub struct View {
 }
 
 /// Axes of an array at most; numpy's own limit is 64.
-const MAX_AXES: usize = 16;
+pub(super) const MAX_AXES: usize = 16;
 
 impl View {
     /// The array of `shape` and `strides` (in numbers) whose first number is at byte `start`.
