@@ -123,6 +123,11 @@ fn every_name_in_a_list_explains_itself_and_has_its_file() {
     for line in experiments.lines() {
         let name = line.split(' ').next().unwrap();
         assert!(root.join("experiments").join(name).join("experiment.toml").is_file(), "{name}");
+        assert!(stdout(dir.path(), &["explain", name], 0).contains("[train]"), "{name}");
+    }
+    for line in stdout(dir.path(), &["list", "models"], 0).lines() {
+        let name = line.split(' ').next().unwrap();
+        assert!(stdout(dir.path(), &["explain", name], 0).contains("[model]"), "{name}");
     }
     let all = stdout(dir.path(), &["list"], 0);
     assert!(experiments.lines().all(|line| all.contains(line)));

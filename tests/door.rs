@@ -91,6 +91,20 @@ impl door::Layer for Block {
     }
 }
 
+/// A layer that starts with an operation of candle's that has no gradient: its parameters get theirs, what is below it nothing.
+#[derive(Default, Serialize, Deserialize)]
+struct Starves {}
+
+impl door::Layer for Starves {
+    fn params(&self, width: usize) -> Vec<Param> {
+        vec![Param::new("W", [width, width])]
+    }
+
+    fn forward(&self, x: &Tensor, s: &Scope<'_>) -> CandleResult<Tensor> {
+        candle_nn::ops::softmax_last_dim(x)?.matmul(s.param("W")?)
+    }
+}
+
 /// Cross-entropy, and one that looks at other rows.
 fn cross_entropy(logits: &Tensor, targets: &Tensor) -> CandleResult<Tensor> {
     candle_nn::ops::log_softmax(logits, D::Minus1)?.gather(&targets.unsqueeze(1)?, 1)?.squeeze(1)?.neg()
@@ -137,6 +151,10 @@ enum Slip {
     UnknownParam,
     Dtype,
     Cut,
+    /// One of two ways from the embedding to the logits has no gradient.
+    Branch,
+    /// The same, on purpose.
+    Meant,
     Batch,
     Late,
     Hook,
@@ -167,6 +185,7 @@ impl Model for Slips {
             Slip::Logits => bag.narrow(1, 0, 3),
             Slip::Dtype => bag.to_dtype(candle_core::DType::F32),
             Slip::Cut => x.sum(1)?.broadcast_add(&bias.detach()),
+            Slip::Branch | Slip::Meant => bag.add(&candle_nn::ops::softmax_last_dim(&bag.contiguous()?)?),
             Slip::Batch => bag.broadcast_sub(&bag.mean_keepdim(0)?),
             Slip::Late if tokens.dim(0)? > 3 => candle_core::bail!("too many examples"),
             Slip::Yield => {
@@ -181,6 +200,10 @@ impl Model for Slips {
             }
             _ => Ok(bag),
         }
+    }
+
+    fn cuts_gradients(&self) -> bool {
+        self.slip == Slip::Meant
     }
 
     fn start(&self, param: &Param, rng: &mut Rng, values: &mut [f64]) {
@@ -200,6 +223,7 @@ fn register() {
             door::model::<Conv>("door_conv", "a convolution"),
             door::model::<Slips>("door_slips", "a broken one"),
             door::layer::<Block>("door_block", "the engine's MLP as a layer"),
+            door::layer::<Starves>("door_starves", "a layer that lets no gradient through"),
             door::loss("door_ce", "cross-entropy", cross_entropy),
             door::loss("door_centred", "looks at other rows", centred),
         ];
@@ -374,6 +398,7 @@ fn what_cannot_work_is_told_before_training() {
         ),
         ("dtype", "failed in its forward pass", "logits is F32 where the parameters are F64"),
         ("cut", "gives no gradient to unembed.b_U", "cuts gradients"),
+        ("branch", "gives wrong gradients to embed.W_E, unembed.b_U", "softmax_last_dim"),
         ("batch", "gives an example other numbers among others than alone", "nothing may be averaged"),
         ("hook", "failed in its forward pass", "hook_odd has shape [1, 2, 3]"),
     ] {
@@ -381,7 +406,14 @@ fn what_cannot_work_is_told_before_training() {
         assert_eq!(got_what, format!("model `door_slips` {what}"));
         assert!(got_cause.contains(cause), "{slip}: {got_cause}");
     }
-    assert!(config("none", outside("door_slips", "")).plan_with(Savings::default(), &[], &[]).is_ok());
+    for custom in ["", "slip = \"meant\""] {
+        assert!(config("none", outside("door_slips", custom)).plan_with(Savings::default(), &[], &[]).is_ok());
+    }
+    let starves = ModelSpec { layer: Some("door_starves".into()), d_model: 32, ..ModelSpec::default() };
+    let Err(error) = config("starves", starves).plan_with(Savings::default(), &[], &[]) else {
+        panic!("it is compiled")
+    };
+    assert_eq!(error.to_string(), "layer `door_starves` gives wrong gradients to its input");
 }
 
 #[test]
@@ -509,6 +541,24 @@ fn the_example_is_a_whole_phaselab() {
     stdout(&gated(dir.path(), &["figure", "whole"]));
     stdout(&gated(dir.path(), &["check", "whole"]));
     assert!(stdout(&gated(dir.path(), &["show", "whole"])).contains("gated with d_mlp 128, d_model 64, f32"));
+
+    // What is exported is imported, whatever its parameters are called.
+    let params = |run: &str, step: u64, replica: usize| {
+        let reader = phaselab::checkpoint::open_snapshots(&dir.path().join(run)).unwrap();
+        let params = reader.read(step).unwrap().params;
+        params.iter().map(|tensor| tensor.row(replica).unwrap()).collect::<Vec<_>>()
+    };
+    let last = *phaselab::checkpoint::open_snapshots(&dir.path().join("whole")).unwrap().steps().last().unwrap();
+    for to in ["safetensors", "npz"] {
+        let file = format!("gated.{to}");
+        stdout(&gated(dir.path(), &["export", "whole", "--seed", "1", "--to", to, "--out", &file]));
+        stdout(&gated(dir.path(), &["import", &file, "--out", to]));
+        assert_eq!(params(to, last, 0), params("whole", last, 1), "{to}");
+        let other = Command::new(env!("CARGO_BIN_EXE_phaselab"));
+        let other = { other }.current_dir(dir.path()).args(["import", &file, "--out", "other"]).output().unwrap();
+        let told = String::from_utf8(other.stderr).unwrap();
+        assert!(told.starts_with("error: model `gated` is not in this program\n"), "{told}");
+    }
 
     // Stopped and gone on with is the same run.
     for (out, steps, more) in [("half", "20", None), ("half", "40", Some("--resume")), ("full", "40", None)] {

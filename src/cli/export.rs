@@ -41,9 +41,8 @@ pub struct Args {
 }
 
 fn target(text: &str) -> Result<Target, String> {
-    let known = [Target::TransformerLens, Target::Safetensors, Target::Npz, Target::Nanda];
-    let found = known.into_iter().find(|target| target.name() == text);
-    found.ok_or_else(|| format!("known: {}", known.map(Target::name).join(", ")))
+    let found = Target::ALL.into_iter().find(|target| target.name() == text);
+    found.ok_or_else(|| format!("known: {}", Target::ALL.map(Target::name).join(", ")))
 }
 
 /// Exports, and prints the files.
