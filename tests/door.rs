@@ -123,14 +123,16 @@ impl Model for Conv {
     fn params(&self, task: &TaskShape) -> Vec<Param> {
         vec![
             Param::new("embed.W_E", [task.d_vocab, 32]),
-            Param::new("conv.W", [32, 32, 3]),
+            Param::new("conv.W", [3, 32, 32]),
             Param::new("unembed.W_U", [32, task.d_vocab_out]),
         ]
     }
 
     fn forward(&self, tokens: &Tensor, s: &Scope<'_>) -> CandleResult<Tensor> {
-        let x = s.embed("embed.W_E", tokens)?.transpose(1, 2)?.contiguous()?;
-        let x = x.conv1d(s.param("conv.W")?, 1, 1, 1, 1)?.transpose(1, 2)?;
+        let x = s.embed("embed.W_E", tokens)?;
+        let (padded, n) = (x.pad_with_zeros(1, 1, 1)?, x.dim(1)?);
+        let shifted = |k| padded.narrow(1, k, n)?.contiguous()?.broadcast_matmul(&s.param("conv.W")?.get(k)?);
+        let x = ((shifted(0)? + shifted(1)?)? + shifted(2)?)?;
         let x = (candle_nn::ops::softmax(&x, D::Minus1)? + x.gelu_erf()?)?.contiguous()?;
         let x = x.gather(&x.arg_sort_last_dim(true)?, D::Minus1)?;
         x.contiguous()?.broadcast_matmul(s.param("unembed.W_U")?)

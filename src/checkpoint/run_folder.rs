@@ -44,7 +44,14 @@ impl RunFolder {
     /// [`Error::Exists`] as for [`RunFolder::create`]; [`Error::Io`].
     pub fn gives_way(path: &Path, force: bool) -> Result<bool> {
         let is_run = path.join(SPEC).exists();
-        let is_empty = atomic::list(path)?.iter().all(|file| file.ends_with(LOCK) || atomic::is_temporary(file));
+        let there = atomic::list(path).map_err(|e| match e {
+            // What cannot be listed because it is no folder cannot be made one.
+            Error::Io { path, source, .. } if source.kind() == ErrorKind::NotADirectory => {
+                Error::Io { action: "create the folder", path, source }
+            }
+            other => other,
+        })?;
+        let is_empty = there.iter().all(|file| file.ends_with(LOCK) || atomic::is_temporary(file));
         if is_empty || force && is_run {
             return Ok(is_run);
         }
@@ -148,7 +155,7 @@ impl StagedRun {
         if is_run {
             remove_run(&place)?;
         }
-        drop(RunFolder::start(&place, self.folder().spec(), lock)?);
+        let _placed = RunFolder::start(&place, self.folder().spec(), lock)?;
         for name in [PACKED, IMPORT] {
             let from = self.stage.join(name);
             if from.exists() {
@@ -344,7 +351,7 @@ mod tests {
                 drop(staged);
                 assert_eq!((read("run.h5"), read_spec(&place).unwrap()), (Some("old".into()), spec()));
             }
-            assert_eq!(atomic::list(dir.path()).unwrap(), [place.clone()]);
+            assert_eq!(atomic::list(dir.path()).unwrap(), std::slice::from_ref(&place));
         }
         assert_eq!((read("run.h5"), read_spec(&place).unwrap()), (Some("new".into()), other));
         assert_eq!((read("measures/loss.h5"), read("notes.md")), (None, Some("old".into())));

@@ -19,7 +19,7 @@ Writes measures/NAME.h5 and measures/NAME.csv into the run's folder and prints t
 the new one has all its checkpoints; otherwise with --force only.
 
 Examples:
-  phaselab measure grokking_quick restricted_loss excluded_loss --from 200 --to 800
+  phaselab measure grokking_quick restricted_loss --from 200 --to 800
   phaselab measure grokking_quick excluded_loss --key-freqs 5,12 \\
     --set measure.key_freqs_at=each")]
 pub struct Args {

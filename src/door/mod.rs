@@ -40,7 +40,8 @@
 //! - *Examples do not see each other*: a batch is worked on in tiles of examples, so the numbers of an example must not depend on the others
 //!   (no batch normalisation). This is tried before training, in f32 and f64, and so are the shapes, and whether the gradients of all
 //!   parameters and of a layer's rows are what differences say: candle's fused `layer_norm`, `rms_norm`, `softmax_last_dim` and `rope`
-//!   silently have none; use `candle_nn::ops::softmax` and `layer_norm_slow`. A model that cuts gradients on purpose says so
+//!   silently have none; use `candle_nn::ops::softmax` and `layer_norm_slow`. `conv1d` has a wrong one for its kernel (candle 0.11); sum
+//!   matrix products of shifted inputs. A model that cuts gradients on purpose says so
 //!   ([`Model::cuts_gradients`]).
 //! - Randomness is an argument: [`Model::start`] gets a generator. A forward pass that draws numbers of its own breaks the first promise.
 //!

@@ -56,8 +56,8 @@ pub(super) fn try_out(function: &Function) -> Result<Vec<Given>> {
         let wrong = wrong_gradients(function, &wide).map_err(|e| function.failed("failed in its backward pass", e))?;
         if !wrong.is_empty() {
             let cause = format!(
-                "differences of the result say otherwise, so an operation cuts gradients on one of the ways to the result: {CUTS}; if it is \
-                 meant, let `cuts_gradients` say so"
+                "differences of the result say otherwise, so an operation on one of the ways to the result cuts gradients ({CUTS}) or has \
+                 wrong ones, as candle's conv1d for its kernel; if it is meant, let `cuts_gradients` say so"
             );
             return Err(function.failed(&format!("gives wrong gradients to {}", wrong.join(", ")), cause));
         }
