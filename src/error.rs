@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// Kinds of names that `phaselab list` shows.
 const LISTED: [&str; 5] = ["task", "measure", "figure", "term", "experiment"];
 
+/// What [`Error::Io`] says of an action that writes.
+const WRITING: [&str; 7] = ["create the folder", "create", "lock", "remove", "rename", "write", "write to the disk"];
+
 /// A result of this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -144,13 +147,15 @@ pub enum Error {
         /// When the last one did.
         step: u64,
     },
-    /// Ctrl-C or a termination signal; a resume point has been written.
+    /// Ctrl-C or a termination signal.
     #[error("stopped at step {step} on request")]
     Interrupted {
         /// The last finished step.
         step: u64,
         /// The run folder.
         path: PathBuf,
+        /// Whether a resume point is there from which the command goes on.
+        resumes: bool,
     },
     /// A model, layer or loss from outside failed, or is not in this program.
     #[error("{kind} `{name}` {what}")]
@@ -174,6 +179,16 @@ pub enum Error {
         /// What is wrong with it, or what it needs, a line each.
         causes: Vec<String>,
         /// How to go on.
+        hint: String,
+    },
+    /// An import that an argument must decide, or whose arguments do not go with the files.
+    #[error("cannot import {}", path.display())]
+    ImportArguments {
+        /// The file.
+        path: PathBuf,
+        /// What is left open, or contradicts what, a line each.
+        causes: Vec<String>,
+        /// The argument that decides.
         hint: String,
     },
     /// A checkpoint that another tool's format cannot hold.
@@ -211,7 +226,7 @@ impl Error {
                 vec![cause.clone()]
             }
             Error::ResumeMismatch { differs, .. } => differs.clone(),
-            Error::Import { causes, .. } => causes.clone(),
+            Error::Import { causes, .. } | Error::ImportArguments { causes, .. } => causes.clone(),
             Error::Io { source, .. } => vec![source.to_string()],
             Error::Unknown { known, .. } if !known.is_empty() => vec![format!("known: {}", known.join(", "))],
             _ => vec![],
@@ -230,30 +245,37 @@ impl Error {
             | Error::Exists { hint, .. }
             | Error::Outside { hint, .. }
             | Error::Import { hint, .. }
+            | Error::ImportArguments { hint, .. }
             | Error::Export { hint, .. } => Some(hint.clone()),
-            Error::Damaged { .. } => Some(
-                "`phaselab check RUN` lists every file that is whole; delete the damaged one and go on with --resume"
-                    .into(),
-            ),
+            Error::Damaged { path, .. } => Some(mend(path).into()),
             Error::NewerFormat { .. } => Some("read it with the phaselab that wrote it, or a later one".into()),
             Error::ResumeMismatch { .. } => {
                 Some("give the spec that the folder was made with, or start anew in another folder with --out".into())
             }
-            Error::Io { source, path, .. } => match source.kind() {
+            Error::Io { source, path, action } => match source.kind() {
                 std::io::ErrorKind::StorageFull => Some(
                     "free some space, then go on with --resume: everything that was finished before is still there"
                         .into(),
                 ),
                 std::io::ErrorKind::PermissionDenied
                 | std::io::ErrorKind::ReadOnlyFilesystem
-                | std::io::ErrorKind::NotADirectory => {
+                | std::io::ErrorKind::NotADirectory
+                    if WRITING.contains(action) =>
+                {
                     Some(format!("choose a folder that you may write to with --out (this one is {})", path.display()))
+                }
+                std::io::ErrorKind::PermissionDenied => Some("allow it to be read, or name another".into()),
+                std::io::ErrorKind::NotADirectory => {
+                    Some("a part of this path is a file and no folder; name another".into())
                 }
                 _ => None,
             },
             Error::Locked { .. } => Some("wait until it ends, or write elsewhere with --out".into()),
-            Error::Interrupted { path, .. } => {
+            Error::Interrupted { path, resumes: true, .. } => {
                 Some(format!("a resume point is in {}; go on with --resume", path.display()))
+            }
+            Error::Interrupted { path, resumes: false, .. } => {
+                Some(format!("nothing was written into {}; the same command begins anew", path.display()))
             }
             Error::NonFinite { .. } => Some("lower optim.lr, or set optim.clip_norm".into()),
             _ => None,
@@ -275,6 +297,24 @@ impl Error {
     }
 }
 
+/// What to do about a damaged file, by what it holds; nothing is to be deleted that cannot be made again.
+fn mend(path: &Path) -> &'static str {
+    let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let (name, folder) = (part(path.file_name()), part(path.parent().and_then(Path::file_name)));
+    match (folder.as_str(), name.as_str()) {
+        (_, "run.h5") => {
+            "copy it from a backup, or train again into another folder with --out; do not delete it: the checkpoints in it \
+             that are whole can still be read"
+        }
+        ("resume", _) => "delete it and go on with --resume, from the resume point before it",
+        ("snapshots", _) => "delete it, which loses the checkpoint of its step alone, and go on with --resume",
+        ("measures", _) => "`phaselab measure RUN` with the measure's name makes it anew",
+        (_, "variants.toml") => "copy it from a backup, or run the experiment again with --force",
+        (_, "run.toml") => "copy it from a backup; without it nothing tells what the run's files are",
+        _ => "copy it from a backup, or make it again",
+    }
+}
+
 /// The known name closest to `name`, if one is close enough to be a slip of the hand.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known
@@ -293,5 +333,40 @@ mod tests {
         let known = ["weight_decay", "lr", "betas"];
         assert_eq!(nearest("weigth_decay", known.into_iter()), Some("weight_decay"));
         assert_eq!(nearest("momentum", known.into_iter()), None);
+    }
+
+    #[test]
+    fn a_damaged_file_is_deleted_only_where_that_loses_little() {
+        let hint = |path: &str| Error::Damaged { path: path.into(), cause: String::new() }.hint().unwrap_or_default();
+        for (path, does) in [
+            ("checkpoints/a/resume/point_0000000008.h5", "delete it and go on with --resume"),
+            ("checkpoints/a/snapshots/step_0000000008.h5", "delete it"),
+            ("checkpoints/a/run.h5", "copy it from a backup, or train again into another folder with --out"),
+            ("checkpoints/a/measures/loss.h5", "`phaselab measure RUN`"),
+            ("checkpoints/a/variants.toml", "run the experiment again with --force"),
+            ("acts.h5", "copy it from a backup"),
+        ] {
+            assert!(hint(path).starts_with(does) || hint(path).contains(does), "{path}: {}", hint(path));
+            assert!(!hint(path).contains("phaselab check"), "{path}");
+            assert_eq!(hint(path).starts_with("delete"), path.contains("/resume/") || path.contains("/snapshots/"));
+        }
+    }
+
+    #[test]
+    fn a_folder_to_write_to_is_asked_for_by_what_writes() {
+        let hint = |action| Error::io(action, Path::new("a"))(std::io::ErrorKind::PermissionDenied.into()).hint();
+        for action in WRITING {
+            assert!(hint(action).is_some_and(|hint| hint.contains("--out")), "{action}");
+        }
+        for action in ["read", "open", "list"] {
+            assert!(hint(action).is_some_and(|hint| !hint.contains("--out")), "{action}");
+        }
+    }
+
+    #[test]
+    fn what_is_stopped_goes_on_with_resume_only_where_it_can() {
+        let hint = |resumes| Error::Interrupted { step: 8, path: "a".into(), resumes }.hint().unwrap_or_default();
+        assert!(hint(true).contains("--resume"));
+        assert!(hint(false).contains("nothing was written into a") && !hint(false).contains("--resume"));
     }
 }

@@ -123,6 +123,11 @@ fn every_name_in_a_list_explains_itself_and_has_its_file() {
     for line in experiments.lines() {
         let name = line.split(' ').next().unwrap();
         assert!(root.join("experiments").join(name).join("experiment.toml").is_file(), "{name}");
+        assert!(stdout(dir.path(), &["explain", name], 0).contains("[train]"), "{name}");
+    }
+    for line in stdout(dir.path(), &["list", "models"], 0).lines() {
+        let name = line.split(' ').next().unwrap();
+        assert!(stdout(dir.path(), &["explain", name], 0).contains("[model]"), "{name}");
     }
     let all = stdout(dir.path(), &["list"], 0);
     assert!(experiments.lines().all(|line| all.contains(line)));
@@ -436,7 +441,10 @@ fn one_command_goes_from_data_to_figures_and_tells_the_same_numbers_in_every_for
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(at("run.h5"), bytes).unwrap();
-    assert!(stdout(dir.path(), &["check", "tiny"], 3).contains("damaged  checkpoints/tiny/run.h5\n"));
+    let told = phaselab(dir.path(), &["check", "tiny"]);
+    assert!(text(&told.stdout).contains("damaged  checkpoints/tiny/run.h5\n"));
+    assert_eq!(told.status.code(), Some(3));
+    assert!(text(&told.stderr).contains("hint:  copy it from a backup"), "{}", text(&told.stderr));
 }
 
 /// Every cell of the CSV is the value of its column in JSON.
@@ -521,6 +529,11 @@ fn a_folder_that_cannot_be_written_and_a_publication_to_nowhere_are_refused_at_o
     assert_eq!(fs::read_to_string(dir.path().join("file")).unwrap(), "mine");
     let output = phaselab(dir.path(), &["run", "grokking_quick", "--publish"]);
     assert_eq!(output.status.code(), Some(3));
+    fs::write(dir.path().join("mine.toml"), SPEC).unwrap();
+    let output = phaselab(dir.path(), &["run", "mine.toml", "--publish"]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("the folder of an experiment.toml"), "{}", text(&output.stderr));
+    assert!(!dir.path().join("summary.csv").exists() && !dir.path().join("figures").exists());
     assert!(!dir.path().join("checkpoints").exists());
 }
 

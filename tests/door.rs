@@ -91,6 +91,20 @@ impl door::Layer for Block {
     }
 }
 
+/// A layer that starts with an operation of candle's that has no gradient: its parameters get theirs, what is below it nothing.
+#[derive(Default, Serialize, Deserialize)]
+struct Starves {}
+
+impl door::Layer for Starves {
+    fn params(&self, width: usize) -> Vec<Param> {
+        vec![Param::new("W", [width, width])]
+    }
+
+    fn forward(&self, x: &Tensor, s: &Scope<'_>) -> CandleResult<Tensor> {
+        candle_nn::ops::softmax_last_dim(x)?.matmul(s.param("W")?)
+    }
+}
+
 /// Cross-entropy, and one that looks at other rows.
 fn cross_entropy(logits: &Tensor, targets: &Tensor) -> CandleResult<Tensor> {
     candle_nn::ops::log_softmax(logits, D::Minus1)?.gather(&targets.unsqueeze(1)?, 1)?.squeeze(1)?.neg()
@@ -109,14 +123,16 @@ impl Model for Conv {
     fn params(&self, task: &TaskShape) -> Vec<Param> {
         vec![
             Param::new("embed.W_E", [task.d_vocab, 32]),
-            Param::new("conv.W", [32, 32, 3]),
+            Param::new("conv.W", [3, 32, 32]),
             Param::new("unembed.W_U", [32, task.d_vocab_out]),
         ]
     }
 
     fn forward(&self, tokens: &Tensor, s: &Scope<'_>) -> CandleResult<Tensor> {
-        let x = s.embed("embed.W_E", tokens)?.transpose(1, 2)?.contiguous()?;
-        let x = x.conv1d(s.param("conv.W")?, 1, 1, 1, 1)?.transpose(1, 2)?;
+        let x = s.embed("embed.W_E", tokens)?;
+        let (padded, n) = (x.pad_with_zeros(1, 1, 1)?, x.dim(1)?);
+        let shifted = |k| padded.narrow(1, k, n)?.contiguous()?.broadcast_matmul(&s.param("conv.W")?.get(k)?);
+        let x = ((shifted(0)? + shifted(1)?)? + shifted(2)?)?;
         let x = (candle_nn::ops::softmax(&x, D::Minus1)? + x.gelu_erf()?)?.contiguous()?;
         let x = x.gather(&x.arg_sort_last_dim(true)?, D::Minus1)?;
         x.contiguous()?.broadcast_matmul(s.param("unembed.W_U")?)
@@ -137,6 +153,10 @@ enum Slip {
     UnknownParam,
     Dtype,
     Cut,
+    /// One of two ways from the embedding to the logits has no gradient.
+    Branch,
+    /// The same, on purpose.
+    Meant,
     Batch,
     Late,
     Hook,
@@ -167,6 +187,7 @@ impl Model for Slips {
             Slip::Logits => bag.narrow(1, 0, 3),
             Slip::Dtype => bag.to_dtype(candle_core::DType::F32),
             Slip::Cut => x.sum(1)?.broadcast_add(&bias.detach()),
+            Slip::Branch | Slip::Meant => bag.add(&candle_nn::ops::softmax_last_dim(&bag.contiguous()?)?),
             Slip::Batch => bag.broadcast_sub(&bag.mean_keepdim(0)?),
             Slip::Late if tokens.dim(0)? > 3 => candle_core::bail!("too many examples"),
             Slip::Yield => {
@@ -181,6 +202,10 @@ impl Model for Slips {
             }
             _ => Ok(bag),
         }
+    }
+
+    fn cuts_gradients(&self) -> bool {
+        self.slip == Slip::Meant
     }
 
     fn start(&self, param: &Param, rng: &mut Rng, values: &mut [f64]) {
@@ -200,6 +225,7 @@ fn register() {
             door::model::<Conv>("door_conv", "a convolution"),
             door::model::<Slips>("door_slips", "a broken one"),
             door::layer::<Block>("door_block", "the engine's MLP as a layer"),
+            door::layer::<Starves>("door_starves", "a layer that lets no gradient through"),
             door::loss("door_ce", "cross-entropy", cross_entropy),
             door::loss("door_centred", "looks at other rows", centred),
         ];
@@ -374,6 +400,7 @@ fn what_cannot_work_is_told_before_training() {
         ),
         ("dtype", "failed in its forward pass", "logits is F32 where the parameters are F64"),
         ("cut", "gives no gradient to unembed.b_U", "cuts gradients"),
+        ("branch", "gives wrong gradients to embed.W_E, unembed.b_U", "softmax_last_dim"),
         ("batch", "gives an example other numbers among others than alone", "nothing may be averaged"),
         ("hook", "failed in its forward pass", "hook_odd has shape [1, 2, 3]"),
     ] {
@@ -381,7 +408,14 @@ fn what_cannot_work_is_told_before_training() {
         assert_eq!(got_what, format!("model `door_slips` {what}"));
         assert!(got_cause.contains(cause), "{slip}: {got_cause}");
     }
-    assert!(config("none", outside("door_slips", "")).plan_with(Savings::default(), &[], &[]).is_ok());
+    for custom in ["", "slip = \"meant\""] {
+        assert!(config("none", outside("door_slips", custom)).plan_with(Savings::default(), &[], &[]).is_ok());
+    }
+    let starves = ModelSpec { layer: Some("door_starves".into()), d_model: 32, ..ModelSpec::default() };
+    let Err(error) = config("starves", starves).plan_with(Savings::default(), &[], &[]) else {
+        panic!("it is compiled")
+    };
+    assert_eq!(error.to_string(), "layer `door_starves` gives wrong gradients to its input");
 }
 
 #[test]
@@ -509,6 +543,24 @@ fn the_example_is_a_whole_phaselab() {
     stdout(&gated(dir.path(), &["figure", "whole"]));
     stdout(&gated(dir.path(), &["check", "whole"]));
     assert!(stdout(&gated(dir.path(), &["show", "whole"])).contains("gated with d_mlp 128, d_model 64, f32"));
+
+    // What is exported is imported, whatever its parameters are called.
+    let params = |run: &str, step: u64, replica: usize| {
+        let reader = phaselab::checkpoint::open_snapshots(&dir.path().join(run)).unwrap();
+        let params = reader.read(step).unwrap().params;
+        params.iter().map(|tensor| tensor.row(replica).unwrap()).collect::<Vec<_>>()
+    };
+    let last = *phaselab::checkpoint::open_snapshots(&dir.path().join("whole")).unwrap().steps().last().unwrap();
+    for to in ["safetensors", "npz"] {
+        let file = format!("gated.{to}");
+        stdout(&gated(dir.path(), &["export", "whole", "--seed", "1", "--to", to, "--out", &file]));
+        stdout(&gated(dir.path(), &["import", &file, "--out", to]));
+        assert_eq!(params(to, last, 0), params("whole", last, 1), "{to}");
+        let other = Command::new(env!("CARGO_BIN_EXE_phaselab"));
+        let other = { other }.current_dir(dir.path()).args(["import", &file, "--out", "other"]).output().unwrap();
+        let told = String::from_utf8(other.stderr).unwrap();
+        assert!(told.starts_with("error: model `gated` is not in this program\n"), "{told}");
+    }
 
     // Stopped and gone on with is the same run.
     for (out, steps, more) in [("half", "20", None), ("half", "40", Some("--resume")), ("full", "40", None)] {

@@ -244,6 +244,16 @@ fn what_pytorchs_files_cannot_say_is_read_beside_them_or_told_at_export() {
         assert!(told.contains(cause) && told.contains("the default is taken"), "{told}");
     }
 
+    fs::write(
+        dir.path().join("n.json"),
+        config.replace("\"n_ctx\"", "\"attention_dir\": \"bidirectional\", \"n_ctx\""),
+    )
+    .unwrap();
+    let output = phaselab(dir.path(), &[&["import", "n.pth"], &rest[..], &["refused"]].concat());
+    assert_eq!(output.status.code(), Some(3));
+    let cause = "its configuration has attention_dir = bidirectional; what is computed here has causal";
+    assert!(text(&output.stderr).contains(cause), "{}", text(&output.stderr));
+
     let told = did(&["export", "gelu", "--step", "8", "--seed", "5", "--to", "nanda", "--out", "g.pt"]);
     let import = "import g.pt --step 8 --seeds 5 --task thirteen --set model.act=gelu";
     assert!(told.contains(&format!("phaselab {import} gives")) && told.contains("gelu/run.toml"), "{told}");
@@ -271,6 +281,94 @@ fn several_files_are_steps_or_replicas() {
     let (want, got) = (open_snapshots(&run).unwrap().read(8).unwrap(), replicas.read(8).unwrap());
     assert_same_params(&want.params, &got.params, "replicas");
     assert_eq!(want.train_mask, got.train_mask);
+
+    // Checkpoints of two replicas, or of two runs, are not those of one.
+    trained(dir.path(), "other", &["model.d_mlp=32"]);
+    stdout(dir.path(), &["export", "other", "--seed", "3", "--to", "npz", "--out", "other_step8.npz"], 0);
+    for (second, cause) in [
+        (files[3].as_str(), "it is of seed 5, p13_seed3_step4.npz of seed 3"),
+        ("other_step8.npz", "its spec is another than that of p13_seed3_step4.npz: model.d_mlp: 64 -> 32"),
+    ] {
+        let output = phaselab(dir.path(), &["import", &files[0], second, "--out", "mixed"]);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(cause) && stderr.contains("--seeds"), "{stderr}");
+    }
+}
+
+#[test]
+fn an_older_run_stays_until_the_new_one_is_whole() {
+    let dir = lab();
+    let keep = trained(dir.path(), "keep", &[]);
+    trained(dir.path(), "wide", &["dtype=f64"]);
+    stdout(dir.path(), &["export", "wide", "--to", "npz", "--out", "wide.npz"], 0);
+    let before = fs::read(keep.join("run.h5")).unwrap();
+    let output = phaselab(dir.path(), &["import", "wide.npz", "--set", "dtype=f32", "--out", "keep", "--force"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("embed.W_E is f64, the spec's dtype is f32"), "{}", text(&output.stderr));
+    assert_eq!(fs::read(keep.join("run.h5")).unwrap(), before);
+    // Told before the file is read.
+    let output = phaselab(dir.path(), &["import", "none.npz", "--out", "keep"]);
+    assert!(text(&output.stderr).contains("error: keep already exists"), "{}", text(&output.stderr));
+    stdout(dir.path(), &["import", "wide.npz", "--out", "keep", "--force"], 0);
+    assert_eq!(open_snapshots(&keep).unwrap().spec().dtype, phaselab::spec::Dtype::F64);
+    assert!(stdout(dir.path(), &["check", "keep"], 0).lines().all(|line| line.starts_with("ok")));
+    let names =
+        fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    assert!(names.into_iter().all(|name| !name.starts_with(".tmp")));
+}
+
+#[test]
+fn the_split_of_an_export_goes_with_it() {
+    let dir = lab();
+    let run = trained(dir.path(), "run", &[]);
+    let want = open_snapshots(&run).unwrap().read(8).unwrap();
+    for (to, ending) in
+        [("npz", "npz"), ("safetensors", "safetensors"), ("transformer-lens", "npz"), ("nanda", "safetensors")]
+    {
+        let (file, out) = (format!("{to}.{ending}"), format!("back_{to}"));
+        stdout(dir.path(), &["export", "run", "--seed", "5", "--to", to, "--out", &file], 0);
+        stdout(dir.path(), &["import", &file, "--seeds", "77", "--out", &out], 0);
+        let got = open_snapshots(&dir.path().join(&out)).unwrap();
+        assert_eq!(got.spec().train.seeds.0, [77]);
+        assert_eq!(got.read(8).unwrap().train_mask.data, want.train_mask.row(1).unwrap().data, "{file}");
+    }
+    // A file that has the seed alone is not imported with another.
+    let params: Vec<Tensor> = want.params.iter().map(|tensor| tensor.row(1).unwrap()).collect();
+    let spec = open_snapshots(&run).unwrap().spec().to_toml();
+    let texts = [("phaselab_spec", spec.as_str()), ("phaselab_seed", "5")];
+    fs::write(dir.path().join("bare.npz"), phaselab::exchange::npy::write_npz(&params, &texts).unwrap()).unwrap();
+    let output = phaselab(dir.path(), &["import", "bare.npz", "--seeds", "77", "--out", "bare"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("it is of seed 5, from which its split is made; --seeds gives 77"));
+    stdout(dir.path(), &["import", "bare.npz", "--out", "bare"], 0);
+}
+
+#[test]
+fn a_mask_of_examples_is_one_and_steps_that_are_given_win() {
+    let dir = five();
+    let mask: Vec<u8> = (0..25).map(|i| u8::from(i % 5 < 2)).collect();
+    let arrays = |split: Tensor| {
+        let params = SHAPES.iter().enumerate().map(|(n, (name, shape))| {
+            let data = Data::F32(numbers(n as u64, shape.iter().product(), 40));
+            Tensor::new(*name, shape.to_vec(), data).unwrap()
+        });
+        phaselab::exchange::npy::write_npz(&params.chain([split]).collect::<Vec<_>>(), &[]).unwrap()
+    };
+    let as_mask = Tensor::new("train", vec![25], Data::U8(mask.clone())).unwrap();
+    fs::write(dir.path().join("mask.npz"), arrays(as_mask)).unwrap();
+    stdout(dir.path(), &["import", "mask.npz", "--task", "five", "--out", "mask"], 0);
+    assert_eq!(open_snapshots(&dir.path().join("mask")).unwrap().read(0).unwrap().train_mask.data, Data::U8(mask));
+    let twice = Tensor::new("train", vec![3], Data::U32(vec![1, 0, 1])).unwrap();
+    assert!(refusal(dir.path(), "twice.npz", &arrays(twice)).contains("the index 1 of an example stands twice"));
+    let short = Tensor::new("train", vec![3], Data::U8(vec![1, 0, 1])).unwrap();
+    assert!(refusal(dir.path(), "short.npz", &arrays(short)).contains("a mask has 3 booleans"));
+
+    let args = ["import", &fixture("import_series.pth"), "--task", "five", "--every", "4", "--out", "every"];
+    let output = phaselab(dir.path(), &args);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("the steps of --every 4, not its own"), "{}", text(&output.stderr));
+    assert_eq!(open_snapshots(&dir.path().join("every")).unwrap().steps(), [0, 4, 8]);
 }
 
 #[test]
@@ -379,6 +477,16 @@ fn damaged_and_hostile_files_are_refused_and_run_nothing() {
         refusal(dir.path(), "count.pth", &zip(&with_key("0", "J\u{7f}\u{7f}\u{7f}\u{7f}", "K\x04")))
             .contains("numbers are said")
     );
+    // One long shape, asked for by every tensor.
+    let long = [
+        &b"\x80\x02("[..],
+        &b"K\x01".repeat(1 << 20),
+        b"tq\x00(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQq\x010",
+        b"ctorch._utils\n_rebuild_tensor_v2\nq\x020",
+        &b"h\x02(h\x01K\x00h\x00h\x00tR".repeat(4000),
+        b".",
+    ];
+    assert!(refusal(dir.path(), "shapes.pth", &zip(&long.concat())).contains("1048576 axes"));
     refusal(dir.path(), "ok_but_small.pth", &zip(&with_key("0", "K\x04", "K\x04")));
 
     let bomb = deflated_zeros("embed.W_E.npy", 200 << 20);
@@ -424,20 +532,36 @@ fn what_a_file_does_not_say_is_asked_for() {
     };
     let (zip, series) = (fixture("import_zip.pth"), fixture("import_series.pth"));
     fs::write(dir.path().join("tasks/five_too.toml"), FIVE).unwrap();
-    asks(&["import", &zip, "--out", "out"], 3, "its sizes fit the tasks five, five_too");
+    asks(&["import", &zip, "--out", "out"], 2, "its sizes fit the tasks five, five_too");
     asks(
         &["import", &zip, "--out", "out", "--task", "mod_add_113"],
-        3,
+        2,
         "embed.W_E has shape [6, 8], expected d_vocab = 114",
     );
-    asks(&["import", &zip, "--out", "out", "--task", "five", "--layout", "nanda"], 3, "layout nanda");
+    asks(&["import", &zip, "--out", "out", "--task", "five", "--layout", "nanda"], 2, "layout nanda");
     asks(
         &["import", &zip, "--out", "out", "--task", "five", "--set", "model.d_mlp=9"],
         3,
         "the spec's model has [8, 9]",
     );
     asks(&["import", &zip, "--out", "out", "--task", "five", "--set", "model.d_mpl=9"], 2, "did you mean `d_mlp`?");
-    asks(&["import", &series, &zip, "--out", "out", "--task", "five"], 3, "it has 3 checkpoints");
+    asks(&["import", &series, &zip, "--out", "out", "--task", "five"], 2, "it has 3 checkpoints");
+    for (args, words) in [
+        (&["--every", "0"][..], "invalid value '0'"),
+        (&["--losses-every", "0"], "invalid value '0'"),
+        (&["--step", "3", "--shift", "1"], "cannot be used with"),
+        (&["--step", "3"], "--step is the step of a single checkpoint, and it has 3"),
+        (&["--seeds", "1,2"], "2 seeds are given for 1 files"),
+    ] {
+        asks(&[&["import", &series, "--out", "out", "--task", "five"], args].concat(), 2, words);
+    }
+    for (args, words) in [
+        (["--every", "10"], "--every is for a list of checkpoints, and it has one"),
+        (["--losses-every", "5"], "--losses-every is for lists of losses"),
+    ] {
+        asks(&[&["import", &zip, "--out", "out", "--task", "five"], &args[..]].concat(), 2, words);
+    }
+    asks(&["import", &zip, &zip, "--out", "out", "--task", "five", "--every", "4"], 2, "say their own");
     let w_u = Tensor::new("unembed.W_U", vec![8, 5], Data::F32(numbers(0, 40, 0))).unwrap();
     fs::write(dir.path().join("bare.npz"), phaselab::exchange::npy::write_npz(&[w_u], &[]).unwrap()).unwrap();
     asks(&["import", "bare.npz", "--task", "five", "--out", "out"], 3, "no spec says what the model is");
@@ -448,7 +572,7 @@ fn what_a_file_does_not_say_is_asked_for() {
     fs::write(dir.path().join("square.npz"), phaselab::exchange::npy::write_npz(&arrays, &[]).unwrap()).unwrap();
     asks(
         &["import", "square.npz", "--task", "five", "--out", "out"],
-        3,
+        2,
         "--layout transformer-lens or --layout transposed",
     );
     let args = ["import", "square.npz", "--task", "five", "--layout", "transposed", "--out", "decided"];
@@ -457,10 +581,14 @@ fn what_a_file_does_not_say_is_asked_for() {
     assert_eq!((w_u.shape.as_slice(), w_u.to_f64()[1]), (&[1, 6, 5][..], f64::from(numbers(0, 36, 0)[6])));
 }
 
-/// A Python that imports these modules, or a line that says what is skipped.
-fn python(modules: &str) -> Option<String> {
-    let python = std::env::var("PHASELAB_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
+/// A Python that imports these modules, or a line that says what is skipped. A Python that is asked for must be there.
+pub(crate) fn python(modules: &str) -> Option<String> {
+    let asked = std::env::var("PHASELAB_TEST_PYTHON");
+    let python = asked.clone().unwrap_or_else(|_| "python3".into());
     let imports = Command::new(&python).args(["-c", &format!("import {modules}")]).output();
+    if let (Ok(python), Err(e)) = (asked, &imports) {
+        panic!("PHASELAB_TEST_PYTHON is `{python}`, which does not start: {e}");
+    }
     match imports {
         Ok(output) if output.status.success() => Some(python),
         _ => {
@@ -550,6 +678,8 @@ fn activations_go_into_files() {
     );
     refused(&["cache", "run", "--hooks", "logits", "--out", "a.h5"], 2, "already exists");
     refused(&["cache", "run", "--hooks", "logits", "--out", "a.csv"], 2, ".h5 or .npz");
+    refused(&["cache", "run", "--step", "7", "--out", "b.h5"], 3, "the nearest is that of step 8");
+    assert!(!dir.path().join("b.h5").exists());
     stdout(dir.path(), &["cache", "run", "--out", "a.h5", "--force"], 0);
 }
 

@@ -16,20 +16,9 @@ use phaselab::checkpoint::{
 use phaselab::spec::{Seeds, Spec, TrainSpec};
 use phaselab::tensor::{Data, Tensor};
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/read_back.py");
+use crate::exchange::python;
 
-/// A Python that imports h5py.
-fn python() -> Option<String> {
-    let python = std::env::var("PHASELAB_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
-    let imports = Command::new(&python).args(["-c", "import h5py"]).output();
-    match imports {
-        Ok(output) if output.status.success() => Some(python),
-        _ => {
-            eprintln!("skipped: `{python}` has no h5py; set PHASELAB_TEST_PYTHON to a Python that has");
-            None
-        }
-    }
-}
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/read_back.py");
 
 fn tensor(name: &str, shape: &[usize], data: Data) -> Tensor {
     Tensor::new(name, shape.to_vec(), data).unwrap()
@@ -129,7 +118,7 @@ fn params_on_disk(snapshot: &Snapshot) -> impl Iterator<Item = Tensor> {
 
 #[test]
 fn snapshots_resume_points_and_measures_open_in_h5py_with_equal_bits() {
-    let Some(python) = python() else { return };
+    let Some(python) = python("h5py") else { return };
     let dir = tempfile::tempdir().unwrap();
     let folder = new_run(dir.path());
     snapshot(10).write(&folder).unwrap();
@@ -163,7 +152,7 @@ fn snapshots_resume_points_and_measures_open_in_h5py_with_equal_bits() {
 
 #[test]
 fn a_packed_run_opens_in_h5py_with_equal_bits() {
-    let Some(python) = python() else { return };
+    let Some(python) = python("h5py") else { return };
     let dir = tempfile::tempdir().unwrap();
     let folder = new_run(dir.path());
     let steps: Vec<u64> = (0..40).collect();

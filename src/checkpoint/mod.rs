@@ -30,7 +30,7 @@ pub use check::{FileReport, Verdict, check};
 pub use pack::{pack, pack_with};
 pub use record::{Attr, Kind, Record};
 pub use resume::ResumePoint;
-pub use run_folder::{RunFolder, differing_keys, lock, read_spec};
+pub use run_folder::{RunFolder, StagedRun, differing_keys, lock, read_spec};
 pub use snapshot::Snapshot;
 pub use snapshots::{SnapshotReader, open_snapshots};
 

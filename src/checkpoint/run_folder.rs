@@ -28,15 +28,7 @@ impl RunFolder {
     /// [`Error::Exists`] when something is there and `force` is not given, or what is there is no run;
     /// [`Error::Locked`]; [`Error::Io`].
     pub fn create(path: &Path, spec: &Spec, force: bool) -> Result<RunFolder> {
-        let is_run = path.join(SPEC).exists();
-        let is_empty = atomic::list(path)?.iter().all(|file| file.ends_with(LOCK) || atomic::is_temporary(file));
-        if !(is_empty || force && is_run) {
-            let hint = match is_run {
-                true => "--force replaces it, --out writes elsewhere; `run` and `train` go on with it by --resume",
-                false => "it is no run folder; choose another with --out",
-            };
-            return Err(Error::Exists { path: path.to_path_buf(), hint: hint.into() });
-        }
+        let is_run = RunFolder::gives_way(path, force)?;
         fs::create_dir_all(path).map_err(Error::io("create the folder", path))?;
         let lock = lock(path)?;
         // Only what was seen above: another process may have begun a run here since.
@@ -44,6 +36,30 @@ impl RunFolder {
             remove_run(path)?;
         }
         RunFolder::start(path, spec, lock)
+    }
+
+    /// Whether there is an older run at `path`, which `force` lets a new one replace.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] as for [`RunFolder::create`]; [`Error::Io`].
+    pub fn gives_way(path: &Path, force: bool) -> Result<bool> {
+        let is_run = path.join(SPEC).exists();
+        let there = atomic::list(path).map_err(|e| match e {
+            // What cannot be listed because it is no folder cannot be made one.
+            Error::Io { path, source, .. } if source.kind() == ErrorKind::NotADirectory => {
+                Error::Io { action: "create the folder", path, source }
+            }
+            other => other,
+        })?;
+        let is_empty = there.iter().all(|file| file.ends_with(LOCK) || atomic::is_temporary(file));
+        if is_empty || force && is_run {
+            return Ok(is_run);
+        }
+        let hint = match is_run {
+            true => "--force replaces it, --out writes elsewhere; `run` and `train` go on with it by --resume",
+            false => "it is no run folder; choose another with --out",
+        };
+        Err(Error::Exists { path: path.to_path_buf(), hint: hint.into() })
     }
 
     /// Opens the folder of a run to continue it under `spec`, which may have another number of steps, title, measures
@@ -96,6 +112,88 @@ impl RunFolder {
         }
         Ok(RunFolder { path: path.to_path_buf(), spec: spec.clone(), _lock: lock })
     }
+}
+
+/// A packed run that is made beside its place, and put there when it is whole: until then an older run stays as it is, and
+/// nobody else writes it.
+#[derive(Debug)]
+pub struct StagedRun {
+    folder: Option<RunFolder>,
+    stage: PathBuf,
+    place: PathBuf,
+    /// The lock of the older run.
+    older: Option<File>,
+}
+
+impl StagedRun {
+    /// Makes the folder beside `place`; removes what killed writers left there.
+    ///
+    /// # Errors
+    /// As for [`RunFolder::create`] at `place`.
+    pub fn create(place: &Path, spec: &Spec, force: bool) -> Result<StagedRun> {
+        let older = if RunFolder::gives_way(place, force)? { Some(lock(place)?) } else { None };
+        remove_stages(place)?;
+        let stage = atomic::temporary_path(place);
+        let folder = RunFolder::create(&stage, spec, false)?;
+        Ok(StagedRun { folder: Some(folder), stage, place: place.to_path_buf(), older })
+    }
+
+    /// The folder to write into.
+    pub fn folder(&self) -> &RunFolder {
+        self.folder.as_ref().expect("invariant: only publishing and dropping take the folder")
+    }
+
+    /// Removes the older run and puts the spec, the packed file and the account of an import into its place.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] and [`Error::Locked`] when another run was begun there since; [`Error::Io`].
+    pub fn publish(mut self) -> Result<()> {
+        let place = self.place.clone();
+        let is_run = RunFolder::gives_way(&place, self.older.is_some())?;
+        fs::create_dir_all(&place).map_err(Error::io("create the folder", &place))?;
+        let lock = self.older.take().map_or_else(|| lock(&place), Ok)?;
+        if is_run {
+            remove_run(&place)?;
+        }
+        let _placed = RunFolder::start(&place, self.folder().spec(), lock)?;
+        for name in [PACKED, IMPORT] {
+            let from = self.stage.join(name);
+            if from.exists() {
+                fs::rename(&from, place.join(name)).map_err(Error::io("rename", &from))?;
+            }
+        }
+        atomic::sync_folder(&place.join(SPEC))
+    }
+}
+
+impl Drop for StagedRun {
+    fn drop(&mut self) {
+        // Its lock goes first. What cannot be removed is left to the next writer.
+        drop(self.folder.take());
+        let _ = fs::remove_dir_all(&self.stage);
+    }
+}
+
+/// Removes the folders that killed writers left beside `place`.
+fn remove_stages(place: &Path) -> Result<()> {
+    let parent = match place.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let is_stage = |path: &PathBuf| {
+        let found = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let rest =
+            found.strip_prefix(atomic::TEMPORARY).map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+        path.is_dir() && rest.and_then(|rest| rest.strip_prefix('-')) == Some(name.as_str())
+    };
+    for stage in atomic::list(parent)?.into_iter().filter(is_stage) {
+        // A process that still writes holds its lock.
+        if lock(&stage).is_ok() {
+            fs::remove_dir_all(&stage).map_err(Error::io("remove", &stage))?;
+        }
+    }
+    Ok(())
 }
 
 /// The resolved spec of a run, without opening it for writing.
@@ -153,8 +251,7 @@ fn remove_run(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `key: stored -> given` for each key that matters to training and differs.
-/// Keys in which two specs differ, of those that change the steps of a run.
+/// `key: stored -> given` for each key in which two specs differ, of those that change the steps of a run.
 pub fn differing_keys(stored: &Spec, given: &Spec) -> Vec<String> {
     let (stored_keys, given_keys) = (keys(stored), keys(given));
     let all: std::collections::BTreeSet<&String> = stored_keys.keys().chain(given_keys.keys()).collect();
@@ -228,6 +325,36 @@ mod tests {
         drop(RunFolder::create(dir.path(), &spec(), true).unwrap());
         assert!(ours.iter().all(|name| !dir.path().join(name).exists()));
         assert!(theirs.iter().all(|name| dir.path().join(name).exists()));
+    }
+
+    #[test]
+    fn a_staged_run_takes_its_place_only_when_it_is_published() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("run");
+        drop(RunFolder::create(&place, &spec(), false).unwrap());
+        for name in ["run.h5", "measures/loss.h5", "notes.md"] {
+            fs::write(place.join(name), "old").unwrap();
+        }
+        let left = dir.path().join(".tmp-1-run");
+        fs::create_dir(&left).unwrap();
+        let other = Spec { title: "new".into(), ..spec() };
+        assert!(matches!(StagedRun::create(&place, &other, false), Err(Error::Exists { .. })));
+        let read = |name: &str| fs::read_to_string(place.join(name)).ok();
+        for publishes in [false, true] {
+            let staged = StagedRun::create(&place, &other, true).unwrap();
+            assert!(!left.exists(), "what a killed writer left is gone");
+            assert!(matches!(RunFolder::open(&place), Err(Error::Locked { .. })), "nobody else writes the older run");
+            fs::write(staged.folder().path().join("run.h5"), "new").unwrap();
+            if publishes {
+                staged.publish().unwrap();
+            } else {
+                drop(staged);
+                assert_eq!((read("run.h5"), read_spec(&place).unwrap()), (Some("old".into()), spec()));
+            }
+            assert_eq!(atomic::list(dir.path()).unwrap(), std::slice::from_ref(&place));
+        }
+        assert_eq!((read("run.h5"), read_spec(&place).unwrap()), (Some("new".into()), other));
+        assert_eq!((read("measures/loss.h5"), read("notes.md")), (None, Some("old".into())));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use phaselab::checkpoint::{SPEC, VARIANTS};
+use phaselab::checkpoint::{SPEC, VARIANTS, atomic};
 use phaselab::error::{Error, Result, nearest};
 use phaselab::experiment::{self, Experiment, Variant};
 use phaselab::spec::Spec;
@@ -84,16 +84,25 @@ pub struct ReplicaArgs {
 }
 
 impl ReplicaArgs {
-    /// Step and index of the replica, in a run with these steps and seeds.
+    /// Step and index of the replica, in the run in `folder` with these steps and seeds.
     ///
     /// # Errors
-    /// [`Error::Missing`] for a run without checkpoints; [`Error::Value`] for a seed or index that is not there.
-    pub fn find(self, steps: &[u64], seeds: &[u64]) -> Result<(u64, usize)> {
-        let step = self.step.or_else(|| steps.last().copied()).ok_or_else(|| Error::Missing {
-            what: "every checkpoint of the run".into(),
-            path: PathBuf::new(),
-            hint: "train first, with `phaselab train` or `phaselab run`".into(),
-        })?;
+    /// [`Error::Missing`] for a run without checkpoints, or without one of this step; [`Error::Value`] for a seed or index that is
+    /// not there.
+    pub fn find(self, folder: &Path, steps: &[u64], seeds: &[u64]) -> Result<(u64, usize)> {
+        let missing = |what: String, hint: String| Error::Missing { what, path: folder.to_path_buf(), hint };
+        let Some(&last) = steps.last() else {
+            let hint = "train first, with `phaselab train` or `phaselab run`";
+            return Err(missing("every checkpoint".into(), hint.into()));
+        };
+        let step = self.step.unwrap_or(last);
+        if !steps.contains(&step) {
+            let near = steps.iter().min_by_key(|known| known.abs_diff(step)).unwrap_or(&last);
+            return Err(missing(
+                format!("the checkpoint of step {step}"),
+                format!("the nearest is that of step {near}"),
+            ));
+        }
         let wrong = |what: &str, got: String, expected: String| Error::Value { what: what.into(), got, expected };
         let replica = match (self.seed, self.replica) {
             (Some(seed), _) => seeds.iter().position(|&known| known == seed).ok_or_else(|| {
@@ -200,7 +209,7 @@ pub fn runs() -> Vec<String> {
 /// Names of the runs in a folder, ascending.
 pub fn runs_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let runs = entries.filter(|entry| entry.path().join(SPEC).is_file());
+    let runs = entries.filter(|entry| entry.path().join(SPEC).is_file() && !atomic::is_temporary(&entry.path()));
     let mut names: Vec<String> = runs.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names

@@ -22,7 +22,8 @@ themselves: tokens, targets, and train_mask of the replica. `.h5` has the hooks 
 attributes; `.npz` has all arrays by name. `--list` shows the hooks.
 
 Example:
-  phaselab cache grokking_quick --seed 2 --hooks blocks.0.attn.hook_pattern,blocks.0.mlp.hook_post --out acts.npz")]
+  phaselab cache grokking_quick --seed 2 --out acts.npz \\
+    --hooks blocks.0.attn.hook_pattern,blocks.0.mlp.hook_post")]
 pub struct Args {
     /// A run's folder, or its name under checkpoints/
     run: String,
@@ -67,7 +68,7 @@ pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
         let hint = "--force replaces it, --out writes elsewhere".into();
         return Err(Error::Exists { path: out.clone(), hint }.into());
     }
-    let (step, replica) = args.replica.find(run.steps(), run.seeds())?;
+    let (step, replica) = args.replica.find(&path, run.steps(), run.seeds())?;
     let mut hooks: Vec<&str> = vec![];
     for hook in args.hooks.iter().map(String::as_str) {
         if !hooks.contains(&hook) {

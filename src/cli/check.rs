@@ -38,13 +38,15 @@ struct Line {
 enum State {
     Ok,
     Faults,
+    /// Of a later format, this one.
+    Newer(u64),
     Damaged,
 }
 
 /// Prints one line a thing, with what is wrong below it.
 ///
 /// # Errors
-/// [`Error::Unknown`] when there is no such thing; [`Error::Damaged`] after printing, when a file is;
+/// [`Error::Unknown`] when there is no such thing; [`Error::Damaged`] or [`Error::NewerFormat`] after printing, when a file is;
 /// [`Failure::Stdout`].
 pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     let lines = if args.what == "all" { check_all()? } else { check_one(&args.what)? };
@@ -52,6 +54,9 @@ pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     match lines.iter().max_by_key(|line| line.state) {
         Some(Line { state: State::Damaged, what, why }) => {
             Err(Error::Damaged { path: PathBuf::from(what), cause: why.join("; ") }.into())
+        }
+        Some(Line { state: State::Newer(found), what, .. }) => {
+            Err(Error::NewerFormat { path: PathBuf::from(what), found: *found, supported: checkpoint::FORMAT }.into())
         }
         Some(Line { state: State::Faults, .. }) => Ok(Answer::No),
         _ => Ok(Answer::Yes),
@@ -74,6 +79,7 @@ impl Line {
         let word = match self.state {
             State::Ok => output.good("ok     "),
             State::Faults => output.bad("faults "),
+            State::Newer(_) => output.bad("newer  "),
             State::Damaged => output.bad("damaged"),
         };
         let why = self.why.iter().map(|why| format!("           {why}\n")).collect::<String>();
@@ -149,7 +155,7 @@ fn check_run(run: &Path) -> Result<Vec<Line>> {
             Verdict::Damaged(why) => (State::Damaged, vec![why]),
             Verdict::NewerFormat(format) => {
                 let newest = checkpoint::FORMAT;
-                (State::Damaged, vec![format!("format {format} is newer than this phaselab reads ({newest})")])
+                (State::Newer(format), vec![format!("format {format} is newer than this phaselab reads ({newest})")])
             }
         };
         Line { state, what: report.path.display().to_string(), why }

@@ -1,6 +1,9 @@
-//! `phaselab explain NAME`: the definition of a task, a measure, a term of the loss, a figure, the phases or the spec.
+//! `phaselab explain NAME`: the definition of what `list` shows, of the phases, or of the spec.
 
 use phaselab::error::{Error, Result};
+use phaselab::experiment::{self, Experiment};
+use phaselab::outside::{self, Thing};
+use phaselab::spec::{Family, ModelSpec};
 use phaselab::task::{self, Task, sample};
 use phaselab::{figure, measure, term, transition};
 
@@ -8,7 +11,7 @@ use super::exit::{Answer, Failure};
 use super::explain_spec::explain_spec;
 use super::output::Output;
 
-/// Explains a task, a task family, a measure, a term of the loss, a figure, `terms`, `phases` or `spec`
+/// Explains what `phaselab list` shows: a task, a task family, a model, a measure, a term of the loss, a figure, an experiment
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  phaselab explain restricted_loss")]
 pub struct Args {
@@ -48,13 +51,48 @@ fn explain(name: &str) -> Result<String> {
     if let Ok(figure) = figure::find(name) {
         return Ok(figure.explain());
     }
+    if let Some(model) = explain_model(name)? {
+        return Ok(model);
+    }
     match Task::load(name) {
-        Ok(task) => Ok(explain_task(&task)),
+        Ok(task) => return Ok(explain_task(&task)),
+        Err(Error::Unknown { .. }) => {}
+        Err(e) => return Err(e),
+    }
+    match Experiment::find(name) {
+        Ok(experiment) => explain_experiment(&experiment),
         Err(Error::Unknown { name, .. }) => {
-            Err(Error::Unknown { kind: "task, measure, term or figure", name, known: names() })
+            Err(Error::Unknown { kind: "task, model, measure, term, figure or experiment", name, known: names() })
         }
         Err(e) => Err(e),
     }
+}
+
+/// A model, or a layer or loss that the program adds: what it is, and its settings.
+fn explain_model(name: &str) -> Result<Option<String>> {
+    let table = |settings: toml::Table| settings.to_string();
+    let built_in = [Family::Transformer, Family::Mlp].into_iter().find(|family| String::from(*family) == name);
+    if let Some(family) = built_in {
+        let model = ModelSpec { family, ..ModelSpec::default() };
+        let settings = toml::Table::try_from(model).expect("invariant: a spec has only TOML's types");
+        let head = format!("{name}: model.family = {name:?}; `phaselab explain spec` says what each setting is");
+        return Ok(Some(format!("{head}\n\n[model]\n{}", table(settings))));
+    }
+    let Some(added) = outside::additions().into_iter().find(|addition| addition.name == name) else { return Ok(None) };
+    let (key, settled) = match &added.thing {
+        Thing::Network(network) => ("model.family", network.settle(&toml::Table::new())),
+        Thing::Layer(layer) => ("model.layer", layer.settle(&toml::Table::new())),
+        Thing::Loss(_) => ("loss.kind", Ok(toml::Table::new())),
+    };
+    let settings = settled.map_err(|faults| Error::Spec { path: "model.custom".into(), faults })?;
+    let settings = if settings.is_empty() { String::new() } else { format!("\n[model.custom]\n{}", table(settings)) };
+    Ok(Some(format!("{name}: {}\n\n{key} = {name:?}, which this program adds\n{settings}", added.summary)))
+}
+
+/// Its title, and its spec with all defaults.
+fn explain_experiment(experiment: &Experiment) -> Result<String> {
+    let spec = experiment.spec(&[])?;
+    Ok(format!("{}: {}\n\n{}", experiment.name, spec.title, spec.to_toml()))
 }
 
 /// Everything that can be explained.
@@ -64,7 +102,10 @@ fn names() -> Vec<String> {
     let measures = measure::ALL.iter().map(|measure| measure.name());
     let terms = term::ALL.iter().map(|term| term.name());
     let figures = figure::ALL.iter().map(|figure| figure.name());
-    fixed.chain(families).chain(measures).chain(terms).chain(figures).map(str::to_owned).chain(task::list()).collect()
+    let models = [Family::Transformer, Family::Mlp].map(String::from).into_iter();
+    let models = models.chain(outside::additions().into_iter().map(|addition| addition.name.to_owned()));
+    let words = fixed.chain(families).chain(measures).chain(terms).chain(figures).map(str::to_owned);
+    words.chain(models).chain(task::list()).chain(experiment::list()).collect()
 }
 
 fn explain_task(task: &Task) -> String {

@@ -22,7 +22,8 @@ safetensors, npz  our names, with the spec in the file; `phaselab import` then n
 The first two are written as --out ends: .safetensors, .npz, .pth or .pt. The lines of Python that load the file go to stderr.
 
 Example:
-  phaselab export grokking_quick --seed 2 --to transformer-lens --out grokked.safetensors")]
+  phaselab export grokking_quick --seed 2 --to transformer-lens \\
+    --out grokked.safetensors")]
 pub struct Args {
     /// A run's folder, or its name under checkpoints/
     run: String,
@@ -40,9 +41,8 @@ pub struct Args {
 }
 
 fn target(text: &str) -> Result<Target, String> {
-    let known = [Target::TransformerLens, Target::Safetensors, Target::Npz, Target::Nanda];
-    let found = known.into_iter().find(|target| target.name() == text);
-    found.ok_or_else(|| format!("known: {}", known.map(Target::name).join(", ")))
+    let found = Target::ALL.into_iter().find(|target| target.name() == text);
+    found.ok_or_else(|| format!("known: {}", Target::ALL.map(Target::name).join(", ")))
 }
 
 /// Exports, and prints the files.
@@ -52,7 +52,7 @@ fn target(text: &str) -> Result<Target, String> {
 pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     let run = find_run(&args.run)?;
     let reader = open_snapshots(&run)?;
-    let (step, replica) = args.replica.find(reader.steps(), &reader.spec().train.seeds.0)?;
+    let (step, replica) = args.replica.find(&run, reader.steps(), &reader.spec().train.seeds.0)?;
     let seed = reader.spec().train.seeds.0[replica];
     let out = args.out.clone().unwrap_or_else(|| args.to.default_out(&run, step, seed));
     if out.is_dir() {

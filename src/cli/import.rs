@@ -1,5 +1,6 @@
 //! `phaselab import FILE…`: files with parameters -> a run.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use phaselab::exchange::{ImportOptions, Layout, import};
@@ -29,7 +30,11 @@ Names are TransformerLens's, with its own shapes or those of Nanda's older code;
   [names]
   \"embed.W_E\" = \"tok_emb.weight\"
   \"blocks.*.mlp.W_in\" = { name = \"layers.*.fc1.weight\", transpose = true }
-  \"blocks.*.attn.W_Q\" = { name = \"layers.*.qkv.weight\", rows = [0, 128], reshape = [4, 32, 128], transpose = [0, 2, 1] }
+  [names.\"blocks.*.attn.W_Q\"]
+  name = \"layers.*.qkv.weight\"
+  rows = [0, 128]
+  reshape = [4, 32, 128]
+  transpose = [0, 2, 1]
 
 Example:
   phaselab import full_run_data.pth --task mod_add_113 --out checkpoints/nanda")]
@@ -56,17 +61,17 @@ pub struct Args {
     #[arg(long, value_name = "LAYOUT", value_parser = layout)]
     layout: Option<Layout>,
     /// Step of a single checkpoint [default: what the file says, else 0]
-    #[arg(long, value_name = "N", conflicts_with = "every")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["every", "shift"])]
     step: Option<u64>,
-    /// Steps from one checkpoint of a list to the next, where the file does not say
+    /// Steps from one checkpoint of a list to the next, the first at 0 [default: what the file says]
     #[arg(long, value_name = "N")]
-    every: Option<u64>,
+    every: Option<NonZeroU64>,
     /// Add this to the steps of checkpoints: 1 where they are numbered by the update before them
     #[arg(long, value_name = "N", default_value_t = 0)]
     shift: u64,
-    /// Steps from one loss of a list to the next
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    losses_every: u64,
+    /// Steps from one loss of a list to the next [default: 1]
+    #[arg(long, value_name = "N")]
+    losses_every: Option<NonZeroU64>,
     /// Seeds of the replicas, as `0,1,2`; with one for each file, each file is a replica
     #[arg(long, value_name = "SEEDS", value_delimiter = ',')]
     seeds: Vec<u64>,

@@ -63,7 +63,7 @@ Exit status:
     2  wrong usage, or a spec with faults
     3  missing or damaged data
     4  every replica met a number that is not finite
-  130  interrupted; a resume point is written";
+  130  interrupted; training writes a resume point first";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -130,6 +130,17 @@ mod tests {
             let after = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
             let example = format!("phaselab {}", command.get_name());
             assert!(after.contains(&example), "the long help of {} has no example", command.get_name());
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_copied_from_a_long_help_is_not_broken_on_a_terminal() {
+        let command = Cli::command();
+        for command in command.get_subcommands().chain([&command]) {
+            let after = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            for line in after.lines().filter(|line| line.starts_with("  ")) {
+                assert!(line.chars().count() < 80, "{}: `{line}` is wrapped", command.get_name());
+            }
         }
     }
 }

@@ -132,7 +132,7 @@ fn one(args: &TrainArgs, path: &Path, spec: &Spec, interrupt: &AtomicBool, outpu
     let trained = train_in(&folder, args, interrupt, output)?;
     let run = RunSeries::open(path, args.threads.count())?;
     output.note(&format!("measuring {}", plural(run.steps().len(), "checkpoint")));
-    let (mut series, _) = stages::measure((&run, path), &spec.measure.names, 0..=u64::MAX, interrupt, output)?;
+    let (mut series, _) = stages::measure((&run, path), &spec.measure.names, 0..=u64::MAX, (interrupt, true), output)?;
     series.extend(run.metrics()?);
     let rows = stages::sum_up(&run, &series)?;
     stages::save_summary(path, &rows)?;
@@ -142,7 +142,7 @@ fn one(args: &TrainArgs, path: &Path, spec: &Spec, interrupt: &AtomicBool, outpu
 
 /// An error when there is nowhere to publish to; better before training than after.
 fn expect_folder(experiment: &Experiment) -> Result<()> {
-    if experiment.path.is_file() {
+    if experiment.is_in_folder() {
         return Ok(());
     }
     let hint = "--publish writes into the folder of an experiment.toml; run it where that folder is".into();

@@ -14,7 +14,8 @@ use phaselab::transition::{Curve, Curves, ReplicaPhases, SummaryRow, write_summa
 use super::output::Output;
 use super::progress::Meter;
 
-/// Measures `names` (all that fit the run when empty) and saves them; gives the series and the files.
+/// Measures `names` (all that fit the run when empty) and saves them; gives the series and the files. `resumes`: whether the
+/// command goes on with --resume when it is interrupted.
 ///
 /// # Errors
 /// A measure that is not there or does not fit, damaged files, [`Error::Interrupted`].
@@ -22,7 +23,7 @@ pub fn measure(
     run: (&RunSeries, &Path),
     names: &[String],
     steps: RangeInclusive<u64>,
-    interrupt: &AtomicBool,
+    (interrupt, resumes): (&AtomicBool, bool),
     output: &Output,
 ) -> Result<(Vec<Series>, Vec<PathBuf>)> {
     let (series, folder) = run;
@@ -35,7 +36,7 @@ pub fn measure(
         last = all.get(done.saturating_sub(1)).copied().unwrap_or(last);
         meter.at(done as u64, of as u64, String::new);
         match interrupt.load(Ordering::Relaxed) {
-            true => Err(Error::Interrupted { step: last, path: folder.to_path_buf() }),
+            true => Err(Error::Interrupted { step: last, path: folder.to_path_buf(), resumes }),
             false => Ok(()),
         }
     })?;

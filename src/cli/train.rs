@@ -22,7 +22,8 @@ Ctrl-C finishes the step, writes a resume point and exits with 130; --resume goe
 without the interruption.
 
 Example:
-  phaselab train grokking_quick --seeds 0..8 --set optim.lr=1e-3 --out checkpoints/slow")]
+  phaselab train grokking_quick --seeds 0..8 --set optim.lr=1e-3 \\
+    --out checkpoints/slow")]
 pub struct Args {
     #[command(flatten)]
     train: TrainArgs,

@@ -82,9 +82,10 @@ impl<M: Model> outside::Network for Candle<M> {
         let mut graph = Graph::new(task.n_ctx);
         let pushed = made::<M>(spec).and_then(|model| {
             let params = model.params(task);
+            let cuts_gradients = model.cuts_gradients();
             let body: Body = Arc::new(move |x, s| model.forward(x, s));
             let (name, settings) = (self.name.to_owned(), spec.custom.to_string());
-            let function = Function { name, width: None, settings, task: task.clone(), params, body };
+            let function = Function { name, width: None, settings, task: task.clone(), params, cuts_gradients, body };
             push(&mut graph, function, ("", "logits"), None)
         });
         match pushed {
@@ -113,9 +114,11 @@ impl<L: Layer> outside::Layer for Candle<L> {
         let width = graph.values[x].width;
         let pushed = made::<L>(spec).and_then(|layer| {
             let params = layer.params(width);
+            let cuts_gradients = layer.cuts_gradients();
             let body: Body = Arc::new(move |x, s| layer.forward(x, s));
             let (name, settings) = (self.name.to_owned(), spec.custom.to_string());
-            let function = Function { name, width: Some(width), settings, task: task.clone(), params, body };
+            let function =
+                Function { name, width: Some(width), settings, task: task.clone(), params, cuts_gradients, body };
             push(graph, function, (&format!("{}.", names.0), names.1), Some(x))
         });
         pushed.unwrap_or_else(|fault| {

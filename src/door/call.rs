@@ -37,6 +37,8 @@ pub(super) struct Function {
     pub(super) task: TaskShape,
     /// Under the names that the function knows.
     pub(super) params: Vec<Param>,
+    /// Whether it keeps gradients from something on purpose.
+    pub(super) cuts_gradients: bool,
     pub(super) body: Body,
 }
 

@@ -38,9 +38,11 @@
 //!   calls them, never on threads of their own (their bits do not depend on it); element-wise operations on more than 65,536 numbers
 //!   use candle's own helper threads (same bits; `CANDLE_NUM_THREADS=1` keeps them off).
 //! - *Examples do not see each other*: a batch is worked on in tiles of examples, so the numbers of an example must not depend on the others
-//!   (no batch normalisation). This is tried before training, in f32 and f64, and so are the shapes, and whether a gradient reaches
-//!   every parameter: candle's fused `layer_norm`, `rms_norm`, `softmax_last_dim` and `rope` silently have none; use
-//!   `candle_nn::ops::softmax` and `layer_norm_slow`.
+//!   (no batch normalisation). This is tried before training, in f32 and f64, and so are the shapes, and whether the gradients of all
+//!   parameters and of a layer's rows are what differences say: candle's fused `layer_norm`, `rms_norm`, `softmax_last_dim` and `rope`
+//!   silently have none; use `candle_nn::ops::softmax` and `layer_norm_slow`. `conv1d` has a wrong one for its kernel (candle 0.11); sum
+//!   matrix products of shifted inputs. A model that cuts gradients on purpose says so
+//!   ([`Model::cuts_gradients`]).
 //! - Randomness is an argument: [`Model::start`] gets a generator. A forward pass that draws numbers of its own breaks the first promise.
 //!
 //! # What is slower, and why
@@ -89,6 +91,12 @@ pub trait Model: Serialize + DeserializeOwned + Send + Sync + 'static {
         start(param, rng, values);
     }
 
+    /// Whether it keeps gradients from something on purpose (`detach`, a straight-through estimate): the trial before training then
+    /// does not hold them against differences.
+    fn cuts_gradients(&self) -> bool {
+        false
+    }
+
     /// What is wrong with the settings, beyond their types: (key, what).
     fn faults(&self) -> Vec<(&'static str, String)> {
         vec![]
@@ -109,6 +117,11 @@ pub trait Layer: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// As [`Model::start`].
     fn start(&self, param: &Param, rng: &mut Rng, values: &mut [f64]) {
         start(param, rng, values);
+    }
+
+    /// As [`Model::cuts_gradients`].
+    fn cuts_gradients(&self) -> bool {
+        false
     }
 
     /// As [`Model::faults`].

@@ -13,8 +13,9 @@ use super::value::Parsed;
 pub const MAGIC: &[u8] = b"PK\x03\x04";
 
 /// Bytes that an archive may give at most: so many times its own, and [`FLOOR`] more. Weights shrink to no less than a third.
-const EXPANSION: u64 = 64;
-const FLOOR: u64 = 64 << 20;
+pub const EXPANSION: u64 = 64;
+/// See [`EXPANSION`].
+pub const FLOOR: u64 = 64 << 20;
 
 /// An archive in memory.
 pub struct Archive<'a> {

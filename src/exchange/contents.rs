@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::value::{Parsed, Value, View};
+use super::value::{Element, Parsed, Value, View};
 
 /// A list of state dicts, or a dictionary of them by step.
 pub const SERIES: &[&str] = &["state_dicts", "models", "model_checkpoints", "checkpoints"];
@@ -22,12 +22,16 @@ pub const METRICS: [&[&str]; 4] = [
     &["test_losses", "test_loss", "test_loss_nats"],
     &["test_accs", "test_accuracies", "test_acc", "test_acc_frac"],
 ];
-/// Examples for training: their indices, or their tokens.
-pub const TRAIN: &[&str] = &["train_indices", "train_data", "train"];
+/// Indices of the training examples of a replica that phaselab exported; in safetensors as text.
+pub const TRAIN_INDICES: &str = "phaselab_train_indices";
+/// Examples for training: their indices, which of all they are, or their tokens.
+pub const TRAIN: &[&str] = &[TRAIN_INDICES, "train_indices", "train_data", "train"];
 /// Examples for testing.
 pub const TEST: &[&str] = &["test_indices", "test_data", "test"];
 /// What the model was made with.
 pub const CONFIG: &[&str] = &["config", "cfg"];
+/// How a list in a configuration is written: it is none of the settings that are read.
+pub const LIST: &str = "a list";
 /// The resolved spec of a run that phaselab exported.
 pub const SPEC: &str = "phaselab_spec";
 /// The seed of the replica that phaselab exported.
@@ -47,6 +51,8 @@ pub struct Checkpoint {
 pub enum SplitRows {
     /// Indices of examples.
     Indices(Vec<i64>),
+    /// `[N]`: which of all examples they are.
+    Mask(Vec<bool>),
     /// `[n]` rows of tokens.
     Tokens(Vec<Vec<i64>>),
 }
@@ -62,13 +68,13 @@ pub struct Contents {
     pub train: Option<SplitRows>,
     /// Test examples.
     pub test: Option<SplitRows>,
-    /// `act_fn` and the like of the configuration, as text.
+    /// `act_fn` and the like of the configuration, as text; true is 1.
     pub config: BTreeMap<String, String>,
     /// The spec that phaselab wrote into the file.
     pub spec: Option<String>,
     /// The seed that phaselab wrote into the file.
     pub seed: Option<u64>,
-    /// Keys that mean nothing here.
+    /// Keys that mean nothing here, or whose values do.
     pub ignored: Vec<String>,
 }
 
@@ -95,26 +101,46 @@ fn first_of<'a>(root: &'a Value, names: &'static [&'static str]) -> Option<(&'st
     names.iter().find_map(|name| Some((*name, root.get(name)?)))
 }
 
+/// The known keys of a dictionary.
+struct Keys<'a> {
+    root: &'a Value,
+    used: Vec<&'static str>,
+    /// Those whose values mean nothing.
+    unread: Vec<String>,
+}
+
+impl<'a> Keys<'a> {
+    /// What the first of `names` that is a key holds, if that is what it should be.
+    fn take<T>(
+        &mut self,
+        names: &'static [&'static str],
+        what: &str,
+        parse: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Option<T> {
+        let (name, value) = first_of(self.root, names)?;
+        self.used.push(name);
+        let parsed = parse(value);
+        if parsed.is_none() {
+            self.unread.push(format!("{name} (it holds no {what})"));
+        }
+        parsed
+    }
+}
+
 fn dictionary(root: &Value, entries: &[(Value, Value)], found: &mut Contents) -> Parsed<()> {
-    let mut used: Vec<&str> = vec![];
-    let mut take = |names: &'static [&'static str]| {
-        let (name, value) = first_of(root, names)?;
-        used.push(name);
-        Some(value)
-    };
+    let mut keys = Keys { root, used: vec![], unread: vec![] };
     for (names, column) in METRICS.into_iter().zip(&mut found.metrics) {
-        *column = take(names).and_then(|value| value.numbers().or_else(|| Some(vec![value.number()?])));
+        *column = keys.take(names, "numbers", |value| value.numbers().or_else(|| Some(vec![value.number()?])));
     }
-    found.train = take(TRAIN).and_then(split_rows);
-    found.test = take(TEST).and_then(split_rows);
-    if let Some(config) = take(CONFIG) {
-        found.config = config_of(config);
-    }
-    found.spec = take(&[SPEC]).and_then(Value::text).map(str::to_owned);
-    found.seed = take(&[SEED]).and_then(|seed| seed.text()?.parse().ok());
-    let steps = take(STEPS);
-    let step = take(STEP).and_then(|step| step.count().or_else(|| step.text()?.parse().ok()));
-    let list = take(SERIES);
+    found.train = keys.take(TRAIN, "examples", split_rows);
+    found.test = keys.take(TEST, "examples", split_rows);
+    found.config = keys.take(CONFIG, "settings", config_of).unwrap_or_default();
+    found.spec = keys.take(&[SPEC], "text", |spec| spec.text().map(str::to_owned));
+    found.seed = keys.take(&[SEED], "seed", |seed| seed.text()?.parse().ok());
+    let step = keys.take(STEP, "count of steps", |step| step.count().or_else(|| step.text()?.parse().ok()));
+    let list = keys.take(SERIES, "checkpoints", Some);
+    let steps = if list.is_some() { keys.take(STEPS, "steps", Some) } else { None };
+    let Keys { mut used, unread, .. } = keys;
     let model = first_of(root, MODEL).filter(|(_, value)| matches!(value, Value::Dict(_)));
     let (list, rest) = match (list, model) {
         (Some(list), _) => (Some(list), false),
@@ -138,6 +164,7 @@ fn dictionary(root: &Value, entries: &[(Value, Value)], found: &mut Contents) ->
     } else {
         found.ignored = unused.map(|(key, _)| name(key)).collect();
     }
+    found.ignored.extend(unread);
     if found.checkpoints.iter().all(|checkpoint| checkpoint.arrays.is_empty()) {
         let keys: Vec<String> = entries.iter().take(12).map(|(key, _)| name(key)).collect();
         return Err(format!("none of its keys holds parameters: {}", keys.join(", ")));
@@ -192,6 +219,16 @@ fn is_by_step(entries: &[(Value, Value)]) -> bool {
 
 fn split_rows(value: &Value) -> Option<SplitRows> {
     let whole = |x: &f64| x.fract() == 0.0 && x.abs() < 9e15;
+    match value {
+        Value::Text(text) => {
+            let indices: Result<Vec<i64>, _> = text.split_whitespace().map(str::parse).collect();
+            return indices.ok().map(SplitRows::Indices);
+        }
+        Value::Array(view) if view.element == Element::Bool && view.shape.len() == 1 => {
+            return Some(SplitRows::Mask(view.to_ints().into_iter().map(|x| x != 0).collect()));
+        }
+        _ => {}
+    }
     if let Some(numbers) = value.numbers() {
         return numbers.iter().all(whole).then(|| SplitRows::Indices(numbers.iter().map(|&x| x as i64).collect()));
     }
@@ -206,17 +243,18 @@ fn split_rows(value: &Value) -> Option<SplitRows> {
     Some(SplitRows::Tokens(rows))
 }
 
-fn config_of(value: &Value) -> BTreeMap<String, String> {
-    let Value::Dict(entries) = value else { return BTreeMap::new() };
+fn config_of(value: &Value) -> Option<BTreeMap<String, String>> {
+    let Value::Dict(entries) = value else { return None };
     let entry = |(key, value): &(Value, Value)| {
         let text = match value {
             Value::Text(text) => text.clone(),
             Value::None => "None".to_owned(),
+            Value::List(_) => LIST.to_owned(),
             other => other.number()?.to_string(),
         };
         Some((key.text()?.to_owned(), text))
     };
-    entries.iter().filter_map(entry).collect()
+    Some(entries.iter().filter_map(entry).collect())
 }
 
 fn name(key: &Value) -> String {
@@ -243,7 +281,6 @@ fn kind(value: &Value) -> &'static str {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::value::Element;
     use super::*;
 
     fn dict(entries: &[(&str, Value)]) -> Value {
@@ -306,5 +343,28 @@ mod tests {
         assert_eq!(found.config["act_fn"], "gelu");
         assert_eq!(found.config["normalization_type"], "None");
         assert!(found.ignored.is_empty());
+    }
+
+    #[test]
+    fn a_mask_is_no_list_of_indices_and_what_is_not_read_is_told() {
+        let mask = View::row_major(Element::Bool, vec![4], &Arc::new(vec![1, 0, 0, 1]), 0).unwrap();
+        let square = View::row_major(Element::F32, vec![1, 2], &Arc::new(vec![0; 8]), 0).unwrap();
+        let file = dict(&[
+            ("model", dict(&[("embed.W_E", array(&[1.0]))])),
+            ("train", Value::Array(mask)),
+            ("test_data", Value::Text("junk".into())),
+            ("train_losses", Value::Array(square)),
+            ("config", Value::Int(3)),
+            ("epochs", numbers(&[1.0])),
+            ("step", Value::Real(0.5)),
+        ]);
+        let found = contents(&file).unwrap();
+        assert_eq!(found.train, Some(SplitRows::Mask(vec![true, false, false, true])));
+        assert_eq!((found.test, found.metrics[0].clone()), (None, None));
+        for name in ["test_data (", "train_losses (", "config (", "epochs", "step ("] {
+            assert!(found.ignored.iter().any(|told| told.starts_with(name)), "{name}: {:?}", found.ignored);
+        }
+        let file = dict(&[("embed.W_E", array(&[1.0])), (TRAIN_INDICES, Value::Text("0 3".into()))]);
+        assert_eq!(contents(&file).unwrap().train, Some(SplitRows::Indices(vec![0, 3])));
     }
 }

@@ -1,7 +1,7 @@
 //! One replica at one step -> a file for other tools.
 //!
 //! Reads a run folder; writes the file, and for TransformerLens its configuration as JSON beside it. `safetensors` and `npz` hold
-//! the parameters under our names, and the spec, step and seed as text, so that importing such a file needs no options.
+//! the parameters under our names, and the spec, step, seed and training examples, so that importing such a file needs no options.
 
 use std::path::{Path, PathBuf};
 
@@ -52,6 +52,9 @@ pub struct Exported {
 }
 
 impl Target {
+    /// Every target.
+    pub const ALL: [Target; 4] = [Target::TransformerLens, Target::Safetensors, Target::Npz, Target::Nanda];
+
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
@@ -122,15 +125,18 @@ pub fn export(run: &Path, (step, replica): (u64, usize), target: Target, out: &P
     if let Some(there) = files.iter().find(|file| !force && file.exists()) {
         return Err(Error::Exists { path: there.clone(), hint: "--force replaces it, --out writes elsewhere".into() });
     }
-    let params: Vec<Tensor> =
-        reader.read(step)?.params.iter().map(|tensor| tensor.row(replica)).collect::<Result<_>>()?;
+    let snapshot = reader.read(step)?;
+    let params: Vec<Tensor> = snapshot.params.iter().map(|tensor| tensor.row(replica)).collect::<Result<_>>()?;
+    let mask = snapshot.train_mask.row(replica)?.to_f64();
+    let train_indices: Vec<u32> = (0u32..).zip(mask).filter(|(_, is_train)| *is_train != 0.0).map(|(i, _)| i).collect();
+    let configuration = match target {
+        Target::TransformerLens => Some(transformer_lens::config(&spec, &task)?),
+        _ => None,
+    };
     let mut notes = vec![];
     let tensors = match target {
         Target::Safetensors | Target::Npz => params,
-        Target::TransformerLens => {
-            transformer_lens::config(&spec, &task)?;
-            transformer_lens::state_dict(&spec, &task, &params)?
-        }
+        Target::TransformerLens => transformer_lens::state_dict(&spec, &task, &params)?,
         Target::Nanda => nanda(&spec, &task, params, &mut notes)?,
     };
     if format == Format::Pth {
@@ -142,10 +148,10 @@ pub fn export(run: &Path, (step, replica): (u64, usize), target: Target, out: &P
     };
     let texts =
         [(contents::SPEC, one.to_toml()), (contents::SEED, seed.to_string()), ("phaselab_step", step.to_string())];
-    let bytes = encode(format, &tensors, &texts, target)?;
+    let bytes = encode(format, tensors, (&texts, train_indices), target)?;
     atomic::write(out, force, |temporary| std::fs::write(temporary, &bytes).map_err(Error::io("write", out)))?;
-    if target == Target::TransformerLens {
-        let text = serde_json::to_string_pretty(&transformer_lens::config(&spec, &task)?);
+    if let Some(configuration) = configuration {
+        let text = serde_json::to_string_pretty(&configuration);
         let text = text.expect("invariant: every key is a string") + "\n";
         atomic::write_text(&config, force, &text)?;
     }
@@ -153,7 +159,13 @@ pub fn export(run: &Path, (step, replica): (u64, usize), target: Target, out: &P
     Ok(Exported { files, lines, notes })
 }
 
-fn encode(format: Format, tensors: &[Tensor], texts: &[(&str, String)], target: Target) -> Result<Vec<u8>> {
+/// The file's bytes; the spec and the like go where the format has room for them beside the tensors.
+fn encode(
+    format: Format,
+    mut tensors: Vec<Tensor>,
+    (texts, train_indices): (&[(&str, String)], Vec<u32>),
+    target: Target,
+) -> Result<Vec<u8>> {
     let failed = |cause: String| Error::Export {
         format: target.name(),
         cause,
@@ -161,11 +173,12 @@ fn encode(format: Format, tensors: &[Tensor], texts: &[(&str, String)], target: 
     };
     match format {
         Format::Npz => {
-            // A state dict for `load_state_dict` has no room for texts.
             let texts: Vec<(&str, &str)> = texts.iter().map(|(key, text)| (*key, text.as_str())).collect();
-            npy::write_npz(tensors, &texts).map_err(failed)
+            let shape = vec![train_indices.len()];
+            tensors.push(Tensor::new(contents::TRAIN_INDICES, shape, Data::U32(train_indices))?);
+            npy::write_npz(&tensors, &texts).map_err(failed)
         }
-        Format::Pth => pth::write(tensors).map_err(failed),
+        Format::Pth => pth::write(&tensors).map_err(failed),
         Format::Safetensors => {
             let bytes: Vec<Vec<u8>> = tensors.iter().map(|tensor| super::little_endian(&tensor.data)).collect();
             let views = tensors.iter().zip(&bytes).map(|(tensor, bytes)| {
@@ -173,7 +186,10 @@ fn encode(format: Format, tensors: &[Tensor], texts: &[(&str, String)], target: 
                 Ok((tensor.name.as_str(), view.map_err(|e| failed(e.to_string()))?))
             });
             let views = views.collect::<Result<Vec<_>>>()?;
-            let texts = texts.iter().map(|(key, text)| ((*key).to_owned(), text.clone())).collect();
+            // As text: a tensor more would be one too many for `load_state_dict`.
+            let indices = train_indices.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+            let texts = texts.iter().map(|(key, text)| ((*key).to_owned(), text.clone()));
+            let texts = texts.chain([(contents::TRAIN_INDICES.to_owned(), indices)]).collect();
             safetensors::serialize(views, Some(texts)).map_err(|e| failed(e.to_string()))
         }
     }
@@ -196,6 +212,10 @@ fn nanda(spec: &Spec, task: &Task, mut params: Vec<Tensor>, notes: &mut Vec<Stri
         let hint = "--to transformer-lens, safetensors or npz can hold it".into();
         Err(Error::Export { format: "Nanda's layout", cause, hint })
     };
+    if let Some(layer) = &m.layer {
+        let (cause, hint) = (transformer_lens::of_layer(layer), "--to safetensors or --to npz can hold it".into());
+        return Err(Error::Export { format: "Nanda's layout", cause, hint });
+    }
     if text.family != "transformer" || m.d_mlp == 0 {
         return refuse("that code is a transformer with an MLP in each block".into());
     }
@@ -240,7 +260,7 @@ fn nanda(spec: &Spec, task: &Task, mut params: Vec<Tensor>, notes: &mut Vec<Stri
     let mut tensors: Vec<Tensor> = params.into_iter().map(changed).collect::<Result<_>>()?;
     for block in 0..m.n_layers {
         let n = task.n_ctx;
-        let mask: Vec<f32> = (0..n * n).map(|i| f32::from(u8::from(i % n <= i / n))).collect();
+        let mask: Vec<f32> = transformer_lens::causal(n).map(f32::from).collect();
         let data = match transformer_lens::zeros(&tensors, &[]) {
             Data::F64(_) => Data::F64(mask.into_iter().map(f64::from).collect()),
             _ => Data::F32(mask),
@@ -318,4 +338,28 @@ fn lines(target: Target, format: Format, out: &Path, config: &Path) -> Vec<Strin
     }
     lines.retain(|line| !line.is_empty());
     lines
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_from_outside_has_no_place_in_another_programs_model() {
+        let task = Task::load("mod_add_53").unwrap();
+        let mut spec = Spec { task: "mod_add_53".into(), ..Spec::default() };
+        let w_e = Tensor::new("embed.W_E", vec![54, spec.model.d_model], Data::F32(vec![0.0; 54 * spec.model.d_model]));
+        let params = vec![w_e.unwrap()];
+        transformer_lens::config(&spec, &task).unwrap();
+        spec.model.layer = Some("gated".into());
+        let refused = [
+            transformer_lens::config(&spec, &task).map(drop).unwrap_err(),
+            nanda(&spec, &task, params, &mut vec![]).map(drop).unwrap_err(),
+        ];
+        for error in refused {
+            assert!(error.to_string().contains("the layer `gated`"), "{error}");
+            assert!(error.hint().unwrap().contains("--to npz"), "{error}");
+        }
+    }
 }

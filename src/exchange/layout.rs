@@ -7,6 +7,10 @@
 use std::collections::BTreeMap;
 
 use super::value::View;
+use crate::error::nearest;
+
+/// Blocks of a model at most; a spec says how many there may be.
+pub const MAX_BLOCKS: usize = 64;
 
 /// An order of axes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +116,28 @@ pub fn axes(name: &str, transformer: bool) -> Option<&'static str> {
     let table = if transformer { TRANSFORMER } else { MLP };
     let find = |name: &str| table.iter().find(|(known, _)| *known == name).map(|&(_, axes)| axes);
     find(name).or_else(|| find(&general))
+}
+
+/// Whether a parameter has this name, in which the block may be `*`.
+///
+/// # Errors
+/// That none has, and the nearest name.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let starred = name.strip_prefix("blocks.*.").map(|rest| format!("blocks.0.{rest}"));
+    let concrete = starred.as_deref().unwrap_or(name);
+    if [true, false].iter().any(|&transformer| axes(concrete, transformer).is_some()) {
+        return Ok(());
+    }
+    let (general, block) = pattern(concrete);
+    let known = TRANSFORMER.iter().chain(MLP).map(|(known, _)| *known);
+    let near = nearest(&general, known).map(|near| match (block, starred.is_some()) {
+        (Some(block), false) => near.replace('*', &block.to_string()),
+        _ => near.to_owned(),
+    });
+    Err(match near {
+        Some(near) => format!("no parameter here has this name; did you mean `{near}`?"),
+        None => "no parameter here has this name; TransformerLens's names are on the left".to_owned(),
+    })
 }
 
 /// How many blocks the names tell of: one more than the largest.

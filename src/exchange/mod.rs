@@ -47,11 +47,22 @@ const MAX_FILE_BYTES: u64 = 8 << 30;
 const UNREADABLE: &str = "safetensors, .npz, and .pth or .pt of tensors, numbers, lists and dictionaries are read; \
                           with PyTorch, torch.save(model.state_dict(), FILE) writes such a file";
 
+/// A file that was read.
+#[derive(Debug)]
+pub struct Read {
+    /// Everything that it holds.
+    pub value: Value,
+    /// How long it is.
+    pub size_bytes: u64,
+    /// Checksum of its bytes.
+    pub crc32: u32,
+}
+
 /// Everything that a file holds; its kind is told from its first bytes.
 ///
 /// # Errors
 /// [`Error::Missing`], [`Error::Io`]; [`Error::Import`] for a file that is damaged, hostile, or of another kind.
-pub fn read(path: &Path) -> Result<Value> {
+pub fn read(path: &Path) -> Result<Read> {
     let about = path.metadata().map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Error::Missing {
             what: "the file to import".into(),
@@ -68,7 +79,9 @@ pub fn read(path: &Path) -> Result<Value> {
         return Err(fail(format!("it has {} bytes; {MAX_FILE_BYTES} are read at most", about.len())));
     }
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    quietly(|| parse(bytes)).unwrap_or_else(|panic| Err(format!("it is damaged ({panic})"))).map_err(fail)
+    let (size_bytes, crc32) = (bytes.len() as u64, crc32fast::hash(&bytes));
+    let parsed = quietly(|| parse(bytes)).unwrap_or_else(|panic| Err(format!("it is damaged ({panic})")));
+    parsed.map(|value| Read { value, size_bytes, crc32 }).map_err(fail)
 }
 
 fn parse(bytes: Vec<u8>) -> Parsed<Value> {
@@ -88,7 +101,7 @@ fn parse(bytes: Vec<u8>) -> Parsed<Value> {
 }
 
 /// Texts that our own safetensors files carry beside their arrays.
-const TEXTS: [&str; 3] = [contents::SPEC, contents::SEED, "phaselab_step"];
+const TEXTS: [&str; 4] = [contents::SPEC, contents::SEED, contents::TRAIN_INDICES, "phaselab_step"];
 
 fn read_safetensors(bytes: Vec<u8>) -> Parsed<Value> {
     let bytes = Arc::new(bytes);
@@ -107,7 +120,8 @@ fn read_safetensors(bytes: Vec<u8>) -> Parsed<Value> {
             Dtype::I16 => Element::I16,
             Dtype::I32 => Element::I32,
             Dtype::I64 => Element::I64,
-            Dtype::U8 | Dtype::BOOL => Element::U8,
+            Dtype::U8 => Element::U8,
+            Dtype::BOOL => Element::Bool,
             Dtype::U16 => Element::U16,
             Dtype::U32 => Element::U32,
             Dtype::U64 => Element::U64,

@@ -17,12 +17,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::layout::{MAX_BLOCKS, check_name};
 use super::value::View;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Result, nearest};
 use crate::spec::{Source, from_toml};
-
-/// Blocks that a `*` may stand for.
-const MAX_BLOCKS: usize = 64;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -32,20 +30,15 @@ struct Text {
 }
 
 /// What becomes of one of their arrays.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default)]
 struct Entry {
     name: String,
-    #[serde(default)]
     rows: Option<[usize; 2]>,
-    #[serde(default)]
     reshape: Option<Vec<usize>>,
-    #[serde(default)]
     transpose: Option<Transpose>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone)]
 enum Transpose {
     Matrix(bool),
     Axes(Vec<usize>),
@@ -72,7 +65,8 @@ impl NameMap {
         let read: Text = from_toml(Source { path, text, sets: &[] }, |map: &Text| {
             let faults = map.names.iter().filter_map(|(ours, value)| {
                 let message = entry(ours, value).err()?;
-                let line = text.lines().position(|line| line.contains(&format!("\"{ours}\""))).map(|at| at + 1);
+                let quoted = [format!("\"{ours}\""), format!("'{ours}'")];
+                let line = text.lines().position(|line| quoted.iter().any(|name| line.contains(name))).map(|at| at + 1);
                 Some(Fault { line, key: format!("names.\"{ours}\""), message })
             });
             let mut faults: Vec<Fault> = faults.collect();
@@ -121,7 +115,35 @@ impl NameMap {
     }
 }
 
+/// How an entry is written.
+const FORM: &str = "write \"theirs\", or { name = \"theirs\", rows, reshape, transpose }";
+
 impl Entry {
+    fn of(table: &toml::Table) -> Result<Entry, String> {
+        const KEYS: [&str; 4] = ["name", "rows", "reshape", "transpose"];
+        if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
+            let near =
+                nearest(key, KEYS.into_iter()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            return Err(format!("unknown key `{key}`{near}"));
+        }
+        let name = table.get("name").and_then(toml::Value::as_str).ok_or_else(|| format!("it has no name; {FORM}"))?;
+        let sizes = |key: &str, form: &str| {
+            let list = table.get(key).map(|value| sizes(value).ok_or_else(|| format!("{key} is not {form}")));
+            list.transpose()
+        };
+        let rows = sizes("rows", "[from, to]")?.map(<[usize; 2]>::try_from).transpose();
+        let transpose = match table.get("transpose") {
+            Some(toml::Value::Boolean(is_exchanged)) => Some(Transpose::Matrix(*is_exchanged)),
+            _ => sizes("transpose", "true, false or the order of all axes, as [0, 2, 1]")?.map(Transpose::Axes),
+        };
+        Ok(Entry {
+            name: name.to_owned(),
+            rows: rows.map_err(|_| "rows is not [from, to]")?,
+            reshape: sizes("reshape", "a list of sizes")?,
+            transpose,
+        })
+    }
+
     fn change(&self, name: &str, view: &View) -> Result<View, String> {
         let mut view = view.clone();
         if let Some([from, to]) = self.rows {
@@ -148,14 +170,18 @@ impl Entry {
     }
 }
 
+/// A list of whole numbers from 0.
+fn sizes(value: &toml::Value) -> Option<Vec<usize>> {
+    value.as_array()?.iter().map(|size| usize::try_from(size.as_integer()?).ok()).collect()
+}
+
 /// The entry of a value, or what is wrong with it.
 fn entry(ours: &str, value: &toml::Value) -> Result<Entry, String> {
+    check_name(ours)?;
     let entry = match value {
         toml::Value::String(name) => Entry { name: name.clone(), ..Entry::default() },
-        other => other.clone().try_into::<Entry>().map_err(|e| {
-            let why = e.message().lines().next().unwrap_or_default().to_owned();
-            format!("{why}; write \"theirs\", or {{ name = \"theirs\", rows, reshape, transpose }}")
-        })?,
+        toml::Value::Table(table) => Entry::of(table)?,
+        other => return Err(format!("it is of type {}; {FORM}", other.type_str())),
     };
     if ours.contains('*') != entry.name.contains('*') {
         return Err("a `*` stands on one side only".into());
@@ -202,7 +228,7 @@ mod tests {
     fn names_rows_shapes_and_axes_are_changed_in_this_order() {
         let map = parse(
             "ignore = [\"*.mask\"]\n[names]\n\"embed.W_E\" = \"tok\"\n\"blocks.*.mlp.W_in\" = { name = \"l.*.fc\", \
-             transpose = true }\n\"x\" = { name = \"qkv\", rows = [2, 6], reshape = [2, 2, 3], transpose = [0, 2, 1] }\n",
+             transpose = true }\n\"unembed.W_U\" = { name = \"qkv\", rows = [2, 6], reshape = [2, 2, 3], transpose = [0, 2, 1] }\n",
         )
         .unwrap();
         let theirs = [
@@ -214,10 +240,13 @@ mod tests {
         ];
         let theirs = theirs.map(|(name, shape)| (name.to_owned(), view(&shape))).into_iter().collect();
         let (ours, ignored) = map.apply(&theirs).unwrap();
-        assert_eq!(ours.keys().collect::<Vec<_>>(), ["blocks.0.mlp.W_in", "blocks.1.mlp.W_in", "embed.W_E", "x"]);
+        assert_eq!(
+            ours.keys().collect::<Vec<_>>(),
+            ["blocks.0.mlp.W_in", "blocks.1.mlp.W_in", "embed.W_E", "unembed.W_U"]
+        );
         assert_eq!(ours["blocks.0.mlp.W_in"].to_f64(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
-        assert_eq!(ours["x"].shape, [2, 3, 2]);
-        assert_eq!(ours["x"].to_f64()[..6], [6.0, 9.0, 7.0, 10.0, 8.0, 11.0]);
+        assert_eq!(ours["unembed.W_U"].shape, [2, 3, 2]);
+        assert_eq!(ours["unembed.W_U"].to_f64()[..6], [6.0, 9.0, 7.0, 10.0, 8.0, 11.0]);
         assert_eq!(ignored, ["a.mask"]);
         let more = theirs.into_iter().chain([("extra".to_owned(), view(&[1]))]).collect();
         assert!(map.apply(&more).unwrap_err().contains("says nothing of `extra`"));
@@ -226,13 +255,25 @@ mod tests {
 
     #[test]
     fn all_faults_are_told_with_their_lines() {
-        let text = "[names]\n\"a\" = 3\n\"b.*\" = \"c\"\n\"d\" = { name = \"e\", transpose = [0, 2] }\n\"f\" = { nam = \"e\" }\n";
-        let Err(Error::Spec { faults, .. }) = parse(text) else { panic!() };
-        assert_eq!(
-            faults.iter().map(|f| f.line).collect::<Vec<_>>(),
-            [Some(2), Some(3), Some(4), Some(5)],
-            "{faults:?}"
-        );
+        let text = "[names]\n\"embed.W_E\" = 3\n\"blocks.*.mlp.W_in\" = \"c\"\n'unembed.W_U' = { name = \"e\", transpose = [0, 2] }\n\
+                    \"unembed.b_U\" = { nam = \"e\" }\n\"pos_embed.W_pos\" = { name = \"e\", transpose = \"yes\" }\n\
+                    \"blocks.*.mlp.W_inn\" = \"l.*\"\n\"blocks.3.atn.W_Q\" = \"q\"\n\"ln_final.w\" = {}\n";
+        let Err(Error::Spec { mut faults, .. }) = parse(text) else { panic!() };
+        faults.sort_by_key(|fault| fault.line);
+        let parts = [
+            "it is of type integer; write \"theirs\"",
+            "a `*` stands on one side only",
+            "no order of the axes",
+            "unknown key `nam`; did you mean `name`?",
+            "transpose is not true, false or the order of all axes",
+            "did you mean `blocks.*.mlp.W_in`?",
+            "did you mean `blocks.3.attn.W_Q`?",
+            "it has no name",
+        ];
+        assert_eq!(faults.len(), parts.len(), "{faults:?}");
+        for ((fault, part), line) in faults.iter().zip(parts).zip(2..) {
+            assert!(fault.line == Some(line) && fault.message.contains(part), "{part}: {fault:?}");
+        }
         assert!(matches!(parse("ignor = []"), Err(Error::Spec { .. })));
         assert!(matches!(parse(""), Err(Error::Spec { .. })));
     }

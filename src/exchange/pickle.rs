@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::npy;
-use super::value::{Element, Parsed, Value, View};
+use super::value::{Element, MAX_AXES, Parsed, Value, View};
 
 /// Objects of a pickle at most.
 const MAX_NODES: usize = 1 << 23;
@@ -19,6 +19,8 @@ const MAX_VALUES: usize = 1 << 22;
 const MAX_COPIED: usize = 1 << 24;
 /// Nesting of the tree at most; a file of checkpoints needs five.
 const MAX_DEPTH: usize = 64;
+/// Bytes of a storage's name at most: PyTorch numbers them.
+const MAX_KEY: usize = 64;
 
 /// A place in the list of objects.
 type Id = u32;
@@ -68,7 +70,8 @@ fn known(module: &str, name: &str) -> Option<Known> {
             "Short" => Element::I16,
             "Int" => Element::I32,
             "Long" => Element::I64,
-            "Byte" | "Bool" => Element::U8,
+            "Byte" => Element::U8,
+            "Bool" => Element::Bool,
             _ => return None,
         }),
         ("torch", "device") | ("_codecs", "encode") => Known::First,
@@ -507,8 +510,21 @@ impl Machine<'_> {
         if !matches!(self.node(storage), Node::Storage(_)) {
             return Err("a tensor has no storage".into());
         }
-        let sizes = |id: Id| self.list(id)?.iter().map(|&id| self.size(id)).collect::<Parsed<Vec<usize>>>();
-        Ok(TensorRef { storage, offset: self.size(offset)?, shape: sizes(shape)?, strides: sizes(strides)? })
+        let (shape, strides) = (self.sizes(shape)?, self.sizes(strides)?);
+        if shape.len() != strides.len() {
+            return Err(format!("an array has {} sizes and {} strides", shape.len(), strides.len()));
+        }
+        Ok(TensorRef { storage, offset: self.size(offset)?, shape, strides })
+    }
+
+    /// Sizes or strides; a list that is too long is refused before it is copied.
+    fn sizes(&self, id: Id) -> Parsed<Vec<usize>> {
+        match self.list(id)? {
+            list if list.len() > MAX_AXES => {
+                Err(format!("an array has {} axes; {MAX_AXES} are read at most", list.len()))
+            }
+            list => list.iter().map(|&id| self.size(id)).collect(),
+        }
     }
 
     fn numpy_scalar(&self, arguments: &[Id]) -> Parsed<Node> {
@@ -557,7 +573,7 @@ impl Machine<'_> {
         let &[_, shape, dtype, columns_first, bytes] = self.list(state)? else {
             return Err("a numpy array lacks a part of its state".into());
         };
-        let shape: Vec<usize> = self.list(shape)?.iter().map(|&id| self.size(id)).collect::<Parsed<_>>()?;
+        let shape = self.sizes(shape)?;
         match (self.node(dtype), self.node(columns_first), self.node(bytes)) {
             (Node::Dtype(element), Node::Int(0), Node::Bytes(bytes)) => View::row_major(*element, shape, bytes, 0),
             (Node::Dtype(element), Node::Int(_), Node::Bytes(bytes)) => {
@@ -576,6 +592,9 @@ impl Machine<'_> {
         };
         match (self.node(kind), self.node(class), self.node(key)) {
             (Node::Text(kind), Node::Name(Known::Storage(element)), Node::Text(key)) if kind == "storage" => {
+                if key.len() > MAX_KEY {
+                    return Err(format!("a storage has a name of {} bytes, which no PyTorch writes", key.len()));
+                }
                 if rest.iter().any(|&view| !matches!(self.node(view), Node::None)) {
                     return Err(
                         "a storage is a view of another, as in files of PyTorch before 0.4; save it anew".into()
@@ -768,6 +787,35 @@ mod tests {
             b"N.",
         ];
         assert!(value(&long.concat()).unwrap_err().contains("copies more"));
+        // The name of a storage, asked for again and again.
+        let key = [
+            b"\x80\x02X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x00\x00\x01\x00",
+            &[b'0'; 1 << 16][..],
+            b"X\x03\x00\x00\x00cpuK\x01tQ.",
+        ]
+        .concat();
+        let key = [&key[..2], b"(", &key[2..]].concat();
+        assert!(value(&key).unwrap_err().contains("a name of 65536 bytes"));
+    }
+
+    #[test]
+    fn a_long_shape_is_refused_before_it_is_copied() {
+        let tensor = [
+            &b"\x80\x02("[..],
+            &b"K\x01".repeat(1 << 12),
+            b"tq\x000ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000",
+            b"X\x03\x00\x00\x00cpuK\x01tQK\x00h\x00h\x00tR.",
+        ];
+        // Told while the pickle is read, and not when its tree is made.
+        let error = Pickle::read(&tensor.concat()).unwrap_err();
+        assert!(error.contains("4096 axes"), "{error}");
+        let array = [
+            &b"\x80\x02("[..],
+            &b"K\x01".repeat(1 << 12),
+            b"tq\x000cnumpy.core.multiarray\n_reconstruct\n)R(K\x01h\x00cnumpy\ndtype\nX\x02\x00\x00\x00f4\x85RK\x00C\x00tb.",
+        ];
+        let error = Pickle::read(&array.concat()).unwrap_err();
+        assert!(error.contains("4096 axes"), "{error}");
     }
 
     #[test]

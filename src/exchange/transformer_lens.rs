@@ -5,8 +5,9 @@
 
 use serde_json::{Value, json};
 
+use crate::engine::cpu::layer_norm::EPS;
 use crate::error::{Error, Result};
-use crate::spec::Spec;
+use crate::spec::{Normalization, Spec};
 use crate::task::Task;
 use crate::tensor::{Data, Tensor};
 
@@ -20,18 +21,21 @@ pub struct ModelText {
     /// Name or expression.
     pub act: String,
     /// `none`, `LN`, `LNPre`, `RMS`, `RMSPre`.
-    pub normalization: String,
+    pub normalization: &'static str,
 }
 
 impl ModelText {
-    /// Of a spec. Read from its text, so that a name this file does not know is a name and no fault.
+    /// Of a spec.
     pub fn of(spec: &Spec) -> ModelText {
-        let table: toml::Table = toml::from_str(&spec.to_toml()).expect("invariant: a spec writes valid TOML");
-        let text = |key: &str| {
-            let value = table.get("model").and_then(|model| model.get(key)).and_then(toml::Value::as_str);
-            value.unwrap_or_default().to_owned()
+        let m = &spec.model;
+        let normalization = match m.normalization {
+            Normalization::None => "none",
+            Normalization::Ln => "LN",
+            Normalization::LnPre => "LNPre",
+            Normalization::Rms => "RMS",
+            Normalization::RmsPre => "RMSPre",
         };
-        ModelText { family: text("family"), act: text("act"), normalization: text("normalization") }
+        ModelText { family: m.family.into(), act: m.act.clone().into(), normalization }
     }
 }
 
@@ -47,6 +51,9 @@ pub fn config(spec: &Spec, task: &Task) -> Result<Value> {
     if text.family != "transformer" {
         return Err(refuse(format!("the model is of family `{}`, a HookedTransformer is a transformer", text.family)));
     }
+    if let Some(layer) = &m.layer {
+        return Err(refuse(of_layer(layer)));
+    }
     if m.d_mlp > 0 && !ACTS.contains(&text.act.as_str()) {
         return Err(refuse(format!(
             "its activation `{}` is none of TransformerLens's ({})",
@@ -54,11 +61,7 @@ pub fn config(spec: &Spec, task: &Task) -> Result<Value> {
             ACTS.join(", ")
         )));
     }
-    let normalization = match text.normalization.as_str() {
-        "none" => Value::Null,
-        name @ ("LN" | "LNPre" | "RMS" | "RMSPre") => name.into(),
-        other => return Err(refuse(format!("it has no normalisation like `{other}`"))),
-    };
+    let normalization = if text.normalization == "none" { Value::Null } else { text.normalization.into() };
     Ok(json!({
         "n_layers": m.n_layers,
         "d_model": m.d_model,
@@ -71,7 +74,7 @@ pub fn config(spec: &Spec, task: &Task) -> Result<Value> {
         "d_vocab_out": task.d_vocab_out,
         "act_fn": if m.d_mlp == 0 { Value::Null } else { text.act.into() },
         "normalization_type": normalization,
-        "eps": 1e-5,
+        "eps": EPS,
         "init_weights": false,
         "device": "cpu",
         "dtype": format!("{:?}", spec.dtype).replace('F', "float"),
@@ -109,7 +112,7 @@ pub fn state_dict(spec: &Spec, task: &Task, params: &[Tensor]) -> Result<Vec<Ten
     for block in 0..m.n_layers {
         let name = |rest: &str| format!("blocks.{block}.attn.{rest}");
         let n = task.n_ctx;
-        let mask = (0..n * n).map(|i| u8::from(i % n <= i / n)).collect();
+        let mask = causal(n).collect();
         out.push(Tensor { name: name("mask"), shape: vec![n, n], data: Data::U8(mask) });
         out.push(Tensor { name: name("IGNORE"), shape: vec![], data: Data::F32(vec![f32::NEG_INFINITY]) });
     }
@@ -119,6 +122,16 @@ pub fn state_dict(spec: &Spec, task: &Task, params: &[Tensor]) -> Result<Vec<Ten
         Some(tensor) => Err(refuse(format!("{} has no place in a HookedTransformer", tensor.name))),
         None => Ok(out),
     }
+}
+
+/// Why a model with a layer from outside is no other program's.
+pub fn of_layer(layer: &str) -> String {
+    format!("in place of its MLP it has the layer `{layer}`, which that code has not")
+}
+
+/// `[n, n]`: 1 where a position may look.
+pub fn causal(n: usize) -> impl Iterator<Item = u8> {
+    (0..n * n).map(move |i| u8::from(i % n <= i / n))
 }
 
 /// The classes' rows of `W_E`, transposed: what a tied model multiplies by.

@@ -29,7 +29,9 @@ pub enum Element {
     I32,
     /// Signed integers.
     I64,
-    /// Bytes, and booleans.
+    /// Booleans, a byte each.
+    Bool,
+    /// Bytes.
     U8,
     /// Unsigned integers.
     U16,
@@ -43,7 +45,7 @@ impl Element {
     /// Bytes of one number.
     pub fn size_bytes(self) -> usize {
         match self {
-            Element::I8 | Element::U8 => 1,
+            Element::I8 | Element::U8 | Element::Bool => 1,
             Element::F16 | Element::Bf16 | Element::I16 | Element::U16 => 2,
             Element::F32 | Element::I32 | Element::U32 => 4,
             Element::F64 | Element::I64 | Element::U64 => 8,
@@ -71,7 +73,7 @@ pub struct View {
 }
 
 /// Axes of an array at most; numpy's own limit is 64.
-const MAX_AXES: usize = 16;
+pub(super) const MAX_AXES: usize = 16;
 
 impl View {
     /// The array of `shape` and `strides` (in numbers) whose first number is at byte `start`.
@@ -209,7 +211,7 @@ impl View {
             Element::I16 => self.each(|b| i16::from_le_bytes(array(b)).into()),
             Element::I32 => self.each(|b| i32::from_le_bytes(array(b)).into()),
             Element::I64 => self.each(|b| i64::from_le_bytes(array(b))),
-            Element::U8 => self.each(|b| b[0].into()),
+            Element::U8 | Element::Bool => self.each(|b| b[0].into()),
             Element::U16 => self.each(|b| u16::from_le_bytes(array(b)).into()),
             Element::U32 => self.each(|b| u32::from_le_bytes(array(b)).into()),
             Element::U64 => self.each(|b| i64::try_from(u64::from_le_bytes(array(b))).unwrap_or(i64::MAX)),

@@ -60,6 +60,11 @@ impl Experiment {
         self.path.parent().unwrap_or(Path::new(""))
     }
 
+    /// Whether it is the `experiment.toml` of a folder that is there, and no loose spec nor one from the binary.
+    pub fn is_in_folder(&self) -> bool {
+        self.path.file_name().is_some_and(|name| name == FILE) && self.path.is_file()
+    }
+
     /// The spec, with `key=value` pairs laid over it, and the defaults of what comes from outside written out.
     ///
     /// # Errors

@@ -122,7 +122,7 @@ fn train_as<T: Real>(
         watch.progress(&session.progress());
         if options.interrupt.load(Ordering::Relaxed) {
             session.resume_point().write(folder)?;
-            return Err(Error::Interrupted { step: session.step(), path: folder.path().to_path_buf() });
+            return Err(Error::Interrupted { step: session.step(), path: folder.path().to_path_buf(), resumes: true });
         }
     }
     pack(folder)?;

@@ -12,7 +12,7 @@ use crate::engine::simd::{add, dot, sum, vectorized};
 
 use super::{column_blocks, columns};
 
-pub(super) const EPS: f64 = 1e-5;
+pub(crate) const EPS: f64 = 1e-5;
 
 #[derive(Debug)]
 pub(crate) struct LayerNorm {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::super::archive::{EXPANSION, FLOOR};
 use super::super::layout::to_ours;
-use super::super::value::{Parsed, View};
+use super::super::value::{Element, Parsed, View};
 use super::fail;
 use super::series::Replica;
 use super::spec::{BIASES, Found};
@@ -14,11 +15,6 @@ use crate::spec::{Dtype, Spec};
 use crate::task::Task;
 use crate::tensor::{Data, Tensor};
 use crate::train::task_shape;
-
-/// Bytes of all parameters at most: so many times those of the files, and [`FLOOR`] more. A list of checkpoints may share arrays,
-/// but not without end.
-const EXPANSION: u64 = 64;
-const FLOOR: u64 = 64 << 20;
 
 /// The parameters of the spec's model.
 pub struct Expected {
@@ -60,6 +56,7 @@ impl Expected {
         note: &mut dyn FnMut(&str),
     ) -> Result<()> {
         let n: usize = replicas.iter().map(|replica| replica.checkpoints.len()).sum();
+        // A list of checkpoints may share arrays, but not without end.
         let bytes = (self.count() as u64).saturating_mul(8).saturating_mul(n as u64);
         if bytes > file_bytes.saturating_mul(EXPANSION).saturating_add(FLOOR) {
             let cause =
@@ -123,7 +120,13 @@ impl Expected {
                 Err(format!("{name} is missing; the spec's model has it with shape {shape:?}"))
             };
         };
-        let mut view = to_ours(name, theirs, found.layout, (&found.sizes, found.transformer))?;
+        if theirs.element == Element::F64 && self.dtype == Dtype::F32 {
+            return Err(format!("{name} is f64, the spec's dtype is f32"));
+        }
+        let mut view = match found.own {
+            true => theirs.clone(),
+            false => to_ours(name, theirs, found.layout, (&found.sizes, found.transformer))?,
+        };
         let last = view.shape.len().saturating_sub(1);
         match name {
             "unembed.W_U" | "unembed.b_U" if view.shape[last] > self.d_vocab_out => {

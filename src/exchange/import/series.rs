@@ -1,17 +1,18 @@
 //! Files -> replicas: their checkpoints in order of step, under our names.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use super::super::contents::{Checkpoint, SplitRows};
-use super::super::layout::{axes, is_transformer, n_blocks};
+use super::super::layout::{MAX_BLOCKS, axes, is_transformer, n_blocks};
 use super::super::name_map::NameMap;
 use super::super::value::View;
-use super::{File, ImportOptions, fail, listed};
+use super::{File, ImportOptions, ask, fail, listed};
+use crate::checkpoint::differing_keys;
 use crate::error::Result;
+use crate::spec::{Seeds, Source, Spec, TrainSpec, from_toml};
 
-/// Blocks of a model at most; a spec says how many there may be.
-const MAX_BLOCKS: usize = 64;
 /// What a wrapper puts before every name: data parallelism, `torch.compile`, a module that holds the model.
 const PREFIXES: [&str; 3] = ["module.", "_orig_mod.", "model."];
 /// Buffers of TransformerLens, which are no parameters.
@@ -34,16 +35,20 @@ pub struct Replica {
 /// One replica of all files, or one a file where there are as many seeds.
 ///
 /// # Errors
-/// Steps that nobody says, that stand twice, or that differ between replicas.
+/// Steps that nobody says, that stand twice, or that differ between replicas; files that are not of one run; arguments that do
+/// not go with the files.
 pub fn arrange(files: &[File], options: &ImportOptions<'_>, note: &mut dyn FnMut(&str)) -> Result<Vec<Replica>> {
     let Some(first) = files.first() else {
-        return Err(fail(Path::new("nothing"), vec!["no file is given".into()], "give a FILE"));
+        return Err(ask(Path::new("nothing"), vec!["no file is given".into()], "give a FILE"));
     };
     let per_file = files.len() > 1 && options.seeds.len() == files.len();
     if options.seeds.len() > 1 && !per_file {
         let cause = format!("{} seeds are given for {} files", options.seeds.len(), files.len());
-        return Err(fail(&first.path, vec![cause], "give one seed, or one for each file: then each file is a replica"));
+        return Err(ask(&first.path, vec![cause], "give one seed, or one for each file: then each file is a replica"));
     }
+    check_seeds(files, options, per_file)?;
+    check_one_run(files, per_file)?;
+    check_losses_every(files, options, per_file)?;
     if !per_file && files.len() > 1 {
         return Ok(vec![joined(files, options, note)?]);
     }
@@ -58,26 +63,103 @@ pub fn arrange(files: &[File], options: &ImportOptions<'_>, note: &mut dyn FnMut
     }
 }
 
+/// A seed that is given may not contradict the one that phaselab wrote into a file, where the split is made from it.
+fn check_seeds(files: &[File], options: &ImportOptions<'_>, per_file: bool) -> Result<()> {
+    for (i, file) in files.iter().enumerate() {
+        let given = options.seeds.get(if per_file { i } else { 0 });
+        let says_split = file.contents.train.is_some() || file.contents.test.is_some();
+        match (file.contents.seed, given) {
+            (Some(seed), Some(&given)) if seed != given && !says_split => {
+                let cause = format!("it is of seed {seed}, from which its split is made; --seeds gives {given}");
+                return Err(ask(&file.path, vec![cause], &format!("leave --seeds out, or give {seed}")));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Files of one replica are of one seed, spec and split, as far as they say; files of several, of one spec.
+fn check_one_run(files: &[File], per_file: bool) -> Result<()> {
+    let first = &files[0];
+    for other in &files[1..] {
+        let (mut causes, name) = (vec![], first.path.display());
+        let (one, two) = (&first.contents, &other.contents);
+        let differs = |a: &Option<SplitRows>, b: &Option<SplitRows>| a.is_some() && b.is_some() && a != b;
+        if let (Some(seed), Some(of_other), false) = (one.seed, two.seed, per_file)
+            && seed != of_other
+        {
+            causes.push(format!("it is of seed {of_other}, {name} of seed {seed}"));
+        } else if !per_file && (differs(&one.train, &two.train) || differs(&one.test, &two.test)) {
+            causes.push(format!("its split is another than that of {name}"));
+        }
+        if let (Some(text), Some(of_other)) = (&one.spec, &two.spec) {
+            let spec = |text: &str, path: &Path| -> Result<Spec> {
+                let spec = from_toml(Source { path, text, sets: &[] }, Spec::faults)?;
+                let train = TrainSpec { seeds: Seeds(vec![0]), ..spec.train.clone() };
+                Ok(Spec { train, ..spec })
+            };
+            let keys = differing_keys(&spec(text, &first.path)?, &spec(of_other, &other.path)?);
+            causes.extend(keys.into_iter().map(|key| format!("its spec is another than that of {name}: {key}")));
+        }
+        if !causes.is_empty() {
+            let hint = "several files are checkpoints of one replica, or with a seed for each in --seeds replicas of one run; \
+                        import files of different runs one by one";
+            return Err(ask(&other.path, causes, hint));
+        }
+    }
+    Ok(())
+}
+
+/// `--losses-every` wants a list of losses that are not those of the checkpoints.
+fn check_losses_every(files: &[File], options: &ImportOptions<'_>, per_file: bool) -> Result<()> {
+    let is_list = |file: &File| {
+        let mut columns = file.contents.metrics.iter().flatten();
+        columns.any(|values| !values.is_empty() && values.len() != file.contents.checkpoints.len())
+    };
+    let is_joined = files.len() > 1 && !per_file;
+    if options.losses_every.is_some() && (is_joined || !files.iter().any(is_list)) {
+        let cause = "--losses-every is for lists of losses with steps of their own, of which there is none".to_owned();
+        return Err(ask(&files[0].path, vec![cause], "leave it out"));
+    }
+    Ok(())
+}
+
 /// The replica of one file.
 fn alone(file: &File, options: &ImportOptions<'_>, note: &mut dyn FnMut(&str)) -> Result<Replica> {
     let found = &file.contents.checkpoints;
-    let untold = found.iter().any(|checkpoint| checkpoint.step.is_none());
-    let steps: Vec<u64> = match (untold, options.step, options.every) {
-        (_, Some(step), _) if found.len() == 1 => vec![step],
-        (false, ..) => found.iter().filter_map(|c| Some(c.step?.saturating_add(options.shift))).collect(),
-        (true, _, Some(every)) => {
+    let (is_list, untold) = (found.len() > 1, found.iter().any(|checkpoint| checkpoint.step.is_none()));
+    let refuse = |cause: String, hint: &str| Err(ask(&file.path, vec![cause], hint));
+    let steps: Vec<u64> = match (options.step, options.every.map(NonZeroU64::get)) {
+        (Some(_), _) if is_list => {
+            let cause = format!("--step is the step of a single checkpoint, and it has {}", found.len());
+            return refuse(cause, "--every N gives the checkpoints of a list their steps");
+        }
+        (None, Some(_)) if !is_list => {
+            return refuse("--every is for a list of checkpoints, and it has one".into(), "--step N says its step");
+        }
+        (Some(step), _) => vec![step],
+        (None, Some(every)) => {
+            if !untold {
+                note(&format!(
+                    "{}: its checkpoints have the steps of --every {every}, not its own",
+                    file.path.display()
+                ));
+            }
             (0..found.len() as u64).map(|i| i.saturating_mul(every).saturating_add(options.shift)).collect()
         }
-        (true, ..) if found.len() == 1 => {
+        (None, None) if !untold => found.iter().filter_map(|c| Some(c.step?.saturating_add(options.shift))).collect(),
+        (None, None) if !is_list => {
+            let step = options.shift;
             note(&format!(
-                "{}: it does not say its step; taken as step 0 (--step N says another)",
+                "{}: it does not say its step; taken as step {step} (--step N says another)",
                 file.path.display()
             ));
-            vec![0]
+            vec![step]
         }
-        (true, ..) => {
+        (None, None) => {
             let cause = format!("it has {} checkpoints and does not say their steps", found.len());
-            return Err(fail(&file.path, vec![cause], "--every N says how many steps lie between two of them"));
+            return refuse(cause, "--every N says how many steps lie between two of them");
         }
     };
     replica(&file.path, steps.into_iter().zip(found).collect(), file, options)
@@ -85,13 +167,18 @@ fn alone(file: &File, options: &ImportOptions<'_>, note: &mut dyn FnMut(&str)) -
 
 /// The replica of several files with a checkpoint each.
 fn joined(files: &[File], options: &ImportOptions<'_>, note: &mut dyn FnMut(&str)) -> Result<Replica> {
+    if let Some(argument) = options.step.map(|_| "--step").or(options.every.map(|_| "--every")) {
+        let cause = format!("{argument} says steps, and several files of one replica say their own");
+        let hint = "name the files after their steps, as model_100.pth; --shift N adds to each";
+        return Err(ask(&files[0].path, vec![cause], hint));
+    }
     let mut checkpoints = vec![];
     let mut rows: [Vec<(u64, f64)>; 4] = Default::default();
     for file in files {
         let [checkpoint] = &file.contents.checkpoints[..] else {
             let cause = format!("it has {} checkpoints", file.contents.checkpoints.len());
             let hint = "several files are one checkpoint each; give as many --seeds as files to make each a replica";
-            return Err(fail(&file.path, vec![cause], hint));
+            return Err(ask(&file.path, vec![cause], hint));
         };
         let step = match checkpoint.step.or_else(|| number_in(&file.path)) {
             Some(step) => step.saturating_add(options.shift),
@@ -129,11 +216,15 @@ fn replica(
     checkpoints.sort_by_key(|(step, _)| *step);
     if let Some(twice) = checkpoints.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         let cause = format!("step {} has two checkpoints", twice[0].0);
-        return Err(fail(path, vec![cause], "--every N gives the checkpoints of a list steps of their own"));
+        return Err(match contents.checkpoints.len() {
+            1 => fail(path, vec![cause], "give one file for each step, or a seed for each file in --seeds"),
+            _ => ask(path, vec![cause], "--every N gives the checkpoints of a list steps of their own"),
+        });
     }
+    let losses_every = options.losses_every.map_or(1, NonZeroU64::get);
     let rows = |values: &Vec<f64>| match values.len() == at.len() {
         true => at.iter().copied().zip(values.iter().copied()).collect(),
-        false => (0u64..).map(|i| i.saturating_mul(options.losses_every.max(1))).zip(values.iter().copied()).collect(),
+        false => (0u64..).map(|i| i.saturating_mul(losses_every)).zip(values.iter().copied()).collect(),
     };
     let mut metrics = [const { None }; 4];
     for (column, values) in metrics.iter_mut().zip(&contents.metrics) {
@@ -178,7 +269,7 @@ pub fn rename(
     let mut told = false;
     for (_, arrays) in &mut replica.checkpoints {
         let (ours, ignored) = match map {
-            Some(map) => map.apply(arrays).map_err(|cause| fail(&path, vec![cause], "change the file of --map"))?,
+            Some(map) => map.apply(arrays).map_err(|cause| ask(&path, vec![cause], "change the file of --map"))?,
             None => by_prefix(&path, arrays)?,
         };
         if !ignored.is_empty() && !told {

@@ -1,15 +1,17 @@
 //! Sizes of parameters -> the spec of a model that has them, and the task that fits.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::super::layout::{Layout, Sizes, fitting, is_transformer, n_blocks};
+use super::config::Config;
 use super::series::Replica;
-use super::{File, ImportOptions, fail, listed};
+use super::{File, ImportOptions, ask, fail, listed};
 use crate::error::Result;
 use crate::experiment::Experiment;
+use crate::model;
 use crate::spec::{Dtype, Seeds, Snapshots, Source, Spec, from_toml};
 use crate::task::{self, Task};
+use crate::train::task_shape;
 
 /// The order of axes of the files, and the sizes that they agree on.
 #[derive(Debug, Clone)]
@@ -20,6 +22,37 @@ pub struct Found {
     pub sizes: Sizes,
     /// Whether it is a transformer.
     pub transformer: bool,
+    /// Whether names and shapes are those of the spec in the file, whatever they are.
+    pub own: bool,
+}
+
+/// The spec that phaselab wrote into one of the files.
+fn written(files: &[File]) -> Option<(&Path, &str)> {
+    files.iter().find_map(|file| Some((file.path.as_path(), file.contents.spec.as_deref()?)))
+}
+
+/// Files that have the very parameters of the spec that phaselab wrote into them, so that nothing is to be found out: a model
+/// from outside has names and axes that nobody else knows.
+///
+/// # Errors
+/// A spec with faults, a task that is not there, a model that is not in this program.
+pub fn own(replicas: &[Replica], files: &[File], options: &ImportOptions<'_>) -> Result<Option<Found>> {
+    let Some((path, text)) = written(files).filter(|_| options.map.is_none() && options.layout.is_none()) else {
+        return Ok(None);
+    };
+    let spec = from_toml(Source { path, text, sets: &[] }, Spec::faults)?;
+    let task = Task::load(options.task.unwrap_or(&spec.task))?;
+    let graph = model::graph(&spec.model, &task_shape(&task));
+    let params: Vec<(String, Vec<usize>)> =
+        graph.params.infos.iter().map(|info| (info.name.clone(), info.shape.clone())).collect();
+    graph.compiles()?;
+    let mut checkpoints = replicas.iter().flat_map(|replica| &replica.checkpoints);
+    let is_own = checkpoints.all(|(_, arrays)| {
+        let has = |(name, shape): &(String, Vec<usize>)| arrays.get(name).is_some_and(|view| view.shape == *shape);
+        arrays.len() == params.len() && params.iter().all(has)
+    });
+    let transformer = is_transformer(params.iter().map(|(name, _)| name));
+    Ok(is_own.then(|| Found { layout: Layout::TransformerLens, sizes: Sizes::new(), transformer, own: true }))
 }
 
 /// The one layout that fits the shapes.
@@ -33,6 +66,9 @@ pub fn layout(replicas: &[Replica], options: &ImportOptions<'_>, note: &mut dyn 
         known.insert('v', Task::load(name)?.d_vocab);
     }
     let (mut fit, why) = fitting(arrays, &known);
+    // Without the arguments something fits: it is they that are wrong.
+    let is_asked_away = options.layout.is_some() && !fit.is_empty()
+        || options.task.is_some() && fit.is_empty() && !fitting(arrays, &Sizes::new()).0.is_empty();
     if let Some(asked) = options.layout {
         fit.retain(|(layout, _)| *layout == asked);
     }
@@ -45,21 +81,22 @@ pub fn layout(replicas: &[Replica], options: &ImportOptions<'_>, note: &mut dyn 
                 Layout::Transposed => "TransformerLens's with each matrix transposed, exchanged into ours",
             };
             note(&format!("layout of the parameters: {told} (--layout {})", layout.name()));
-            Ok(Found { layout: *layout, sizes: sizes.clone(), transformer })
+            Ok(Found { layout: *layout, sizes: sizes.clone(), transformer, own: false })
         }
         [] => {
             let why = match options.layout {
                 Some(asked) => why.into_iter().filter(|why| why.contains(asked.name())).collect(),
                 None => why,
             };
-            Err(fail(path, why, "--task CARD says the task, --map NAMES.toml changes names and shapes"))
+            let refuse = if is_asked_away { ask } else { fail };
+            Err(refuse(path, why, "--task CARD says the task, --map NAMES.toml changes names and shapes"))
         }
         several => {
             let names: Vec<&str> = several.iter().map(|(layout, _)| layout.name()).collect();
             let cause =
                 format!("its shapes fit the layouts {}: every matrix that could decide is square", names.join(" and "));
             let hint = format!("--layout {} says which it is; --task CARD may decide too", names.join(" or --layout "));
-            Err(fail(path, vec![cause], &hint))
+            Err(ask(path, vec![cause], &hint))
         }
     }
 }
@@ -75,7 +112,12 @@ pub fn spec(
     options: &ImportOptions<'_>,
     note: &mut dyn FnMut(&str),
 ) -> Result<Spec> {
-    let written = files.iter().find_map(|file| Some((&file.path, file.contents.spec.as_ref()?)));
+    let written = written(files);
+    let config = Config::of(&files[0], found, note);
+    if written.is_none() {
+        config.check(&files[0].path, found)?;
+        files[1..].iter().try_for_each(|file| Config::of(file, found, note).check(&file.path, found))?;
+    }
     let mut sets: Vec<String> = vec![];
     let (base, is_given) = match (options.spec, written) {
         (Some(name), _) => (Experiment::find(name)?.spec(&[])?, true),
@@ -91,7 +133,7 @@ pub fn spec(
         None => sets.push(format!("task={:?}", guess_task(&replicas[0].path, &found.sizes, note)?)),
     }
     if !is_given {
-        let told = from_config(&files[0], found, options.sets, note);
+        let told = config.keys(options.sets, note);
         let known: Vec<String> = options.sets.iter().chain(&told).cloned().collect();
         sets.extend(model_keys(replicas, found, &known, note));
         sets.extend(told);
@@ -193,67 +235,6 @@ fn group_is_zero(replicas: &[Replica], group: &[&str]) -> bool {
     arrays.filter(|(name, _)| group.iter().any(|ending| name.ends_with(ending))).all(|(_, view)| view.is_zero())
 }
 
-/// Activation and normalisation, as TransformerLens's configuration or Nanda's names them: in the file, else beside it.
-fn from_config(file: &File, found: &Found, sets: &[String], note: &mut dyn FnMut(&str)) -> Vec<String> {
-    let mut source = "the file's configuration".to_owned();
-    let mut config = file.contents.config.clone();
-    let path = file.path.with_extension("json");
-    if config.is_empty() && found.transformer && path.is_file() {
-        source = format!("{}, which lies beside it", path.display());
-        match beside(&path, found) {
-            Ok(read) => config = read,
-            Err(cause) => note(&format!("{source}, is not read: {cause}")),
-        }
-    }
-    let mut keys = vec![];
-    let act = config.get("act_fn").or_else(|| config.get("act_type")).map(|act| act.to_lowercase());
-    if let Some(act) = act.filter(|act| act != "none" && !is_set(sets, "model.act")) {
-        keys.push(format!("model.act={act:?}"));
-    }
-    if let Some(kind) = config.get("normalization_type").filter(|_| !is_set(sets, "model.normalization")) {
-        let kind = if kind == "None" { "none" } else { kind };
-        keys.push(format!("model.normalization={kind:?}"));
-    }
-    if !keys.is_empty() {
-        note(&format!("from {source}: {}", keys.join(", ")));
-    }
-    keys
-}
-
-/// Bytes of a configuration at most.
-const MAX_CONFIG_BYTES: u64 = 1 << 20;
-
-/// The `HookedTransformerConfig` in a JSON file, as `export` writes it beside a state dict.
-///
-/// # Errors
-/// Why it is none, or none of this model.
-fn beside(path: &Path, found: &Found) -> Result<BTreeMap<String, String>, String> {
-    use serde_json::{Map, Value};
-    if path.metadata().map_err(|e| e.to_string())?.len() > MAX_CONFIG_BYTES {
-        return Err(format!("it has more than {MAX_CONFIG_BYTES} bytes"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
-    let table: Map<String, Value> = serde_json::from_str(&text).map_err(|e| format!("it is no JSON object ({e})"))?;
-    if let Some(key) = ["d_model", "act_fn", "normalization_type"].into_iter().find(|key| !table.contains_key(*key)) {
-        return Err(format!("it has no {key}, as a HookedTransformerConfig has"));
-    }
-    let axes = [("d_model", 'd'), ("d_vocab", 'v'), ("n_heads", 'h'), ("d_head", 'k'), ("d_mlp", 'm'), ("n_ctx", 't')];
-    for (key, axis) in axes {
-        match (table.get(key).and_then(Value::as_u64), found.sizes.get(&axis)) {
-            (Some(said), Some(&size)) if said != size as u64 => {
-                return Err(format!("its {key} is {said}, the file's is {size}"));
-            }
-            _ => {}
-        }
-    }
-    let text = |(key, value): (String, Value)| match value {
-        Value::String(text) => Some((key, text)),
-        Value::Null => Some((key, "None".to_owned())),
-        _ => None,
-    };
-    Ok(table.into_iter().filter_map(text).collect())
-}
-
 /// The task whose vocabulary and classes the sizes are, if it is one alone.
 fn guess_task(path: &Path, sizes: &Sizes, note: &mut dyn FnMut(&str)) -> Result<String> {
     let size = |axis: char| sizes.get(&axis).copied();
@@ -271,11 +252,11 @@ fn guess_task(path: &Path, sizes: &Sizes, note: &mut dyn FnMut(&str)) -> Result<
         }
         [] => {
             let cause = format!("no task card has {d_vocab} tokens and {outputs} outputs");
-            Err(fail(path, vec![cause], "write a card for its task and give it with --task CARD.toml"))
+            Err(ask(path, vec![cause], "write a card for its task and give it with --task CARD.toml"))
         }
         several => {
             let cause = format!("its sizes fit the tasks {}", several.join(", "));
-            Err(fail(path, vec![cause], "--task CARD says which it is"))
+            Err(ask(path, vec![cause], "--task CARD says which it is"))
         }
     }
 }
@@ -305,6 +286,6 @@ fn dtype(replicas: &[Replica]) -> Result<Dtype> {
 }
 
 /// Whether `--set` gives a key.
-fn is_set(sets: &[String], key: &str) -> bool {
+pub fn is_set(sets: &[String], key: &str) -> bool {
     sets.iter().any(|set| set.split('=').next().is_some_and(|k| k.trim() == key))
 }

@@ -7,7 +7,7 @@ use super::fail;
 use super::series::Replica;
 use crate::error::Result;
 use crate::spec::Spec;
-use crate::task::Task;
+use crate::task::{self, Task};
 use crate::tensor::{Data, Tensor};
 use crate::train;
 
@@ -46,7 +46,9 @@ pub fn train_mask(
     }
     let n_train = mask[..n].iter().filter(|&&is_train| is_train == 1).count();
     note(&format!("the split is the file's: {n_train} of {n} examples for training"));
-    spec.data.train_frac = Some(n_train as f64 / n as f64);
+    if task::n_train(n, spec.data.train_frac.unwrap_or(task.train_frac)) != n_train {
+        spec.data.train_frac = Some(n_train as f64 / n as f64);
+    }
     Ok((spec, Tensor::new("train_mask", vec![replicas.len(), n], Data::U8(mask))?))
 }
 
@@ -74,25 +76,29 @@ fn of_replica(replica: &Replica, task: &Task) -> Result<Vec<u8>, String> {
 fn marks(rows: &SplitRows, task: &Task) -> Result<Vec<u8>, String> {
     let n = task.n_examples();
     let mut marks = vec![0u8; n];
-    let mut mark = |at: usize| {
-        marks[at] = 1;
-    };
     match rows {
         SplitRows::Indices(indices) => {
             for &index in indices {
                 let at = usize::try_from(index).ok().filter(|&at| at < n);
-                mark(at.ok_or_else(|| format!("index {index} is none of the task's {n} examples"))?);
+                let at = at.ok_or_else(|| format!("index {index} is none of the task's {n} examples"))?;
+                if marks[at] == 1 {
+                    return Err(format!(
+                        "the index {index} of an example stands twice; a mask of all examples is an array of booleans"
+                    ));
+                }
+                marks[at] = 1;
             }
+        }
+        SplitRows::Mask(mask) if mask.len() == n => marks = mask.iter().map(|&is_in| u8::from(is_in)).collect(),
+        SplitRows::Mask(mask) => {
+            return Err(format!("a mask has {} booleans, the task has {n} examples", mask.len()));
         }
         SplitRows::Tokens(rows) => {
             let examples: BTreeMap<Vec<i64>, usize> =
                 (0..n).map(|i| (task.tokens_t(i).iter().map(|&token| token.into()).collect(), i)).collect();
             for row in rows {
-                mark(
-                    *examples
-                        .get(row)
-                        .ok_or_else(|| format!("the tokens {row:?} are no example of task {}", task.name))?,
-                );
+                let at = examples.get(row);
+                marks[*at.ok_or_else(|| format!("the tokens {row:?} are no example of task {}", task.name))?] = 1;
             }
         }
     }
