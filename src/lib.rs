@@ -26,5 +26,6 @@ pub mod optim;
 pub mod outside;
 pub mod task;
 pub mod term;
+pub mod theory;
 pub mod train;
 pub mod transition;

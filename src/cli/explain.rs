@@ -5,13 +5,13 @@ use phaselab::experiment::{self, Experiment};
 use phaselab::outside::{self, Thing};
 use phaselab::spec::{Family, ModelSpec};
 use phaselab::task::{self, Task, sample};
-use phaselab::{figure, measure, term, transition};
+use phaselab::{figure, measure, term, theory, transition};
 
 use super::exit::{Answer, Failure};
 use super::explain_spec::explain_spec;
 use super::output::Output;
 
-/// Explains what `phaselab list` shows: a task, a task family, a model, a measure, a term of the loss, a figure, an experiment
+/// Explains what `phaselab list` shows: a task, a task family, a model, a measure, a term of the loss, a figure, a closed form, an experiment
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  phaselab explain restricted_loss")]
 pub struct Args {
@@ -51,6 +51,9 @@ fn explain(name: &str) -> Result<String> {
     if let Ok(figure) = figure::find(name) {
         return Ok(figure.explain());
     }
+    if let Some(topic) = theory::find(name) {
+        return Ok((topic.explain)());
+    }
     if let Some(model) = explain_model(name)? {
         return Ok(model);
     }
@@ -61,9 +64,11 @@ fn explain(name: &str) -> Result<String> {
     }
     match Experiment::find(name) {
         Ok(experiment) => explain_experiment(&experiment),
-        Err(Error::Unknown { name, .. }) => {
-            Err(Error::Unknown { kind: "task, model, measure, term, figure or experiment", name, known: names() })
-        }
+        Err(Error::Unknown { name, .. }) => Err(Error::Unknown {
+            kind: "task, model, measure, term, figure, closed form or experiment",
+            name,
+            known: names(),
+        }),
         Err(e) => Err(e),
     }
 }
@@ -101,7 +106,7 @@ fn names() -> Vec<String> {
     let families = task::FAMILIES.iter().map(|family| family.name());
     let measures = measure::ALL.iter().map(|measure| measure.name());
     let terms = term::ALL.iter().map(|term| term.name());
-    let figures = figure::ALL.iter().map(|figure| figure.name());
+    let figures = figure::ALL.iter().map(|figure| figure.name()).chain(theory::ALL.iter().map(|topic| topic.name));
     let models = [Family::Transformer, Family::Mlp].map(String::from).into_iter();
     let models = models.chain(outside::additions().into_iter().map(|addition| addition.name.to_owned()));
     let words = fixed.chain(families).chain(measures).chain(terms).chain(figures).map(str::to_owned);

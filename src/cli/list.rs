@@ -2,12 +2,12 @@
 
 use phaselab::experiment::{self, Experiment};
 use phaselab::task::{self, Card};
-use phaselab::{figure, measure, outside, term};
+use phaselab::{figure, measure, outside, term, theory};
 
 use super::exit::{Answer, Failure};
 use super::output::{Output, columns};
 
-/// Shows the tasks, models, measures, terms of the loss, figures and experiments that there are
+/// Shows the tasks, models, measures, terms of the loss, figures, closed forms and experiments that there are
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  phaselab list measures")]
 pub struct Args {
@@ -31,18 +31,21 @@ enum Kind {
     Terms,
     /// What can be drawn
     Figures,
+    /// Closed forms that `explain` computes
+    Theory,
     /// Specs, of the working folder and of the binary
     Experiments,
 }
 
 impl Kind {
-    const ALL: [(Kind, &str); 7] = [
+    const ALL: [(Kind, &str); 8] = [
         (Kind::Tasks, "tasks"),
         (Kind::Families, "families"),
         (Kind::Models, "models"),
         (Kind::Measures, "measures"),
         (Kind::Terms, "terms"),
         (Kind::Figures, "figures"),
+        (Kind::Theory, "theory"),
         (Kind::Experiments, "experiments"),
     ];
 
@@ -64,6 +67,7 @@ impl Kind {
             Kind::Measures => measure::ALL.iter().map(|measure| pair(measure.name(), measure.summary())).collect(),
             Kind::Terms => term::ALL.iter().map(|term| pair(term.name(), term.summary())).collect(),
             Kind::Figures => figure::ALL.iter().map(|figure| pair(figure.name(), figure.summary())).collect(),
+            Kind::Theory => theory::ALL.iter().map(|topic| pair(topic.name, topic.summary)).collect(),
             Kind::Experiments => experiment::list().iter().map(|name| pair(name, &experiment_title(name))).collect(),
         }
     }
