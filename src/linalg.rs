@@ -1,10 +1,12 @@
-//! Singular values and eigenvalues of f64 matrices.
+//! Products, singular values and eigenvalues of f64 matrices.
 //!
 //! Reads row-major matrices; writes values, largest first, and vectors. Serial, so that bits do not depend on the number of
-//! threads. The work is `faer`'s; this is the one module that knows it. A matrix with a number that is not finite has no
+//! threads. Decompositions are `faer`'s; this is the one module that knows it. A matrix with a number that is not finite has no
 //! decomposition: values and vectors are then NaN.
 
 use faer::{MatRef, Side};
+
+use crate::engine::{Mat, matmul};
 
 /// Thin singular value decomposition, A = U diag(σ) Vᵀ.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +26,28 @@ pub struct Eigen {
     pub values_n: Vec<f64>,
     /// `[n, n]` eigenvectors, one a row, in the order of the values.
     pub vectors_nn: Vec<f64>,
+}
+
+/// a · b, by the engine's products: serial, so that the bits depend on the shapes alone.
+///
+/// # Shapes
+/// `a_nm` `[n, m]`, `b_mk` `[m, k]` -> `[n, k]`
+pub fn product(a_nm: &[f64], b_mk: &[f64], m: usize) -> Vec<f64> {
+    let (n, k) = (a_nm.len() / m.max(1), b_mk.len() / m.max(1));
+    let mut out_nk = vec![0.0; n * k];
+    matmul((n, k, m), &mut out_nk, k, Mat::rows(a_nm, m), Mat::rows(b_mk, k), false);
+    out_nk
+}
+
+/// a · bᵀ.
+///
+/// # Shapes
+/// `a_nm` `[n, m]`, `b_km` `[k, m]` -> `[n, k]`
+pub fn product_t(a_nm: &[f64], b_km: &[f64], m: usize) -> Vec<f64> {
+    let (n, k) = (a_nm.len() / m.max(1), b_km.len() / m.max(1));
+    let mut out_nk = vec![0.0; n * k];
+    matmul((n, k, m), &mut out_nk, k, Mat::rows(a_nm, m), Mat::rows(b_km, m).t(), false);
+    out_nk
 }
 
 /// Singular values alone, largest first; min(rows, columns) of them.

@@ -27,6 +27,7 @@ pub(crate) mod check;
 
 pub use batch::{Batch, Inputs, Targets};
 pub use cpu::matmul::peak_flops;
+pub(crate) use cpu::matmul::{Mat, matmul};
 pub use ctx::Ctx;
 pub use edit::{Change, Edit, Hook};
 pub use graph::Graph;

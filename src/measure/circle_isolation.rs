@@ -174,15 +174,18 @@ fn isolate(subject: &Subject, embedding: &Embedding, circle: usize) -> Result<[f
 /// Fractions of the variance of the logits that the formulas of clock and pizza explain.
 fn explained(Embedding { group, pairs, .. }: &Embedding, (logits, n_classes): (&[f64], usize), k: usize) -> [f64; 2] {
     let n = group.order;
-    let cos = |turns: usize, per: usize| (2.0 * PI * (turns % per) as f64 / per as f64).cos();
+    // cos of k steps of x, `per` steps a turn.
+    let cosines =
+        |per: usize| -> Vec<f64> { (0..n).map(|x| (2.0 * PI * (k * x % per) as f64 / per as f64).cos()).collect() };
+    // Half the angle of the distance: a turn has 2n steps.
+    let (whole, half) = (cosines(n), cosines(2 * n));
     let mut sums = [Moments::default(); 2];
     for (row, &pair) in logits.chunks_exact(n_classes).zip(pairs) {
         let Some(pair) = pair else { continue };
         let sum = group.sum(pair);
-        // Half the angle of the distance: a turn has 2n steps.
-        let near = cos(k * group.difference(pair), 2 * n).abs();
+        let near = half[group.difference(pair)].abs();
         for (c, &residue) in group.residues.iter().enumerate() {
-            let clock = cos(k * (sum + n - c), n);
+            let clock = whole[if sum < c { sum + n - c } else { sum - c }];
             sums[0].add(row[residue], clock);
             sums[1].add(row[residue], near * clock);
         }

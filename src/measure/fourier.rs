@@ -5,7 +5,7 @@
 
 use std::f64::consts::TAU;
 
-use crate::engine::simd::{axpy, vectorized};
+use crate::linalg::product;
 
 /// Orthonormal rows: constant, cos 1, sin 1, cos 2, sin 2, … and, for even p, the alternating Nyquist row last.
 #[derive(Debug, Clone)]
@@ -40,14 +40,7 @@ impl Basis {
     /// # Shapes
     /// `x_pd` `[p, d]` -> `[p, d]`: row f is the component along basis row f.
     pub fn components(&self, x_pd: &[f64]) -> Vec<f64> {
-        let d = x_pd.len() / self.p;
-        let mut out_fd = vec![0.0; self.p * d];
-        for (basis_p, out_d) in self.rows_fp.chunks_exact(self.p).zip(out_fd.chunks_exact_mut(d.max(1))) {
-            for (&weight, x_d) in basis_p.iter().zip(x_pd.chunks_exact(d.max(1))) {
-                vectorized!(axpy(out_d, weight, x_d));
-            }
-        }
-        out_fd
+        product(&self.rows_fp, x_pd, self.p)
     }
 
     /// Norm of each component over the columns.

@@ -6,6 +6,7 @@
 use crate::engine::Hook;
 use crate::engine::simd::{axpy, dot, vectorized};
 use crate::error::Result;
+use crate::linalg::product_t;
 use crate::measure::fourier::{n_freqs, waves};
 use crate::measure::group::freq_axis;
 use crate::measure::projection;
@@ -97,20 +98,24 @@ impl Measure for MlpDirectionsExplained {
     }
 }
 
+/// Pairs at a time.
+const PAIRS: usize = 256;
+
 /// Sum of squared deviations of each direction . neurons over the pairs; NaN where it is rounding alone.
 ///
-/// Pair by pair, so that the activations are read once however many directions there are.
+/// Some pairs at a time, so that the activations are read once however many directions there are.
 fn variations_along(neurons: &Sums, activations: &[f64], directions: &[Vec<f64>]) -> Vec<f64> {
     let means: Vec<f64> = directions.iter().map(|direction_m| vectorized!(dot(direction_m, &neurons.mean_w))).collect();
+    let directions_im = directions.concat();
     let mut sums = vec![(0.0, 0.0); directions.len()];
-    for (pair, x_m) in neurons.pairs.iter().zip(activations.chunks_exact(neurons.width)) {
-        if pair.is_none() {
-            continue;
-        }
-        for ((direction_m, mean), (variation, squares)) in directions.iter().zip(&means).zip(&mut sums) {
-            let x = vectorized!(dot(direction_m, x_m));
-            *variation += (x - mean) * (x - mean);
-            *squares += x * x;
+    let rows = neurons.pairs.chunks(PAIRS).zip(activations.chunks(PAIRS * neurons.width));
+    for (pairs, x_nm) in rows.filter(|_| !directions.is_empty()) {
+        let along_ni = product_t(x_nm, &directions_im, neurons.width);
+        for (_, along_i) in pairs.iter().zip(along_ni.chunks_exact(means.len())).filter(|(pair, _)| pair.is_some()) {
+            for ((x, mean), (variation, squares)) in along_i.iter().zip(&means).zip(&mut sums) {
+                *variation += (x - mean) * (x - mean);
+                *squares += x * x;
+            }
         }
     }
     let varying = |(variation, squares): (f64, f64)| if variation > 1e-24 * squares { variation } else { f64::NAN };

@@ -3,8 +3,8 @@
 //! Reads W_E and the weights into the first hidden layer; writes tables `[order, neurons]` and ratios. Sources: arXiv 2301.02679,
 //! arXiv 2310.13061.
 
-use crate::engine::simd::{axpy, vectorized};
 use crate::error::Result;
+use crate::linalg::product;
 use crate::measure::fourier::Basis;
 use crate::measure::group::Group;
 use crate::measure::subject::{Matrix, Setting, Subject};
@@ -91,13 +91,13 @@ fn input_maps(setting: &Setting, params: &[Tensor], group: &Group) -> Result<Vec
         let d_head = w_v.n_cols;
         let heads = w_v.values.chunks_exact(d_model * d_head).zip(w_o.values.chunks_exact(d_head * w_o.n_cols));
         let map = |(v_dk, o_kd): (&[f64], &[f64])| {
-            let z_nk = product(&w_e_nd, v_dk, d_head);
-            product(&product(&z_nk, o_kd, w_o.n_cols), w_in.values, w_in.n_cols)
+            let z_nk = product(&w_e_nd, v_dk, d_model);
+            product(&product(&z_nk, o_kd, d_head), w_in.values, w_in.n_rows)
         };
         return Ok(heads.map(map).collect());
     }
     let size = d_model * w_in.n_cols;
-    let map = |block: usize| product(&w_e_nd, &w_in.values[block * size..][..size], w_in.n_cols);
+    let map = |block: usize| product(&w_e_nd, &w_in.values[block * size..][..size], d_model);
     Ok(if w_in.n_rows == d_model { vec![map(0)] } else { operand_blocks(setting).map(map).collect() })
 }
 
@@ -127,18 +127,6 @@ pub fn input_fits(setting: &Setting) -> Result<usize, String> {
         true => Ok(d_mlp),
         false => Err(format!("the {rows} rows of {W_IN} are not a block for each position that varies")),
     }
-}
-
-/// `[n, m]` · `[m, k]`.
-fn product(a_nm: &[f64], b_mk: &[f64], k: usize) -> Vec<f64> {
-    let m = b_mk.len() / k;
-    let mut out_nk = vec![0.0; a_nm.len() / m * k];
-    for (a_m, out_k) in a_nm.chunks_exact(m).zip(out_nk.chunks_exact_mut(k)) {
-        for (&a, b_k) in a_m.iter().zip(b_mk.chunks_exact(k)) {
-            vectorized!(axpy(out_k, a, b_k));
-        }
-    }
-    out_nk
 }
 
 #[cfg(test)]

@@ -53,10 +53,14 @@ impl Sums {
         let (mut total_w, mut squares_w) = (vec![0.0; width], vec![0.0; width]);
         for (&pair, row_w) in pairs.iter().zip(x_nw.chunks_exact(width)) {
             let Some((a, b)) = pair else { continue };
-            for (table, element) in [group.sum((a, b)), group.difference((a, b)), a, b].into_iter().enumerate() {
-                add(&mut tables[(table * n + element) * width..][..width], row_w);
-            }
-            squares_w.iter_mut().zip(row_w).for_each(|(sum, x)| *sum += x * x);
+            vectorized!({
+                for (table, element) in [group.sum((a, b)), group.difference((a, b)), a, b].into_iter().enumerate() {
+                    simd::add(&mut tables[(table * n + element) * width..][..width], row_w);
+                }
+                for (sum, x) in squares_w.iter_mut().zip(row_w) {
+                    *sum += x * x;
+                }
+            });
         }
         tables[..n * width].chunks_exact(width).for_each(|sum_w| add(&mut total_w, sum_w));
         let n_pairs = (n * n) as f64;
@@ -65,8 +69,11 @@ impl Sums {
         let mut variation_w = vec![0.0; width];
         for (pair, row_w) in pairs.iter().zip(x_nw.chunks_exact(width)) {
             if pair.is_some() {
-                let deviations = row_w.iter().zip(&mean_w).map(|(x, mean)| x - mean);
-                variation_w.iter_mut().zip(deviations).for_each(|(sum, x)| *sum += x * x);
+                vectorized!({
+                    for ((sum, x), mean) in variation_w.iter_mut().zip(row_w).zip(&mean_w) {
+                        *sum += (x - mean) * (x - mean);
+                    }
+                });
             }
         }
         Sums { group, pairs, width, tables, mean_w, variation_w, squares_w }

@@ -4,8 +4,8 @@
 //! LayerNorm weights are not folded in. Without `unembed.W_U` the unembedding is tied: its transpose is `embed.W_E`, a class a
 //! row. Source: arXiv 2301.05217, section 3 (W_L = W_out W_U).
 
-use crate::engine::simd::{dot, vectorized};
 use crate::error::Result;
+use crate::linalg::product_t;
 use crate::measure::group::Group;
 use crate::measure::subject::{Matrix, Setting};
 use crate::tensor::Tensor;
@@ -86,13 +86,8 @@ pub fn w_l(params: &[Tensor], outputs: &[usize]) -> Result<Vec<f64>> {
         return Ok(outputs.iter().flat_map(|&c| column(c)).collect());
     };
     let w_out = Matrix::of(params, &writer)?;
-    let mut w_l_cm = Vec::with_capacity(outputs.len() * w_out.n_rows);
-    for &c in outputs {
-        let u_d = column(c);
-        let rows = w_out.values.chunks_exact(w_out.n_cols);
-        w_l_cm.extend(rows.map(|out_d| vectorized!(dot(out_d, &u_d))));
-    }
-    Ok(w_l_cm)
+    let u_cd: Vec<f64> = outputs.iter().flat_map(|&c| column(c)).collect();
+    Ok(product_t(&u_cd, w_out.values, w_out.n_cols))
 }
 
 /// Columns of W_L transposed, as [`w_l`] gives it.

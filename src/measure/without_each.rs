@@ -5,6 +5,7 @@
 //! O(pairs · classes + order · classes · frequencies) instead of pairs times classes times frequencies, of which only products
 //! and sums are left. Where a number leaves the range of these products the loss is computed as usual.
 
+use crate::engine::Real;
 use crate::engine::simd::{LANES, sum, vectorized};
 use crate::measure::loss::cross_entropy;
 use crate::measure::projection::row;
@@ -57,8 +58,16 @@ impl<'a> TrainRows<'a> {
         let width = self.sums.width;
         let small = |table: &[f64]| table.iter().all(|x| x.abs() <= MAX_NATS);
         let tables = small(&taken.sum_sc) && taken.difference_dc.as_deref().is_none_or(small);
-        let exp =
-            |table: &[f64]| -> Vec<f64> { table.iter().map(|x| if tables { (-x).exp() } else { f64::NAN }).collect() };
+        let exp = |table: &[f64]| -> Vec<f64> {
+            let mut exp = vec![f64::NAN; table.len()];
+            if tables {
+                vectorized!(exp.iter_mut().zip(table).for_each(
+                    #[inline(always)]
+                    |(exp, x)| *exp = Real::exp(-*x)
+                ));
+            }
+            exp
+        };
         let (sum_sc, difference_dc) = (exp(&taken.sum_sc), taken.difference_dc.as_deref().map(exp));
         let mut total = 0.0;
         for (&(logits_c, s, d), exp_c) in self.rows.iter().zip(self.exp_nc.chunks_exact(width)) {

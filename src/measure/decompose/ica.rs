@@ -3,6 +3,8 @@
 //! Reads Z `[k, p]`, rows of mean 0, variance 1 and no correlation; writes sources `[k, p]`. FastICA with g = tanh, all directions at
 //! once: W ← decorrelate(E\[g(W Z) Zᵀ\] − diag(E\[g′(W Z)\]) W). Source: Hyvärinen 1999.
 
+use crate::engine::Real;
+use crate::engine::simd::vectorized;
 use crate::linalg::symmetric_eigen;
 use crate::rng::Rng;
 
@@ -22,7 +24,11 @@ pub fn sources(z_kp: &[f64], k: usize, p: usize) -> Vec<f64> {
 fn directions(z_kp: &[f64], k: usize, p: usize, start_kk: Vec<f64>) -> Vec<f64> {
     let mut w_kk = decorrelate(start_kk, k);
     for _ in 0..ROUNDS {
-        let g_kp: Vec<f64> = product(&w_kk, z_kp, k, p).iter().map(|x| x.tanh()).collect();
+        let mut g_kp = product(&w_kk, z_kp, k, p);
+        vectorized!(g_kp.iter_mut().for_each(
+            #[inline(always)]
+            |x| *x = Real::tanh(*x)
+        ));
         let mut next_kk = vec![0.0; k * k];
         for (i, g_p) in g_kp.chunks_exact(p).enumerate() {
             let slope = g_p.iter().map(|g| 1.0 - g * g).sum::<f64>() / p as f64;

@@ -3,7 +3,8 @@
 //! Reads X `[p, d]`, no number below 0; writes W `[p, k]` and H `[k, d]`. Multiplicative updates of the squared error, W first:
 //! W ← W ∘ X Hᵀ / (W H Hᵀ), H ← H ∘ Wᵀ X / (Wᵀ W H). Source: Lee and Seung 2001.
 
-use crate::engine::simd::{axpy, dot, vectorized};
+use super::COMPONENTS;
+use crate::engine::simd::{LANES, vectorized};
 use crate::rng::Rng;
 
 /// Updates of both factors.
@@ -44,36 +45,64 @@ pub fn from_start(x_pd: &[f64], w_pk: Vec<f64>, h_kd: Vec<f64>, k: usize) -> Fac
 
 impl Factors {
     fn update(&mut self, x_pd: &[f64]) {
-        let (k, d) = (self.k, self.d);
-        if k == 0 {
-            return;
+        // The number of components is known to the compiled loops, so that their sums stay in registers.
+        match self.k {
+            0 => {}
+            1 => vectorized!(self.update_k::<1>(x_pd)),
+            2 => vectorized!(self.update_k::<2>(x_pd)),
+            3 => vectorized!(self.update_k::<3>(x_pd)),
+            4 => vectorized!(self.update_k::<4>(x_pd)),
+            5 => vectorized!(self.update_k::<5>(x_pd)),
+            6 => vectorized!(self.update_k::<6>(x_pd)),
+            k => unreachable!("invariant: {k} components, at most {COMPONENTS}"),
         }
-        let h_kd = &self.h_kd;
-        let row = |i: usize| &h_kd[i * d..(i + 1) * d];
-        let hh_kk: Vec<f64> = (0..k * k).map(|ij| vectorized!(dot(row(ij / k), row(ij % k)))).collect();
-        for (w_k, x_d) in self.w_pk.chunks_exact_mut(k).zip(x_pd.chunks_exact(d)) {
-            let below: Vec<f64> = hh_kk.chunks_exact(k).map(|hh_k| plain_dot(w_k, hh_k)).collect();
-            for (i, (w, below)) in w_k.iter_mut().zip(below).enumerate() {
-                *w *= vectorized!(dot(x_d, row(i))) / below.max(LEAST);
+    }
+
+    #[inline(always)]
+    fn update_k<const K: usize>(&mut self, x_pd: &[f64]) {
+        let d = self.d;
+        let hh = products::<K>(&self.h_kd, &self.h_kd, d);
+        let hh_kk: [[f64; K]; K] = std::array::from_fn(|i| std::array::from_fn(|j| hh[i * K + j]));
+        let above_pk = products::<K>(x_pd, &self.h_kd, d);
+        for (w_k, above_k) in self.w_pk.as_chunks_mut::<K>().0.iter_mut().zip(above_pk.as_chunks::<K>().0) {
+            let below = hh_kk.map(|hh_k| plain_dot(w_k, &hh_k));
+            for i in 0..K {
+                w_k[i] *= above_k[i] / below[i].max(LEAST);
             }
         }
-        let mut above_kd = vec![0.0; k * d];
-        let mut ww_kk = vec![0.0; k * k];
-        for (w_k, x_d) in self.w_pk.chunks_exact(k).zip(x_pd.chunks_exact(d)) {
-            for (i, &w) in w_k.iter().enumerate() {
-                let above_d = &mut above_kd[i * d..(i + 1) * d];
-                vectorized!(axpy(above_d, w, x_d));
-                ww_kk[i * k..(i + 1) * k].iter_mut().zip(w_k).for_each(|(sum, other)| *sum += w * other);
+        let w_pk = self.w_pk.as_chunks::<K>().0;
+        let mut ww_kk = [[0.0; K]; K];
+        for w_k in w_pk {
+            for (ww_k, w) in ww_kk.iter_mut().zip(w_k) {
+                ww_k.iter_mut().zip(w_k).for_each(|(sum, other)| *sum += w * other);
             }
         }
-        let mut below_kd = vec![0.0; k * d];
-        for (i, below_d) in below_kd.chunks_exact_mut(d).enumerate() {
-            for (j, h_d) in self.h_kd.chunks_exact(d).enumerate() {
-                vectorized!(axpy(below_d, ww_kk[i * k + j], h_d));
+        let mut at = 0;
+        while at < d {
+            let n = LANES.min(d - at);
+            // Whole lanes; those beyond the last column stay 0.
+            let mut above = [[0.0; LANES]; K];
+            for (w_k, x_d) in w_pk.iter().zip(x_pd.chunks_exact(d)) {
+                let x = lanes(&x_d[at..at + n]);
+                for i in 0..K {
+                    for l in 0..LANES {
+                        above[i][l] = w_k[i].mul_add(x[l], above[i][l]);
+                    }
+                }
             }
-        }
-        for ((h, above), below) in self.h_kd.iter_mut().zip(above_kd).zip(below_kd) {
-            *h *= above / below.max(LEAST);
+            let h: [[f64; LANES]; K] = std::array::from_fn(|i| lanes(&self.h_kd[i * d + at..][..n]));
+            for i in 0..K {
+                let mut below = [0.0; LANES];
+                for j in 0..K {
+                    for l in 0..LANES {
+                        below[l] = ww_kk[i][j].mul_add(h[j][l], below[l]);
+                    }
+                }
+                for (l, out) in self.h_kd[i * d + at..][..n].iter_mut().enumerate() {
+                    *out = h[i][l] * (above[i][l] / below[l].max(LEAST));
+                }
+            }
+            at += n;
         }
     }
 
@@ -104,6 +133,42 @@ impl Factors {
         let mut components: Vec<Vec<f64>> = self.h_kd.chunks_exact(self.d.max(1)).enumerate().map(component).collect();
         super::sort_by_part(&mut components, |component_p| plain_dot(component_p, component_p));
         components
+    }
+}
+
+/// `x_nd` times `h_kd` transposed, `[n, K]`.
+#[inline(always)]
+fn products<const K: usize>(x_nd: &[f64], h_kd: &[f64], d: usize) -> Vec<f64> {
+    let mut out_nk = Vec::with_capacity(x_nd.len() / d * K);
+    for x_d in x_nd.chunks_exact(d) {
+        let mut sums = [[0.0; LANES]; K];
+        let mut at = 0;
+        while at < d {
+            let n = LANES.min(d - at);
+            let x = lanes(&x_d[at..at + n]);
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let h = lanes(&h_kd[i * d + at..][..n]);
+                for l in 0..LANES {
+                    sums[l] = x[l].mul_add(h[l], sums[l]);
+                }
+            }
+            at += n;
+        }
+        out_nk.extend(sums.map(|sums| sums.iter().sum::<f64>()));
+    }
+    out_nk
+}
+
+/// Up to [`LANES`] numbers, zeros behind them.
+#[inline(always)]
+fn lanes(x: &[f64]) -> [f64; LANES] {
+    match x.first_chunk::<LANES>() {
+        Some(x) => *x,
+        None => {
+            let mut whole = [0.0; LANES];
+            whole[..x.len()].copy_from_slice(x);
+            whole
+        }
     }
 }
 

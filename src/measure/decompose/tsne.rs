@@ -4,6 +4,8 @@
 //! descent with momentum and gains; P has one width a point, by bisection to the perplexity, Q a Student t of one degree of
 //! freedom. No random number. Source: van der Maaten and Hinton 2008; steps and constants are scikit-learn's.
 
+use crate::engine::simd::{dot, sum, vectorized};
+
 const PERPLEXITY: f64 = 30.0;
 const EXAGGERATION: f64 = 12.0;
 /// Steps and momentum with exaggeration, then without.
@@ -86,34 +88,38 @@ fn descend(joint_pp: &[f64], y_p2: &mut [[f64; 2]], (steps, momentum, factor): (
 /// Gradient of KL(factor · P‖Q) at every point.
 fn gradient(joint_pp: &[f64], y_p2: &[[f64; 2]], factor: f64) -> Vec<[f64; 2]> {
     let p = y_p2.len();
-    let weights_pp = weights(y_p2);
-    let total: f64 = weights_pp.iter().sum();
-    let slopes = (0..p).map(|i| {
-        let mut slope = [0.0; 2];
-        for j in (0..p).filter(|&j| j != i) {
-            let (pair, w) = (joint_pp[i * p + j], weights_pp[i * p + j]);
-            let q = (w / total).max(LEAST);
-            let pull = 4.0 * (factor * pair - q) * w;
-            slope[0] += pull * (y_p2[i][0] - y_p2[j][0]);
-            slope[1] += pull * (y_p2[i][1] - y_p2[j][1]);
+    let coordinates = [0, 1].map(|axis| y_p2.iter().map(|y| y[axis]).collect::<Vec<f64>>());
+    let mut pulls_pp = weights(&coordinates);
+    vectorized!({
+        let per_total = 1.0 / sum(&pulls_pp);
+        // The point itself has weight 0.
+        for (pull, joint) in pulls_pp.iter_mut().zip(joint_pp) {
+            *pull = 4.0 * (factor * joint - (*pull * per_total).max(LEAST)) * *pull;
         }
-        slope
-    });
-    slopes.collect()
+        let mut slopes = vec![[0.0; 2]; p];
+        for ((pulls_p, y), slope) in pulls_pp.chunks_exact(p).zip(y_p2).zip(&mut slopes) {
+            let all = sum(pulls_p);
+            slope[0] = all * y[0] - dot(pulls_p, &coordinates[0]);
+            slope[1] = all * y[1] - dot(pulls_p, &coordinates[1]);
+        }
+        slopes
+    })
 }
 
 /// Student t of every two points, before division by the sum; 0 for a point with itself.
-fn weights(y_p2: &[[f64; 2]]) -> Vec<f64> {
-    let p = y_p2.len();
+fn weights([x_p, y_p]: &[Vec<f64>; 2]) -> Vec<f64> {
+    let p = x_p.len();
     let mut weights_pp = vec![0.0; p * p];
-    for i in 0..p {
-        for j in 0..i {
-            let (x, y) = (y_p2[i][0] - y_p2[j][0], y_p2[i][1] - y_p2[j][1]);
-            let weight = 1.0 / (1.0 + x * x + y * y);
-            weights_pp[i * p + j] = weight;
-            weights_pp[j * p + i] = weight;
+    vectorized!({
+        for (i, weights_p) in weights_pp.chunks_exact_mut(p).enumerate() {
+            let (x, y) = (x_p[i], y_p[i]);
+            for ((weight, x_other), y_other) in weights_p.iter_mut().zip(x_p).zip(y_p) {
+                let (x, y) = (x - x_other, y - y_other);
+                *weight = 1.0 / (1.0 + x * x + y * y);
+            }
+            weights_p[i] = 0.0;
         }
-    }
+    });
     weights_pp
 }
 
@@ -123,7 +129,7 @@ pub(super) mod tests {
 
     /// KL(P‖Q).
     fn divergence(joint_pp: &[f64], y_p2: &[[f64; 2]]) -> f64 {
-        let weights_pp = weights(y_p2);
+        let weights_pp = weights(&[0, 1].map(|axis| y_p2.iter().map(|y| y[axis]).collect()));
         let total: f64 = weights_pp.iter().sum();
         let off = |&(ij, _): &(usize, &f64)| ij / y_p2.len() != ij % y_p2.len();
         let term = |(ij, pair): (usize, &f64)| pair * (pair / (weights_pp[ij] / total).max(LEAST)).ln();
