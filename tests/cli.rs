@@ -284,6 +284,22 @@ fn a_variant_that_diverges_has_its_row_and_the_others_go_on() {
     assert_eq!(alone.status.code(), Some(4), "{}", text(&alone.stderr));
 }
 
+#[test]
+fn what_nobody_knows_or_can_divide_by_is_the_one_thing_that_is_told() {
+    let dir = lab();
+    let told = text(&phaselab(dir.path(), &["run", "tiny", "--set", "model.family=transfomer"]).stderr);
+    assert_eq!(told.matches("cause:").count(), 1, "{told}");
+    assert!(told.contains("did you mean `transformer`?"), "{told}");
+    let card = CARD.replace("op = \"x+y\"", "ops = [\"x+y\", \"x/y+1\"]").replace("a b =", "a op b =");
+    fs::write(dir.path().join("tasks/thirteen.toml"), card.replace("p = 13", "p = 15")).unwrap();
+    let told = text(&phaselab(dir.path(), &["run", "tiny"]).stderr);
+    assert!(told.contains("params.ops[1]: column 2: found a division"), "{told}");
+    let power = CARD.replace("\"x+y\"", "\"x^y\"");
+    fs::write(dir.path().join("tasks/thirteen.toml"), power).unwrap();
+    let told = text(&phaselab(dir.path(), &["run", "tiny"]).stderr);
+    assert!(told.contains("a whole power from -1000 to 1000") && !told.contains("sqrt"), "{told}");
+}
+
 /// A neuron's map is over the pairs of one operation: shares of its variance are shares.
 #[test]
 fn with_several_operations_maps_show_the_first() {

@@ -124,6 +124,8 @@ mod tests {
         let spec = OptimSpec { lr: 2.0, warmup_steps: 10, ..OptimSpec::default() };
         let mut s = Settings::new(&spec, 1, 110);
         assert_eq!([s.lr(0, 0), s.lr(0, 4), s.lr(0, 9), s.lr(0, 100)], [0.2, 1.0, 2.0, 2.0]);
+        s.warmup_from_zero = true;
+        assert_eq!([s.lr(0, 0), s.lr(0, 5), s.lr(0, 10), s.lr(0, 100)], [0.0, 1.0, 2.0, 2.0]);
         s.schedule = Schedule::Linear;
         assert_eq!([s.lr(0, 10), s.lr(0, 60), s.lr(0, 110)], [2.0, 1.0, 0.0]);
         s.schedule = Schedule::Cosine;

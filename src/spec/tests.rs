@@ -157,6 +157,8 @@ fn contradictions_are_found_under_their_key() {
     for fine in [
         format!("{mlp}{gromov}"),
         format!("{mlp}{}", gromov.replace("square", "x ^ 2")),
+        format!("{mlp}{}", gromov.replace("square", "x²")),
+        format!("{mlp}{}", gromov.replace("square", "x * x")),
         format!("{mlp}n_layers = 4\nparametrization = \"mean_field\"\n"),
         "[model]\nnormalization = \"LNPre\"\npositional = \"none\"\ntied_unembed = true\n".into(),
         "[optim]\ngrokfast = { kind = \"ema\", alpha = 0.98, lamb = 2.0 }\n".into(),
