@@ -277,6 +277,10 @@ impl Error {
             Error::Interrupted { path, resumes: false, .. } => {
                 Some(format!("nothing was written into {}; the same command begins anew", path.display()))
             }
+            // Before the first update the learning rate has done nothing.
+            Error::NonFinite { step: 0, .. } => {
+                Some("it is so from the start: look at model.act, model.init_scale and loss.terms".into())
+            }
             Error::NonFinite { .. } => Some("lower optim.lr, or set optim.clip_norm".into()),
             _ => None,
         }

@@ -528,6 +528,10 @@ fn a_run_in_which_nobody_groks_answers_no_and_one_that_explodes_says_so() {
     let stderr = text(&output.stderr);
     assert!(stderr.starts_with("error: all 2 replicas have met a non-finite loss or gradient"), "{stderr}");
     assert!(stderr.ends_with("hint:  lower optim.lr, or set optim.clip_norm\n"), "{stderr}");
+    // Where the first loss is no number, no learning rate is to blame.
+    let args = ["train", "tiny", "--quiet", "--force", "--set", "model.act=log(x)", "--steps", "5"];
+    let stderr = text(&phaselab(dir.path(), &args).stderr);
+    assert!(stderr.contains("hint:  it is so from the start: look at model.act"), "{stderr}");
 }
 
 #[test]

@@ -48,7 +48,7 @@
 //! # What is slower, and why
 //!
 //! The engine's savings end at the door: nothing is tabulated or fused, each operation makes a new tensor, and gradients are found by walking
-//! candle's graph anew for every tile. A step of the engine's MLP written in candle (addition mod 53, d_model 64, d_mlp 128, f32) took 4.5 times as
+//! candle's graph anew for every tile. A step of the engine's MLP written in candle (addition mod 53, d_model 64, d_mlp 128, f32) took about 4 times as
 //! long as the built-in one: medians of 100 steps, the two alternating on a busy machine; other runs there gave 3.5 to 4.8.
 
 mod adapter;

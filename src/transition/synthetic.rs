@@ -49,6 +49,17 @@ fn thresholds_of_a_replica_that_grokks() {
     assert_eq!(found.seed, 1);
 }
 
+/// Up over 0.1 nats after below 0.01, twice; between the two it takes no new spike to stay above 0.01.
+#[test]
+fn spikes_of_the_training_loss_are_counted_where_it_is_in_nats() {
+    let mut curves = grokks();
+    assert_eq!(phases(&curves).train_loss_spikes, None);
+    let values = [4.0, 0.5, 0.009, 0.05, 0.1, 0.02, 0.3, 0.005, 0.09, 0.2, 0.001];
+    let steps: Vec<u64> = (0..values.len() as u64).collect();
+    curves.train_loss_evals_nats = Curve::new(&steps, &values);
+    assert_eq!(phases(&curves).train_loss_spikes, Some(2));
+}
+
 #[test]
 fn the_corners_of_a_run_that_grokks_are_found() {
     assert_eq!(ends(&grokks()), [Some(300), Some(1000), Some(2000)]);
