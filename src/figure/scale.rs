@@ -138,7 +138,9 @@ impl Scale {
             [5.0, 2.0, 1.0, 0.5, 0.2].into_iter().map(|part| part * power).find(|&finer| finer < step && !few(finer));
         let step = finer.filter(|_| few(step)).unwrap_or(step);
         let decimals = (-libm::floor(libm::log10(step) + 1e-9)).clamp(0.0, 12.0) as usize;
-        let plain = step >= 1e-4 && low.abs().max(high.abs()) < 1e9;
+        // Ticks close together far from 0 need their digits: as powers of ten they would all be the same.
+        let largest = low.abs().max(high.abs());
+        let plain = largest < 1e9 && (step >= 1e-4 || largest >= 0.1 && step >= 1e-6);
         let first = libm::ceil(low / step);
         let mut ticks = vec![];
         for i in 0..=(2.0 * room) as usize {
@@ -255,6 +257,7 @@ mod tests {
         assert_eq!(labels(Scale::fraction(), 6.0), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         assert_eq!(labels(Scale::Linear { low: 0.0, high: 25_000.0 }, 5.0), ["0", "5k", "10k", "15k", "20k", "25k"]);
         assert_eq!(labels(Scale::Linear { low: -1.0, high: 1.0 }, 4.0), ["−1.0", "−0.5", "0.0", "0.5", "1.0"]);
+        assert_eq!(labels(Scale::Linear { low: 0.99985, high: 1.00005 }, 2.5), ["0.9999", "1.0000"]);
         assert_eq!(labels(Scale::Linear { low: 0.0, high: 4e-9 }, 2.0), ["0", "2×10^−9", "4×10^−9"]);
         assert_eq!(labels(Scale::Log { low: 1e-7, high: 10.0 }, 4.0), ["10^−6", "10^−4", "10^−2", "10^0"]);
         assert_eq!(labels(Scale::Log { low: 20.0, high: 40_000.0 }, 6.0), ["100", "1k", "10k"]);
