@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex};
 
 use crate::engine::op::{Space, Value};
-use crate::engine::{Batch, Graph, Hook, LOSS_LOGITS, ParamInfo, Params, Plan, Runner, Savings, Targets, Workers};
+use crate::engine::{
+    Batch, Graph, Hook, LOSS_LOGITS, ParamInfo, Params, Plan, Real, Runner, Savings, Targets, Workers,
+};
 use crate::error::Result;
 use crate::loss::LossTerm;
 use crate::measure::{Forward, HookShape, ParamShape};
 use crate::model;
-use crate::spec::{LossKind, Spec};
+use crate::spec::{Dtype, LossKind, Spec};
 use crate::task::Task;
 use crate::tensor::Tensor;
 use crate::train::{batch_shape, task_shape};
@@ -18,7 +20,9 @@ pub(super) struct Network<'a> {
     spec: &'a Spec,
     task: &'a Task,
     /// Passes at the hooks that were asked for so far.
-    passes: Mutex<Vec<Arc<Pass>>>,
+    passes: Mutex<Vec<Arc<Pass<f64>>>>,
+    /// The pass to the logits alone, in f32.
+    single: Mutex<Option<Arc<Pass<f32>>>>,
     /// Gradients of single logits that were asked for so far.
     gradients: Mutex<Vec<Arc<LogitGradients>>>,
 }
@@ -28,17 +32,17 @@ struct LogitGradients {
     which: Vec<(usize, u32)>,
     hooks: Vec<Hook>,
     /// To the logits.
-    forward: Pass,
+    forward: Pass<f64>,
     /// To the hooks; its batch gets the targets of each time.
-    backward: Pass,
+    backward: Pass<f64>,
 }
 
 /// A plan that keeps some hooks, over all examples; one runner for each time that it is under way.
-struct Pass {
+struct Pass<T: Real> {
     hooks: Vec<Hook>,
     plan: Arc<Plan>,
     batch: Batch,
-    idle: Mutex<Vec<Runner<f64>>>,
+    idle: Mutex<Vec<Runner<T>>>,
 }
 
 /// What analysis does without: a sum inside a matrix product rounds otherwise than one apart, so that the numbers at a hook would
@@ -47,7 +51,7 @@ const SAVINGS: Savings = Savings { positions: true, pairs: true, fusion: false }
 
 impl<'a> Network<'a> {
     pub(super) fn new(spec: &'a Spec, task: &'a Task) -> Network<'a> {
-        Network { spec, task, passes: Mutex::new(vec![]), gradients: Mutex::new(vec![]) }
+        Network { spec, task, passes: Mutex::new(vec![]), single: Mutex::new(None), gradients: Mutex::new(vec![]) }
     }
 
     fn graph(&self) -> Graph {
@@ -73,16 +77,31 @@ impl<'a> Network<'a> {
     }
 
     /// The pass that keeps `hooks`: made when first asked for.
-    fn pass(&self, hooks: &[Hook]) -> Result<Arc<Pass>> {
+    fn pass(&self, hooks: &[Hook]) -> Result<Arc<Pass<f64>>> {
         let mut passes = self.passes.lock().expect("invariant: nobody panics with the lock held");
         if let Some(pass) = passes.iter().find(|pass| pass.hooks == hooks) {
             return Ok(Arc::clone(pass));
         }
-        let batch = Batch::classes(self.task.n_ctx, self.task.tokens_bt.clone(), self.task.targets_bl.clone())?;
+        let batch = self.all_examples()?;
         let losses = [LossTerm::new(self.spec.loss.kind, true)];
         let losses = if hooks.iter().any(|hook| hook.gradient) { &losses[..] } else { &[] };
         let pass = Arc::new(self.prepare(hooks, losses, batch)?);
         passes.push(Arc::clone(&pass));
+        Ok(pass)
+    }
+
+    fn all_examples(&self) -> Result<Batch> {
+        Batch::classes(self.task.n_ctx, self.task.tokens_bt.clone(), self.task.targets_bl.clone())
+    }
+
+    /// The pass of [`Forward::logits`] in f32: made when first asked for.
+    fn single_pass(&self) -> Result<Arc<Pass<f32>>> {
+        let mut single = self.single.lock().expect("invariant: nobody panics with the lock held");
+        if let Some(pass) = &*single {
+            return Ok(Arc::clone(pass));
+        }
+        let pass = Arc::new(self.prepare(&[Hook::value(LOSS_LOGITS)], &[], self.all_examples()?)?);
+        *single = Some(Arc::clone(&pass));
         Ok(pass)
     }
 
@@ -110,7 +129,7 @@ impl<'a> Network<'a> {
     }
 
     /// A pass over the examples of `batch`, backwards too where there is a loss.
-    fn prepare(&self, hooks: &[Hook], losses: &[LossTerm], mut batch: Batch) -> Result<Pass> {
+    fn prepare<T: Real>(&self, hooks: &[Hook], losses: &[LossTerm], mut batch: Batch) -> Result<Pass<T>> {
         let shape = batch_shape(self.task, batch.examples());
         let plan = match losses.is_empty() {
             true => Plan::build_forward_with(SAVINGS, self.graph(), &shape, losses, hooks, &[])?,
@@ -121,7 +140,7 @@ impl<'a> Network<'a> {
     }
 }
 
-impl Pass {
+impl<T: Real> Pass<T> {
     fn run(&self, params: &[Tensor]) -> Result<Vec<Tensor>> {
         self.run_on(params, &self.batch)
     }
@@ -146,6 +165,14 @@ impl Pass {
 impl Forward for Network<'_> {
     fn observe(&self, params: &[Tensor], hooks: &[Hook]) -> Result<Vec<Tensor>> {
         self.pass(hooks)?.run(params)
+    }
+
+    fn logits(&self, params: &[Tensor]) -> Result<Vec<f64>> {
+        let found = match self.spec.dtype {
+            Dtype::F32 => self.single_pass()?.run(params)?,
+            Dtype::F64 => self.observe(params, &[Hook::value(LOSS_LOGITS)])?,
+        };
+        Ok(found.first().map(Tensor::to_f64).unwrap_or_default())
     }
 
     /// The loss of which a single logit is the gradient: half the squared distance, times the number of classes, from a target that

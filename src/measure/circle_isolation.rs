@@ -5,13 +5,12 @@
 
 use std::f64::consts::PI;
 
-use crate::engine::{Hook, LOSS_LOGITS};
 use crate::error::Result;
 use crate::measure::fourier::{Basis, single_frequency};
 use crate::measure::group::{self, Group, Pairs};
 use crate::measure::loss::score;
 use crate::measure::pca;
-use crate::measure::subject::{Activation, Setting, Subject};
+use crate::measure::subject::{Setting, Subject};
 use crate::measure::weights::{w_e, w_e_fits};
 use crate::measure::{Axis, Column, Measure, Scope};
 use crate::tensor::{Data, Tensor};
@@ -38,7 +37,8 @@ What it is
   are rounding, and none.
   Taken at the last checkpoint of the range alone: give --to for another.
 Reads
-  embed.W_E, rows 0 to p-1 (1 to p-1 for x*y and x/y); the logits of 4 further forward passes over all pairs.
+  embed.W_E, rows 0 to p-1 (1 to p-1 for x*y and x/y); the logits of 4 further forward passes over all pairs, in the
+  precision that the run was trained in.
 Unit and range
   frequency: waves per p. The others: fraction, 0 to 1. No value where the embedding has fewer components, or where a
   number on the way is not finite.
@@ -161,8 +161,7 @@ fn isolate(subject: &Subject, embedding: &Embedding, circle: usize) -> Result<[f
     let total: f64 = (0..values_k.len()).map(square).sum();
     let explained_frac = both.map(square).iter().sum::<f64>() / total;
     let params = embedding.with_circle(subject.params, circle)?;
-    let logits = subject.model.observe(&params, &[Hook::value(LOSS_LOGITS)])?;
-    let logits = logits.first().map(Activation::of).transpose()?.map_or(&[][..], |found| found.values);
+    let logits = &subject.model.logits(&params)?;
     let examples = &subject.setting.examples;
     let right =
         logits.chunks_exact(examples.n_classes).zip(examples.targets).map(|(row, &target)| score(row, target)[1]);

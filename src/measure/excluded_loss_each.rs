@@ -62,7 +62,7 @@ impl Measure for ExcludedLossEach {
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
         let logits = subject.logit_sums()?;
         let (rows, components_f) = (TrainRows::new(subject, logits), cube::components(logits));
-        let freqs = 1..=components_f.len();
+        let n_freqs = components_f.len();
         let sum = |k: usize| Taken { sum_sc: logits.part(Along::Sum, &[k]), difference_dc: None };
         let blocks = |k: usize| {
             let difference_dc = Some(logits.part(Along::Difference, &with_differences(logits, &[k])));
@@ -70,9 +70,9 @@ impl Measure for ExcludedLossEach {
         };
         let cube = |k: usize| Taken { sum_sc: cube::part(logits, &components_f, &[k]), difference_dc: None };
         Ok(vec![
-            freqs.clone().map(|k| rows.loss_without(&sum(k))).collect(),
-            freqs.clone().map(|k| rows.loss_without(&blocks(k))).collect(),
-            freqs.map(|k| rows.loss_without(&cube(k))).collect(),
+            rows.losses_without(n_freqs, sum),
+            rows.losses_without(n_freqs, blocks),
+            rows.losses_without(n_freqs, cube),
         ])
     }
 }

@@ -5,7 +5,7 @@
 
 use std::cell::OnceCell;
 
-use crate::engine::Hook;
+use crate::engine::{Hook, LOSS_LOGITS};
 use crate::error::{Error, Result};
 use crate::measure::clusters::Clusters;
 use crate::measure::group::{Group, Pairs};
@@ -351,6 +351,15 @@ pub trait Forward: Sync {
     /// # Errors
     /// [`Error::Unknown`] for a hook that the model lacks, and whatever else keeps it from running, e.g. [`Error::Shape`].
     fn observe(&self, params: &[Tensor], hooks: &[Hook]) -> Result<Vec<Tensor>>;
+
+    /// Logits over all examples `[N, L, n_classes]`, computed in the precision that the run was trained in: in f32 half the cost of
+    /// [`Forward::observe`]. For measures that run several changed models and read shares, not digits.
+    ///
+    /// # Errors
+    /// As [`Forward::observe`].
+    fn logits(&self, params: &[Tensor]) -> Result<Vec<f64>> {
+        Ok(self.observe(params, &[Hook::value(LOSS_LOGITS)])?.first().map(Tensor::to_f64).unwrap_or_default())
+    }
 
     /// Gradients of single logits at `hooks`, of one replica in f64: for each (example, class) of `which` the gradient of that
     /// example's logit of the class at the first loss position, `[which, positions, axes…]`.

@@ -23,6 +23,9 @@ pub enum Along {
     B,
 }
 
+/// Columns that are added up together.
+const COLUMNS: usize = 64;
+
 /// Sums of one replica's rows over the pairs.
 #[derive(Debug, Clone)]
 pub struct Sums {
@@ -50,27 +53,35 @@ impl Sums {
     pub fn new(group: Group, pairs: Pairs, x_nw: &[f64], width: usize) -> Sums {
         let n = group.order;
         let mut tables = vec![0.0; 4 * n * width];
-        let (mut total_w, mut squares_w) = (vec![0.0; width], vec![0.0; width]);
-        for (&pair, row_w) in pairs.iter().zip(x_nw.chunks_exact(width)) {
-            let Some((a, b)) = pair else { continue };
-            vectorized!({
-                for (table, element) in [group.sum((a, b)), group.difference((a, b)), a, b].into_iter().enumerate() {
-                    simd::add(&mut tables[(table * n + element) * width..][..width], row_w);
-                }
-                for (sum, x) in squares_w.iter_mut().zip(row_w) {
-                    *sum += x * x;
-                }
-            });
-        }
-        tables[..n * width].chunks_exact(width).for_each(|sum_w| add(&mut total_w, sum_w));
+        let [mut mean_w, mut variation_w, mut squares_w] = [0; 3].map(|_| vec![0.0; width]);
         let n_pairs = (n * n) as f64;
-        let mean_w: Vec<f64> = total_w.iter().map(|total| total / n_pairs).collect();
-        // A second pass, not squares less the squared mean: the difference of two large numbers would lose the digits.
-        let mut variation_w = vec![0.0; width];
-        for (pair, row_w) in pairs.iter().zip(x_nw.chunks_exact(width)) {
-            if pair.is_some() {
+        // Some columns at a time, whose parts of the tables stay in cache.
+        for first in (0..width).step_by(COLUMNS) {
+            let columns = first..(first + COLUMNS).min(width);
+            let rows = || {
+                pairs
+                    .iter()
+                    .zip(x_nw.chunks_exact(width))
+                    .filter_map(|(&pair, row_w)| Some((pair?, &row_w[columns.clone()])))
+            };
+            for ((a, b), row_w) in rows() {
                 vectorized!({
-                    for ((sum, x), mean) in variation_w.iter_mut().zip(row_w).zip(&mean_w) {
+                    for (table, element) in [group.sum((a, b)), group.difference((a, b)), a, b].into_iter().enumerate()
+                    {
+                        simd::add(&mut tables[(table * n + element) * width..][columns.clone()], row_w);
+                    }
+                    for (sum, x) in squares_w[columns.clone()].iter_mut().zip(row_w) {
+                        *sum += x * x;
+                    }
+                });
+            }
+            let mean_w = &mut mean_w[columns.clone()];
+            tables[..n * width].chunks_exact(width).for_each(|sum_w| add(mean_w, &sum_w[columns.clone()]));
+            mean_w.iter_mut().for_each(|x| *x /= n_pairs);
+            // A second pass, not squares less the squared mean: the difference of two large numbers would lose the digits.
+            for (_, row_w) in rows() {
+                vectorized!({
+                    for ((sum, x), mean) in variation_w[columns.clone()].iter_mut().zip(row_w).zip(&*mean_w) {
                         *sum += (x - mean) * (x - mean);
                     }
                 });

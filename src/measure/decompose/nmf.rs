@@ -136,27 +136,50 @@ impl Factors {
     }
 }
 
-/// `x_nd` times `h_kd` transposed, `[n, K]`.
+/// `x_nd` times `h_kd` transposed, `[n, K]`; two rows at a time, so that each number of `h_kd` is read half as often.
 #[inline(always)]
 fn products<const K: usize>(x_nd: &[f64], h_kd: &[f64], d: usize) -> Vec<f64> {
     let mut out_nk = Vec::with_capacity(x_nd.len() / d * K);
-    for x_d in x_nd.chunks_exact(d) {
-        let mut sums = [[0.0; LANES]; K];
-        let mut at = 0;
-        while at < d {
-            let n = LANES.min(d - at);
-            let x = lanes(&x_d[at..at + n]);
-            for (i, sums) in sums.iter_mut().enumerate() {
-                let h = lanes(&h_kd[i * d + at..][..n]);
-                for l in 0..LANES {
-                    sums[l] = x[l].mul_add(h[l], sums[l]);
-                }
-            }
-            at += n;
-        }
-        out_nk.extend(sums.map(|sums| sums.iter().sum::<f64>()));
+    let pairs = x_nd.chunks_exact(2 * d);
+    let rest = pairs.remainder();
+    for both in pairs {
+        out_nk.extend(dots::<K, 2>([&both[..d], &both[d..]], h_kd).as_flattened());
+    }
+    if !rest.is_empty() {
+        out_nk.extend(dots::<K, 1>([rest], h_kd).as_flattened());
     }
     out_nk
+}
+
+/// `R` rows times `h_kd` transposed.
+#[inline(always)]
+fn dots<const K: usize, const R: usize>(rows: [&[f64]; R], h_kd: &[f64]) -> [[f64; K]; R] {
+    let d = rows[0].len();
+    let mut sums = [[[0.0; LANES]; K]; R];
+    let mut at = 0;
+    while at < d {
+        let n = LANES.min(d - at);
+        let x: [[f64; LANES]; R] = std::array::from_fn(
+            #[inline(always)]
+            |r| lanes(&rows[r][at..at + n]),
+        );
+        for i in 0..K {
+            let h = lanes(&h_kd[i * d + at..][..n]);
+            for r in 0..R {
+                for l in 0..LANES {
+                    sums[r][i][l] = x[r][l].mul_add(h[l], sums[r][i][l]);
+                }
+            }
+        }
+        at += n;
+    }
+    let mut out = [[0.0; K]; R];
+    for (out, sums) in out.iter_mut().zip(&sums) {
+        for (out, sums) in out.iter_mut().zip(sums) {
+            *out = sums.iter().sum();
+        }
+    }
+    out
 }
 
 /// Up to [`LANES`] numbers, zeros behind them.
