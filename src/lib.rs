@@ -27,5 +27,6 @@ pub mod outside;
 pub mod task;
 pub mod term;
 pub mod theory;
+pub mod toy;
 pub mod train;
 pub mod transition;

@@ -15,7 +15,7 @@ use phaselab::optim::{Settings, build};
 use phaselab::rng::Rng;
 use phaselab::spec::{Family, Join, LossKind, ModelSpec, Name, Normalization, OptimSpec, Seeds, Spec};
 use phaselab::task::Task;
-use phaselab::train::Session;
+use phaselab::train::{Session, Steps};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
@@ -330,14 +330,14 @@ fn train(spec: &Spec, threads: usize, steps: u64, stop_at: Option<u64>) -> (Vec<
     let mut at = session(threads);
     if let Some(stop) = stop_at {
         while at.step() < stop {
-            at.advance().unwrap();
+            at.advance(u64::MAX).unwrap();
         }
         let point = at.resume_point();
         at = session(threads + 1);
         at.restore(&point).unwrap();
     }
     while at.step() < steps {
-        at.advance().unwrap();
+        at.advance(u64::MAX).unwrap();
     }
     let bits = |r: usize| at.params().replica(r).iter().map(|x| x.to_bits()).collect();
     let metrics = at.metrics();
@@ -457,7 +457,7 @@ fn a_replica_whose_loss_is_not_finite_rests_and_the_others_go_on() {
     let task = Task::load(&spec.task).unwrap();
     let mut session = Session::<f32>::new(&spec, &task, Workers::new(2).unwrap()).unwrap();
     let before = session.params().clone();
-    (0..3).for_each(|_| session.advance().unwrap());
+    (0..3).for_each(|_| session.advance(u64::MAX).unwrap());
     let marks = session.non_finite();
     assert!(marks.contains(&None) && marks.contains(&Some(0)), "{marks:?}");
     for (r, mark) in marks.iter().enumerate() {
@@ -607,7 +607,7 @@ fn the_door_costs() {
         for _ in 0..100 {
             for (session, ms) in sessions.iter_mut().zip(&mut ms) {
                 let started = std::time::Instant::now();
-                session.advance().unwrap();
+                session.advance(u64::MAX).unwrap();
                 ms.push(1e3 * started.elapsed().as_secs_f64() / replicas as f64);
             }
         }

@@ -109,7 +109,7 @@ impl Sources {
                 return Err(e);
             }
         }
-        let seeds = folder.spec().train.seeds.0.clone();
+        let seeds = folder.spec().replica_seeds();
         let mut tensors = vec![
             Tensor::new("steps", vec![steps.len()], Data::U64(steps))?,
             Tensor::new("seeds", vec![seeds.len()], Data::U64(seeds))?,

@@ -104,7 +104,7 @@ pub(super) fn without_prefix(mut tensor: Tensor) -> Tensor {
 
 /// What every file of a run says about the run.
 pub(super) fn run_attrs(spec: &Spec) -> Vec<(String, Attr)> {
-    let seeds: Vec<String> = spec.train.seeds.0.iter().map(u64::to_string).collect();
+    let seeds: Vec<String> = spec.replica_seeds().iter().map(u64::to_string).collect();
     let split = spec.data.seed.map_or("each replica's own".to_owned(), |seed| seed.to_string());
     vec![
         ("spec".into(), Attr::Text(spec.to_toml())),

@@ -7,6 +7,7 @@ use phaselab::error::{Error, Result};
 use phaselab::exchange::npy::write_npz;
 use phaselab::forward::RunSeries;
 use phaselab::measure::SnapshotSource;
+use phaselab::task::Task;
 use phaselab::tensor::{Data, Tensor};
 
 use super::args::{ReplicaArgs, ThreadArgs, find_run};
@@ -107,7 +108,8 @@ fn write(out: &Path, is_npz: bool, force: bool, tensors: Vec<Tensor>, about: (&P
 
 /// What the activations are over: tokens, targets, and which examples the replica was trained on.
 fn examples(run: &RunSeries, replica: usize) -> Result<[Tensor; 3]> {
-    let (task, n) = (run.task(), run.task().n_examples());
+    let task = run.task()?;
+    let n = task.n_examples();
     let mask = run.train_mask_rn()[replica * n..][..n].iter().map(|&is_train| u8::from(is_train)).collect();
     Ok([
         Tensor::new("tokens", vec![n, task.n_ctx], Data::U32(task.tokens_bt.clone()))?,
@@ -119,10 +121,9 @@ fn examples(run: &RunSeries, replica: usize) -> Result<[Tensor; 3]> {
 /// A line a hook: its name, positions and axes.
 fn hooks(run: &RunSeries) -> String {
     let shape = |axes: &[usize]| axes.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let n_examples = run.task().map_or(0, Task::n_examples);
     let rows: Vec<Vec<String>> = (run.hooks().into_iter())
-        .map(|hook| {
-            vec![hook.name, format!("[{}, {}, {}]", run.task().n_examples(), hook.positions.len(), shape(&hook.axes))]
-        })
+        .map(|hook| vec![hook.name, format!("[{}, {}, {}]", n_examples, hook.positions.len(), shape(&hook.axes))])
         .collect();
     columns(&rows, &[])
 }

@@ -92,6 +92,8 @@ impl Drop for Meter<'_> {
 fn losses(at: &Progress) -> String {
     let split = |name: &str, loss: f64, acc: f64| match loss.is_nan() {
         true => None,
+        // A toy model has no accuracy.
+        false if acc.is_nan() => Some(format!("{name} {}", loss_nats(loss))),
         false => Some(format!("{name} {} ({:.0} %)", loss_nats(loss), 100.0 * acc)),
     };
     let failed = (at.non_finite > 0).then(|| format!("{} not finite", at.non_finite));

@@ -5,6 +5,7 @@ use std::path::Path;
 use phaselab::checkpoint::atomic;
 use phaselab::error::{Error, Result};
 use phaselab::forward::RunSeries;
+use phaselab::measure::SnapshotSource;
 use phaselab::spec::{Family, Spec};
 
 use super::args::{find_group, find_run};
@@ -53,9 +54,15 @@ pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
 fn describe(run: &RunSeries, path: &Path, output: &Output) -> Result<String> {
     let (spec, steps) = (run.spec(), run.steps());
     let last = steps.last().copied().unwrap_or_default();
-    let seeds: Vec<String> = spec.train.seeds.0.iter().map(u64::to_string).collect();
+    let seeds = match run.seeds() {
+        few if few.len() <= 32 => few.iter().map(u64::to_string).collect::<Vec<_>>().join(" "),
+        many => format!("{} … {}", many[0], many[many.len() - 1]),
+    };
     let rows = [
-        ("task", format!("{} ({})", spec.task, run.task().title)),
+        match run.task() {
+            Ok(task) => ("task", format!("{} ({})", spec.task, task.title)),
+            Err(_) => ("features", features(spec)),
+        },
         ("model", model(spec)),
         (
             "optimiser",
@@ -63,7 +70,7 @@ fn describe(run: &RunSeries, path: &Path, output: &Output) -> Result<String> {
         ),
         ("steps", format!("{last} of {} at most", spec.train.steps)),
         ("checkpoints", steps.len().to_string()),
-        ("replicas", format!("{} (seeds {})", seeds.len(), seeds.join(" "))),
+        ("replicas", format!("{} (seeds {seeds})", run.seeds().len())),
         ("size", format!("{:.1} MB", size_bytes(path)? as f64 / 1e6)),
         ("spec", path.join(phaselab::checkpoint::SPEC).display().to_string()),
     ];
@@ -71,9 +78,20 @@ fn describe(run: &RunSeries, path: &Path, output: &Output) -> Result<String> {
     Ok(format!("{}\n{}", output.bold(&title), columns(&rows.map(|(name, value)| vec![name.into(), value]), &[])))
 }
 
+/// What a toy model's examples are.
+fn features(spec: &Spec) -> String {
+    let Some(toy) = &spec.toy else { return String::new() };
+    let axes: Vec<String> = toy.grid.iter().map(|axis| format!("{} of {}", axis.numbers().len(), axis.name)).collect();
+    let grid = if axes.is_empty() { String::new() } else { format!("; grid: {}", axes.join(", ")) };
+    format!("{} of {} values, target {}{grid}", toy.n_features, lower(&toy.values), toy.target)
+}
+
 fn model(spec: &Spec) -> String {
     let m = &spec.model;
     let dtype = lower(spec.dtype);
+    if spec.toy.is_some() {
+        return format!("{}, {dtype}", spec.subject());
+    }
     match m.family {
         Family::Transformer => format!(
             "transformer of {}, d_model {}, {} of {}, {}, {dtype}",

@@ -8,7 +8,7 @@ use phaselab::checkpoint::{FIGURES, SUMMARY, atomic};
 use phaselab::error::{Error, Result};
 use phaselab::figure::{self, At, Figure, FigureInput};
 use phaselab::forward::RunSeries;
-use phaselab::measure::{Series, file};
+use phaselab::measure::{Series, SnapshotSource, file};
 use phaselab::transition::{Curve, Curves, ReplicaPhases, SummaryRow, write_summary};
 
 use super::output::Output;
@@ -67,7 +67,7 @@ pub fn load_series(run: &RunSeries, folder: &Path) -> Result<Vec<Series>> {
 /// # Errors
 /// Damaged files.
 pub fn sum_up(run: &RunSeries, series: &[Series]) -> Result<Vec<SummaryRow>> {
-    let (non_finite, seeds) = (run.non_finite()?, &run.spec().train.seeds.0);
+    let (non_finite, seeds) = (run.non_finite()?, run.seeds());
     let metrics = |column: &str, r: usize| {
         let found = series.iter().find(|series| series.measure == "metrics" && series.column == column);
         found.map(|series| Curve::new(&series.steps, &series.curve(r))).unwrap_or_default()

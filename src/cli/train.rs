@@ -90,15 +90,15 @@ pub fn train_in(folder: &RunFolder, args: &TrainArgs, interrupt: &AtomicBool, ou
     let (spec, threads) = (folder.spec(), args.threads.count());
     output.note(&format!(
         "training {} of {} on {}, {} steps at most",
-        plural(spec.train.seeds.0.len(), "replica"),
-        spec.task,
+        plural(spec.replica_seeds().len(), "replica"),
+        spec.subject(),
         plural(threads, "thread"),
         spec.train.steps,
     ));
     let mut meter = Meter::new(output, "steps");
     let trained = train(spec, folder, &TrainOptions { threads, resume: args.resume, interrupt }, &mut meter)?;
     drop(meter);
-    for (seed, step) in spec.train.seeds.0.iter().zip(&trained.non_finite) {
+    for (seed, step) in spec.replica_seeds().iter().zip(&trained.non_finite) {
         if let Some(step) = step {
             output.note(&format!("seed {seed} met a non-finite value at step {step} and stayed as it was before"));
         }

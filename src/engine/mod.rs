@@ -19,6 +19,7 @@ pub mod runner;
 pub mod simd;
 mod sums;
 pub mod terms;
+pub mod tiny;
 mod work;
 mod workers;
 

@@ -39,6 +39,8 @@ pub trait Real:
 
     /// Nearest value.
     fn from_f64(x: f64) -> Self;
+    /// Nearest value to a whole number.
+    fn from_word(word: u32) -> Self;
     /// The same value.
     fn to_f64(self) -> f64;
     /// `self · a + b`, rounded once.
@@ -93,6 +95,10 @@ impl Real for f32 {
     #[inline(always)]
     fn from_f64(x: f64) -> f32 {
         x as f32
+    }
+    #[inline(always)]
+    fn from_word(word: u32) -> f32 {
+        word as f32
     }
     #[inline(always)]
     fn to_f64(self) -> f64 {
@@ -170,6 +176,10 @@ impl Real for f64 {
     #[inline(always)]
     fn from_f64(x: f64) -> f64 {
         x
+    }
+    #[inline(always)]
+    fn from_word(word: u32) -> f64 {
+        f64::from(word)
     }
     #[inline(always)]
     fn to_f64(self) -> f64 {

@@ -41,6 +41,17 @@ impl Workers {
         }
     }
 
+    /// Runs `work` for every item, in any order; with many of them, a worker takes several at a time.
+    pub(crate) fn each_mut<S: Send>(&self, items: &mut [S], work: impl Fn(usize, &mut S) + Sync + Send) {
+        if self.threads == 1 || items.len() <= 1 {
+            items.iter_mut().enumerate().for_each(|(i, item)| work(i, item));
+        } else {
+            let at_once = (items.len() / (8 * self.threads)).max(1);
+            let all = || items.par_iter_mut().enumerate().with_min_len(at_once).for_each(|(i, item)| work(i, item));
+            self.pool.install(all);
+        }
+    }
+
     /// Runs `work` for every chunk of `size` numbers of `x`, in any order.
     pub(super) fn each_chunk(&self, x: &mut [f64], size: usize, work: impl Fn(usize, &mut [f64]) + Sync + Send) {
         if self.threads == 1 || x.len() <= size {

@@ -80,7 +80,7 @@ impl Experiment {
     ///
     /// # Errors
     /// As [`preflight`].
-    pub fn preflight(&self, spec: &Spec) -> Result<Task> {
+    pub fn preflight(&self, spec: &Spec) -> Result<Option<Task>> {
         preflight(spec).map_err(|e| match e {
             Error::Spec { path, mut faults } if path == Path::new("the spec") => {
                 for fault in faults.iter_mut().filter(|fault| fault.line.is_none()) {
@@ -110,13 +110,18 @@ pub fn list() -> Vec<String> {
 }
 
 /// What only the task and the registries can tell of a spec: that the task is there, that its split and batches are not
-/// empty, that the model can be that of the task, that measures and figures exist and fit it. Gives the task.
+/// empty, that the model can be that of the task, that measures and figures exist and fit it. Gives the task; a toy model has none.
 ///
 /// # Errors
 /// [`Error::Unknown`] for a task, measure or figure; the faults of terms and of the task's card; [`Error::Value`] for an empty split,
 /// key frequencies that the task does not have, a model that does not go with the task, or a measure or figure that does not fit; [`Error::Outside`] for a model or loss from
 /// outside that does not fit the task.
-pub fn preflight(spec: &Spec) -> Result<Task> {
+pub fn preflight(spec: &Spec) -> Result<Option<Task>> {
+    if spec.toy.is_some() {
+        let setting = forward::setting(spec, None);
+        measures_fit(spec, &setting)?;
+        return Ok(None);
+    }
     let task = Task::load(&spec.task)?;
     model::fits(&spec.model, &task)?;
     measure::check_options(&spec.measure, &task)?;
@@ -130,13 +135,17 @@ pub fn preflight(spec: &Spec) -> Result<Task> {
         }
     }
     graph.compiles()?;
-    let setting = forward::setting(spec, &task);
-    spec.measure.names.iter().try_for_each(|name| measure::fitting(name, &setting).map(drop))?;
-    spec.figure.names.iter().try_for_each(|name| figure::fitting(name, &setting).map(drop))?;
+    measures_fit(spec, &forward::setting(spec, Some(&task)))?;
     if let LossKind::Outside(name) = spec.loss.kind {
         outside::loss(&name)?.try_out(task.d_vocab_out)?;
     }
-    Ok(task)
+    Ok(Some(task))
+}
+
+/// That the measures and figures of a spec are there and fit.
+fn measures_fit(spec: &Spec, setting: &measure::Setting) -> Result<()> {
+    spec.measure.names.iter().try_for_each(|name| measure::fitting(name, setting).map(drop))?;
+    spec.figure.names.iter().try_for_each(|name| figure::fitting(name, setting).map(drop))
 }
 
 /// `01_grokking` as its number and its slug.

@@ -73,6 +73,15 @@ impl Maker {
                 self.choose(below, da, db)
             }
             Function::Where => self.choose(a, db, dc),
+            Function::Pow => {
+                // b a^(b−1) a' + a^b ln a · b'
+                let less = self.subtract(b, one);
+                let lower = self.push(Node::Call(Function::Pow, [a, less, 0]));
+                let (of_base, log) = (self.multiply(b, lower), self.call(Function::Log, a));
+                let of_exponent = self.multiply(at, log);
+                let (left, right) = (self.multiply(of_base, da), self.multiply(of_exponent, db));
+                self.add(left, right)
+            }
             Function::Log => self.divide(da, a),
             Function::Sqrt => {
                 let two = self.number(2.0);

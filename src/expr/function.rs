@@ -33,6 +33,8 @@ pub enum Function {
     Max,
     /// The smaller of two; where they are equal its derivative is the second one's.
     Min,
+    /// `pow(x, y)`: x to any power, for x of at least 0.
+    Pow,
     /// `where(c, a, b)`: a where c > 0, else b.
     Where,
 }
@@ -55,6 +57,7 @@ impl Function {
         Function::Cos,
         Function::Max,
         Function::Min,
+        Function::Pow,
         Function::Where,
     ];
 
@@ -76,6 +79,7 @@ impl Function {
             Function::Cos => "cos",
             Function::Max => "max",
             Function::Min => "min",
+            Function::Pow => "pow",
             Function::Where => "where",
         }
     }
@@ -88,7 +92,7 @@ impl Function {
     /// How many arguments it has.
     pub fn arity(self) -> usize {
         match self {
-            Function::Max | Function::Min => 2,
+            Function::Max | Function::Min | Function::Pow => 2,
             Function::Where => 3,
             _ => 1,
         }
@@ -114,6 +118,7 @@ impl Function {
             Function::Cos => libm::cos(x),
             Function::Max => larger(x, y),
             Function::Min => -larger(-x, -y),
+            Function::Pow => libm::pow(x, y),
             Function::Where => {
                 if x > 0.0 {
                     y

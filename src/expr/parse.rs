@@ -341,7 +341,8 @@ impl Parser<'_> {
 
     /// `2`, `-2`, or either in parentheses.
     fn exponent(&mut self) -> Result<i32, ExprError> {
-        let root = if self.grammar.functions.contains(&Function::Sqrt) { " (a square root is `sqrt`)" } else { "" };
+        let root =
+            if self.grammar.functions.contains(&Function::Sqrt) { " (others: `sqrt(x)`, `pow(x, y)`)" } else { "" };
         let expected = || format!("a whole power from -{MAX_POWER} to {MAX_POWER}{root}");
         let parentheses = self.take('(');
         let minus = self.take('-');

@@ -53,8 +53,8 @@ fn a_fault_names_column_found_and_expected() {
         ("x**2", "column 3: found `*`, expected a number, a name or `(`; a power is written `^`"),
         ("(x+y", "column 5: found the end, expected an operator or the `)` of column 1"),
         ("x+y)", "column 4: found `)`, expected an operator or the end"),
-        ("x^y", "column 3: found `y`, expected a whole power from -1000 to 1000 (a square root is `sqrt`)"),
-        ("x^0.5", "column 3: found `0.5`, expected a whole power from -1000 to 1000 (a square root is `sqrt`)"),
+        ("x^y", "column 3: found `y`, expected a whole power from -1000 to 1000 (others: `sqrt(x)`, `pow(x, y)`)"),
+        ("x^0.5", "column 3: found `0.5`, expected a whole power from -1000 to 1000 (others: `sqrt(x)`, `pow(x, y)`)"),
         ("x^2^3", "column 4: found `^`, expected parentheses around a power that is raised again"),
         ("x^(2", "column 5: found the end, expected `)`; a power is one whole number"),
         ("x⁹⁹⁹⁹", "column 2: found `⁹⁹⁹⁹`, expected a whole power from -1000 to 1000"),
@@ -163,6 +163,7 @@ fn functions_at_known_points() {
         ("erf(0.5)", 0.520_499_877_813_046_5),
         ("sin(pi/2) + cos(pi)", 0.0),
         ("max(1, 2) - min(1, 2)", 1.0),
+        ("pow(2, 0.5) - sqrt(2) + pow(0.9, 3)", 0.729),
         ("where(0, 1, 2)", 2.0),
     ] {
         assert!((parse(text).eval(&[0.0, 0.0]) - value).abs() < 1e-15, "{text}");

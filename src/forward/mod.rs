@@ -8,24 +8,27 @@ use std::path::{Path, PathBuf};
 use network::Network;
 
 use crate::checkpoint::{SnapshotReader, hdf5, open_snapshots, resume};
-use crate::engine::Hook;
+use crate::engine::{Hook, ParamInfo};
 use crate::error::{Error, Result};
-use crate::measure::{self, Examples, Forward, HookShape, Series, Setting, SnapshotSource};
+use crate::measure::{self, Examples, Forward, HookShape, ParamShape, Series, Setting, SnapshotSource, ToySetting};
 use crate::model;
 use crate::spec::{MeasureSpec, Source, Spec, from_toml};
 use crate::task::Task;
 use crate::tensor::{Data, Tensor};
 use crate::term;
+use crate::toy;
 use crate::train::{Metrics, TERM, metrics_columns, task_shape};
 
 /// A trained or half-trained run, ready to be measured.
 pub struct RunSeries {
     folder: PathBuf,
     reader: SnapshotReader,
-    task: Task,
+    /// None for toy models.
+    task: Option<Task>,
     /// How measures with a choice are taken.
     options: MeasureSpec,
     train_mask_rn: Vec<bool>,
+    seeds: Vec<u64>,
     pool: rayon::ThreadPool,
 }
 impl RunSeries {
@@ -35,7 +38,10 @@ impl RunSeries {
     /// A folder without a run, damaged files, a task card that is gone.
     pub fn open(folder: &Path, threads: usize) -> Result<RunSeries> {
         let reader = open_snapshots(folder)?;
-        let task = Task::load(&reader.spec().task)?;
+        let task = match &reader.spec().toy {
+            None => Some(Task::load(&reader.spec().task)?),
+            Some(_) => None,
+        };
         let Some(&last) = reader.steps().last() else {
             return Err(Error::Missing {
                 what: "every snapshot".into(),
@@ -44,7 +50,7 @@ impl RunSeries {
             });
         };
         let mask = reader.read(last)?.train_mask;
-        if mask.shape.last() != Some(&task.n_examples()) {
+        if let Some(task) = task.as_ref().filter(|task| mask.shape.last() != Some(&task.n_examples())) {
             return Err(Error::Shape {
                 op: format!("train_mask of {}", folder.display()),
                 expected: format!("{} examples, as task {} has", task.n_examples(), task.name),
@@ -57,8 +63,8 @@ impl RunSeries {
             expected: "as many as the system gives".into(),
         })?;
         let train_mask_rn = mask.to_f64().into_iter().map(|x| x != 0.0).collect();
-        let options = reader.spec().measure.clone();
-        Ok(RunSeries { folder: folder.to_path_buf(), reader, task, options, train_mask_rn, pool })
+        let (options, seeds) = (reader.spec().measure.clone(), reader.spec().replica_seeds());
+        Ok(RunSeries { folder: folder.to_path_buf(), reader, task, options, train_mask_rn, seeds, pool })
     }
 
     /// The same run, with its spec's `[measure]` changed by `measure.key=value` pairs.
@@ -77,7 +83,9 @@ impl RunSeries {
         let text = self.spec().to_toml();
         let source = Source { path: &self.folder, text: &text, sets };
         self.options = from_toml(source, Spec::faults)?.measure;
-        measure::check_options(&self.options, &self.task)?;
+        if let Some(task) = &self.task {
+            measure::check_options(&self.options, task)?;
+        }
         Ok(self)
     }
 
@@ -87,8 +95,15 @@ impl RunSeries {
     }
 
     /// The run's task.
-    pub fn task(&self) -> &Task {
-        &self.task
+    ///
+    /// # Errors
+    /// [`Error::Value`] for a run of toy models, which has none.
+    pub fn task(&self) -> Result<&Task> {
+        self.task.as_ref().ok_or_else(|| Error::Value {
+            what: format!("the run {}", self.folder.display()),
+            got: self.spec().subject(),
+            expected: "a run of a task: its examples and activations are asked for".into(),
+        })
     }
 
     /// Steps that have a snapshot.
@@ -113,8 +128,10 @@ impl RunSeries {
         progress: &mut (dyn FnMut(usize, usize) -> Result<()> + Send),
     ) -> Result<Vec<Series>> {
         let setting = self.setting();
-        let network = self.network();
-        self.pool.install(|| measure::measure(names, self, &setting, &network, steps, progress))
+        match self.network() {
+            Ok(network) => self.pool.install(|| measure::measure(names, self, &setting, &network, steps, progress)),
+            Err(_) => self.pool.install(|| measure::measure(names, self, &setting, &NoActivations, steps, progress)),
+        }
     }
 
     /// Loss and accuracy at every evaluation, as the series of a measure `metrics`.
@@ -122,7 +139,7 @@ impl RunSeries {
     /// # Errors
     /// Damaged files.
     pub fn metrics(&self) -> Result<Vec<Series>> {
-        let metrics = Metrics::from_tensors(self.spec().loss.kind, &self.reader.metrics()?)?;
+        let metrics = Metrics::from_tensors(self.spec().metrics_of(), &self.reader.metrics()?)?;
         let terms = &self.spec().loss.terms;
         let unit = |name: &str| terms.iter().find(|term| term.name() == name).map_or("1", term::unit);
         let of_terms = metrics.terms.into_iter().map(|(name, values)| ((format!("{TERM}{name}"), unit(&name)), values));
@@ -156,12 +173,12 @@ impl RunSeries {
             Some(Data::U64(marks)) => marks.iter().map(|&mark| (mark < u64::MAX).then_some(mark)).collect(),
             _ => vec![None; replicas],
         };
-        Ok(Metrics::from_tensors(self.spec().loss.kind, &self.reader.metrics()?)?.with_last_row(&marks))
+        Ok(Metrics::from_tensors(self.spec().metrics_of(), &self.reader.metrics()?)?.with_last_row(&marks))
     }
 
     /// Every activation that the model has, with its positions and axes.
     pub fn hooks(&self) -> Vec<HookShape> {
-        self.network().hooks()
+        self.network().map_or(vec![], |network| network.hooks())
     }
 
     /// Activations of the replica with index `replica` at the checkpoint `step`, over all examples, in f64; the names are
@@ -186,7 +203,7 @@ impl RunSeries {
     /// As [`RunSeries::run_with_cache`].
     pub fn observe(&self, step: u64, replica: usize, hooks: &[Hook]) -> Result<Vec<Tensor>> {
         let params = self.replica_params(step, replica)?;
-        self.network().observe(&params, hooks)
+        self.network()?.observe(&params, hooks)
     }
 
     /// The parameters of one replica at a checkpoint, as files have them, without the replica axis.
@@ -210,18 +227,33 @@ impl RunSeries {
         self.reader.read(step)?.params.iter().map(|tensor| tensor.row(replica)).collect()
     }
 
-    fn network(&self) -> Network<'_> {
-        Network::new(self.spec(), &self.task)
+    fn network(&self) -> Result<Network<'_>> {
+        Ok(Network::new(self.spec(), self.task()?))
     }
 
     /// Task, parameters and hooks: which measures and figures fit.
     pub fn setting(&self) -> Setting<'_> {
-        Setting { options: self.options.clone(), ..setting(self.spec(), &self.task) }
+        Setting { options: self.options.clone(), ..setting(self.spec(), self.task.as_ref()) }
     }
 }
 
-/// Task, parameters and hooks of a spec, whether or not it was trained.
-pub fn setting<'a>(spec: &Spec, task: &'a Task) -> Setting<'a> {
+/// A toy model's measures read parameters alone.
+struct NoActivations;
+
+impl Forward for NoActivations {
+    fn observe(&self, _: &[Tensor], hooks: &[Hook]) -> Result<Vec<Tensor>> {
+        let name = hooks.first().map_or(String::new(), |hook| hook.name.clone());
+        Err(Error::Unknown { kind: "hook", name, known: vec![] })
+    }
+
+    fn logit_gradients(&self, params: &[Tensor], _: &[(usize, u32)], hooks: &[Hook]) -> Result<Vec<Tensor>> {
+        self.observe(params, hooks)
+    }
+}
+
+/// Task, parameters and hooks of a spec, whether or not it was trained; a toy model has no task.
+pub fn setting<'a>(spec: &'a Spec, task: Option<&'a Task>) -> Setting<'a> {
+    let Some(task) = task else { return toy_setting(spec) };
     let network = Network::new(spec, task);
     Setting {
         examples: Examples::from(task),
@@ -232,6 +264,21 @@ pub fn setting<'a>(spec: &Spec, task: &'a Task) -> Setting<'a> {
         operand_positions: task.modular.as_ref().map_or(vec![], |modular| modular.positions.to_vec()),
         readout: model::readout(&spec.model),
         options: spec.measure.clone(),
+        toy: None,
+    }
+}
+
+/// Parameters and features of a toy model.
+fn toy_setting(spec: &Spec) -> Setting<'_> {
+    let nothing = Examples { n_examples: 0, n_classes: 0, targets: &[], modular: None };
+    let Some(toy) = &spec.toy else { return Setting::new(nothing, &[]) };
+    let layout = toy::Network::new(toy).layout;
+    let shape = |info: &ParamInfo| ParamShape { name: info.name.clone(), shape: info.shape.clone() };
+    Setting {
+        params: layout.infos.iter().map(shape).collect(),
+        options: spec.measure.clone(),
+        toy: toy.replicas(&spec.train.seeds.0).ok().map(|replicas| ToySetting { spec: toy, replicas: replicas.into() }),
+        ..Setting::new(nothing, &[])
     }
 }
 
@@ -241,7 +288,7 @@ impl SnapshotSource for RunSeries {
     }
 
     fn seeds(&self) -> &[u64] {
-        &self.spec().train.seeds.0
+        &self.seeds
     }
 
     fn train_mask_rn(&self) -> &[bool] {
@@ -331,7 +378,7 @@ mod tests {
         let get = |name: &str| params.iter().find(|t| t.name == name).unwrap().to_f64();
         let (w_e, w_pos) = (get("embed.W_E"), get("pos_embed.W_pos"));
         let resid = together.iter().find(|t| t.name == "blocks.0.hook_resid_pre").unwrap().to_f64();
-        for (i, &token) in run.task.tokens_bt.iter().enumerate() {
+        for (i, &token) in run.task().unwrap().tokens_bt.iter().enumerate() {
             for d in 0..8 {
                 let sum = w_e[token as usize * 8 + d] + w_pos[i % 3 * 8 + d];
                 assert!((resid[i * 8 + d] - sum).abs() < 1e-15, "row {i}");
@@ -356,7 +403,7 @@ mod tests {
     fn gradients_of_single_logits_are_differences_of_logits() {
         let (_dir, run) = trained();
         let params = run.replica_params(3, 0).unwrap();
-        let network = run.network();
+        let network = run.network().unwrap();
         let (example, class) = (2 * 7 + 5, 4u32);
         let at = Hook::value("hook_embed").at([0, 1]);
         let gradients = network.logit_gradients(&params, &[(0, 0), (example, class)], &[at]).unwrap();
@@ -386,12 +433,12 @@ mod tests {
         let (_dir, run) = trained();
         let params = run.replica_params(3, 0).unwrap();
         let hooks = [Hook::value(LOSS_LOGITS), Hook::gradient(LOSS_LOGITS)];
-        let observed = run.network().observe(&params, &hooks).unwrap();
+        let observed = run.network().unwrap().observe(&params, &hooks).unwrap();
         let (logits, gradients) = (observed[0].to_f64(), observed[1].to_f64());
         for (n, (logits, gradient)) in logits.chunks(7).zip(gradients.chunks(7)).enumerate() {
             let sum: f64 = logits.iter().map(|x| x.exp()).sum();
             for (c, (x, got)) in logits.iter().zip(gradient).enumerate() {
-                let hit = f64::from(c as u32 == run.task.targets_bl[n]);
+                let hit = f64::from(c as u32 == run.task().unwrap().targets_bl[n]);
                 assert!((got - (x.exp() / sum - hit) / 49.0).abs() < 1e-16, "example {n}, class {c}");
             }
         }
@@ -556,7 +603,7 @@ mod tests {
                 let numbers = own.flat_map(|series| &series.values_srw).filter(|x| x.is_finite()).count();
                 assert!(numbers > 0, "{what}: {name} gives no number at all");
             }
-            let (setting, network) = (run.setting(), run.network());
+            let (setting, network) = (run.setting(), run.network().unwrap());
             let spoilt =
                 measure::measure(&names, &Spoilt(&run), &setting, &network, 0..=3, &mut |_, _| Ok(())).unwrap();
             for series in spoilt {
@@ -576,11 +623,11 @@ mod tests {
     #[test]
     fn gradients_of_single_logits_are_the_same_from_plans_in_use() {
         let (_dir, run) = trained();
-        let used = run.network();
+        let used = run.network().unwrap();
         let (which, at) = ([(3, 2), (40, 6)], [Hook::value("hook_embed").at([0, 1])]);
         for (step, replica) in [(0, 0), (3, 1), (3, 0)] {
             let params = run.replica_params(step, replica).unwrap();
-            let fresh = run.network().logit_gradients(&params, &which, &at).unwrap();
+            let fresh = run.network().unwrap().logit_gradients(&params, &which, &at).unwrap();
             assert_eq!(bits(&used.logit_gradients(&params, &which, &at).unwrap()[0]), bits(&fresh[0]));
         }
     }
@@ -612,7 +659,7 @@ mod tests {
             };
             (0..5).map(time).fold(f64::INFINITY, f64::min)
         };
-        let network = series.network();
+        let network = series.network().unwrap();
         let logits = [Hook::value(LOSS_LOGITS)];
         let forward = fastest(&mut || drop(network.observe(&params, &logits).unwrap()));
         println!("one forward pass over all pairs: {:.1} ms", forward * 1e3);

@@ -195,6 +195,7 @@ impl Eyes<'_> {
         let activations: Vec<(Hook, Tensor)> = hooks.iter().cloned().zip(observed).collect();
         let mut subject = Subject {
             setting: self.setting,
+            replica: r,
             train_mask: &self.mask_rn[r * n..(r + 1) * n],
             params: &params,
             logits: &[],

@@ -67,7 +67,7 @@ pub use group::{Group, freq_axis};
 pub use key_freqs::{check_options, describe as describe_key_freqs, large};
 pub use series::{Axis, Series};
 pub use subject::{
-    Activation, Examples, Forward, HookShape, Modular, ParamShape, Setting, Shared, SnapshotSource, Subject,
+    Activation, Examples, Forward, HookShape, Modular, ParamShape, Setting, Shared, SnapshotSource, Subject, ToySetting,
 };
 pub use sums::{Along, Sums};
 pub use weights::{w_e, w_l};

@@ -4,6 +4,7 @@
 //! example, parameters with TransformerLens's names and shapes and no replica axis.
 
 use std::cell::OnceCell;
+use std::sync::Arc;
 
 use crate::engine::{Hook, LOSS_LOGITS};
 use crate::error::{Error, Result};
@@ -12,7 +13,7 @@ use crate::measure::group::{Group, Pairs};
 use crate::measure::sums::Sums;
 use crate::measure::weights::w_l;
 use crate::measure::{clusters, group};
-use crate::spec::MeasureSpec;
+use crate::spec::{MeasureSpec, ToyReplica, ToySpec};
 use crate::task::{Op, Operation, Task};
 use crate::tensor::{Data, Tensor};
 
@@ -107,6 +108,17 @@ pub struct Setting<'a> {
     pub readout: Option<f64>,
     /// How measures with a choice are taken: key frequencies, cuts, the order of the basis.
     pub options: MeasureSpec,
+    /// The features of toy models; none for a task.
+    pub toy: Option<ToySetting<'a>>,
+}
+
+/// What toy models are trained on.
+#[derive(Debug, Clone)]
+pub struct ToySetting<'a> {
+    /// The spec's section.
+    pub spec: &'a ToySpec,
+    /// `[R]` settings of each replica.
+    pub replicas: Arc<[ToyReplica]>,
 }
 
 impl<'a> Setting<'a> {
@@ -125,6 +137,7 @@ impl<'a> Setting<'a> {
             operand_positions: vec![],
             readout: None,
             options: MeasureSpec::default(),
+            toy: None,
         }
     }
 
@@ -158,6 +171,8 @@ pub struct Shared {
 pub struct Subject<'a> {
     /// What all subjects share.
     pub setting: &'a Setting<'a>,
+    /// Index of the replica.
+    pub replica: usize,
     /// `[N]` whether an example is in the training split.
     pub train_mask: &'a [bool],
     /// Parameters in f64, no replica axis.

@@ -130,6 +130,20 @@ impl Rng {
         tail.fill_with(|| self.next_u32());
     }
 
+    /// Fills `out` with the next words in the order of [`philox::fill_by_word`], which is faster.
+    ///
+    /// # Panics
+    /// Unless the position and the length are multiples of 64.
+    pub fn fill_by_word(&mut self, out: &mut [u32]) {
+        let whole = philox::BLOCK_BY_WORD as u64;
+        assert!(
+            self.position.is_multiple_of(whole) && (out.len() as u64).is_multiple_of(whole),
+            "invariant: words in this order come in whole blocks"
+        );
+        philox::fill_by_word(halves(self.seed), halves(self.stream), self.position / BLOCK, out);
+        self.position += out.len() as u64;
+    }
+
     /// Fills `out` with standard normal numbers by Box and Muller's formula; four words for every two numbers.
     ///
     /// With an odd length the second number of the last pair is dropped. The functions are those of `libm`, so the

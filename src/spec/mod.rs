@@ -7,6 +7,7 @@ mod act;
 mod key_freqs;
 mod name;
 pub mod parse;
+mod toy;
 mod validate;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ pub(crate) use act::MAX_STEPS;
 pub use key_freqs::{KeyFreqsBy, KeyRule};
 pub use name::Name;
 pub use parse::{Source, from_toml, line_of_key};
+pub use toy::{Draws, GridAxis, PerFeature, Sets, ToyAct, ToyReplica, ToySpec, Values, Widths};
 
 /// A whole experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +29,9 @@ pub struct Spec {
     pub task: String,
     /// Precision of parameters, activations and moments.
     pub dtype: Dtype,
+    /// A toy model of superposition, in the place of a task and a network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub toy: Option<ToySpec>,
     /// The split.
     pub data: DataSpec,
     /// The network.
@@ -601,6 +606,7 @@ impl Default for Spec {
             title: String::new(),
             task: "mod_add_113".into(),
             dtype: Dtype::F32,
+            toy: None,
             data: DataSpec::default(),
             model: ModelSpec::default(),
             loss: LossSpec::default(),
@@ -809,9 +815,41 @@ impl Snapshots {
 }
 
 impl Spec {
-    /// The resolved spec as TOML, every default written out.
+    /// The resolved spec as TOML, every default written out; a toy model's without the sections of a task and its network.
     pub fn to_toml(&self) -> String {
+        let mut table = toml::Table::try_from(self).expect("invariant: a spec has only TOML's types");
+        if self.toy.is_some() {
+            for key in ["task", "data", "model", "loss"] {
+                table.remove(key);
+            }
+            return toml::to_string(&table).expect("invariant: a table can be written");
+        }
         toml::to_string(self).expect("invariant: a spec has only TOML's types")
+    }
+
+    /// What is trained, in a few words: the task, or the toy model's sizes.
+    pub fn subject(&self) -> String {
+        match &self.toy {
+            None => self.task.clone(),
+            Some(toy) => {
+                let widths: Vec<String> = toy.d_hidden.0.iter().map(usize::to_string).collect();
+                format!("a toy model ({} features, {} hidden)", toy.n_features, widths.join(" + "))
+            }
+        }
+    }
+
+    /// The loss that its metrics are of.
+    pub(crate) fn metrics_of(&self) -> LossKind {
+        if self.toy.is_some() { LossKind::Mse } else { self.loss.kind }
+    }
+
+    /// `[R]` seeds of the replicas: those of the spec, for every point of a toy model's grid.
+    pub fn replica_seeds(&self) -> Vec<u64> {
+        let seeds = &self.train.seeds.0;
+        match self.toy.as_ref().map(|toy| toy.replicas(seeds)) {
+            Some(Ok(replicas)) => replicas.iter().map(|replica| replica.seed).collect(),
+            _ => seeds.clone(),
+        }
     }
 }
 

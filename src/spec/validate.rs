@@ -20,7 +20,23 @@ impl Spec {
         variants(self, &mut found);
         self.torch_seeds(&mut found);
         measure(&self.measure, &self.model, &mut found);
+        self.toy_alone(&mut found);
         found.0
+    }
+
+    /// A toy model has no task and no network beside it.
+    fn toy_alone(&self, found: &mut Found) {
+        let Some(toy) = &self.toy else { return };
+        let plain = Spec::default();
+        for (is_plain, key) in [
+            (self.task == plain.task, "task"),
+            (self.data == plain.data, "data"),
+            (self.model == plain.model, "model"),
+            (self.loss == plain.loss, "loss"),
+        ] {
+            found.check(is_plain, key, || "stands beside [toy], which has its own; remove one of them".into());
+        }
+        toy.faults(&self.train.seeds.0, found);
     }
 
     /// PyTorch's generator reads 32 bits: larger seeds would give replicas the numbers of smaller ones.
@@ -48,10 +64,10 @@ impl Spec {
 /// Beyond this a model is no toy, and sizes could overflow.
 const MAX_WIDTH: usize = 65_536;
 
-struct Found(Vec<Fault>);
+pub(super) struct Found(pub(super) Vec<Fault>);
 
 impl Found {
-    fn check(&mut self, ok: bool, key: &str, message: impl FnOnce() -> String) {
+    pub(super) fn check(&mut self, ok: bool, key: &str, message: impl FnOnce() -> String) {
         if !ok {
             self.0.push(Fault { line: None, key: key.into(), message: message() });
         }

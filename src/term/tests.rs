@@ -230,6 +230,7 @@ fn over_all_pairs_the_terms_are_the_measures() {
         let setting = Setting::new(Examples::from(&task), &params.to_tensors(""));
         let shared = Shared::default();
         let subject = Subject {
+            replica: 0,
             setting: &setting,
             train_mask: &[true; P * P],
             params: &tensors,

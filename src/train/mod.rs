@@ -7,11 +7,12 @@ mod data;
 mod late_freqs;
 mod metrics;
 mod session;
+mod toy;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crate::checkpoint::{RunFolder, pack, resume};
+use crate::checkpoint::{ResumePoint, RunFolder, Snapshot, pack, resume};
 use crate::engine::{Real, Workers};
 use crate::error::{Error, Result};
 use crate::spec::{Dtype, Spec};
@@ -22,6 +23,7 @@ pub use metrics::Metrics;
 pub(crate) use metrics::{TERM, columns as metrics_columns};
 pub use session::Session;
 pub(crate) use session::{batch_shape, task_shape};
+pub use toy::ToySession;
 
 /// What training tells while it runs.
 pub trait Watch {
@@ -83,24 +85,72 @@ pub struct Trained {
 /// met a non-finite value (everything is saved first), [`Error::ResumeMismatch`] for a resume point of another plan, and
 /// whatever keeps the task from loading or files from being written.
 pub fn train(spec: &Spec, folder: &RunFolder, options: &TrainOptions<'_>, watch: &mut dyn Watch) -> Result<Trained> {
-    let task = Task::load(&spec.task)?;
     match spec.dtype {
-        Dtype::F32 => train_as::<f32>(spec, &task, folder, options, watch),
-        Dtype::F64 => train_as::<f64>(spec, &task, folder, options, watch),
+        Dtype::F32 => train_as::<f32>(spec, folder, options, watch),
+        Dtype::F64 => train_as::<f64>(spec, folder, options, watch),
     }
 }
 
 fn train_as<T: Real>(
     spec: &Spec,
-    task: &Task,
+    folder: &RunFolder,
+    options: &TrainOptions<'_>,
+    watch: &mut dyn Watch,
+) -> Result<Trained> {
+    let workers = Workers::new(options.threads)?;
+    if spec.toy.is_some() {
+        return run(&mut ToySession::<T>::new(spec, workers)?, spec, folder, options, watch);
+    }
+    let task = Task::load(&spec.task)?;
+    run(&mut Session::<T>::new(spec, &task, workers)?, spec, folder, options, watch)
+}
+
+/// What the loop drives: the state of all replicas.
+pub trait Steps {
+    /// Updates done.
+    fn step(&self) -> u64;
+    /// The last step, as far as is known: the stop rule may bring it forward, and it is now when no replica is left.
+    fn end(&self) -> u64;
+    /// One update of every replica or several, at most to step `until`, with the evaluation that is due before them.
+    ///
+    /// # Errors
+    /// None in practice: shapes were checked when the run was made.
+    fn advance(&mut self, until: u64) -> Result<()>;
+    /// The evaluation of the last step, which no update follows.
+    ///
+    /// # Errors
+    /// As [`Steps::advance`].
+    fn evaluate_last(&mut self) -> Result<()>;
+    /// Where the run is.
+    fn progress(&self) -> Progress;
+    /// Parameters as they are now.
+    ///
+    /// # Errors
+    /// None in practice.
+    fn snapshot(&self) -> Result<Snapshot>;
+    /// Everything that going on needs.
+    fn resume_point(&self) -> ResumePoint;
+    /// Goes on from a resume point of the same plan.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when an array is missing or has another shape.
+    fn restore(&mut self, point: &ResumePoint) -> Result<()>;
+    /// Of all that decides the bits.
+    fn fingerprint(&self) -> String;
+    /// For each replica, the first update or last evaluation that met a non-finite value.
+    fn non_finite_at_end(&self) -> Vec<Option<u64>>;
+}
+
+fn run(
+    session: &mut dyn Steps,
+    spec: &Spec,
     folder: &RunFolder,
     options: &TrainOptions<'_>,
     watch: &mut dyn Watch,
 ) -> Result<Trained> {
     let started = Instant::now();
-    let mut session = Session::<T>::new(spec, task, Workers::new(options.threads)?)?;
     if options.resume {
-        restore(&mut session, folder, watch)?;
+        restore(session, folder, watch)?;
     }
     let first = session.step();
     loop {
@@ -118,7 +168,7 @@ fn train_as<T: Real>(
         if last {
             break;
         }
-        session.advance()?;
+        session.advance(next_due(spec, session.step()).min(end))?;
         watch.progress(&session.progress());
         if options.interrupt.load(Ordering::Relaxed) {
             session.resume_point().write(folder)?;
@@ -140,7 +190,17 @@ fn train_as<T: Real>(
     })
 }
 
-fn restore<T: Real>(session: &mut Session<T>, folder: &RunFolder, watch: &mut dyn Watch) -> Result<()> {
+/// Updates in a row at most, between two looks at interrupts.
+const IN_A_ROW: u64 = 64;
+
+/// The next step after `step` at which something is written, or as many steps on as may be taken in a row.
+fn next_due(spec: &Spec, step: u64) -> u64 {
+    let resume = (step / spec.train.resume_every + 1).saturating_mul(spec.train.resume_every);
+    let until = resume.min(step + IN_A_ROW);
+    (step + 1..until).find(|&s| spec.train.snapshots.due(s)).unwrap_or(until)
+}
+
+fn restore(session: &mut dyn Steps, folder: &RunFolder, watch: &mut dyn Watch) -> Result<()> {
     let Some(latest) = resume::latest(folder.path())? else {
         watch.note("there is no resume point; starting from step 0");
         return Ok(());

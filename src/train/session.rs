@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Progress;
 use super::data::Data;
 use super::late_freqs::LateFreqs;
 use super::metrics::{Metrics, median};
+use super::{Progress, Steps};
 use crate::checkpoint::{ResumePoint, Snapshot};
 use crate::engine::{Batch, BatchShape, Params, Plan, Real, Runner, State, StepOutcome, Workers};
 use crate::error::Result;
@@ -148,19 +148,9 @@ impl<'a, T: Real> Session<'a, T> {
         })
     }
 
-    /// Updates done.
-    pub fn step(&self) -> u64 {
-        self.step
-    }
-
     /// For each replica, the first update that met a non-finite value.
     pub fn non_finite(&self) -> &[Option<u64>] {
         &self.non_finite
-    }
-
-    /// The same at the end of a run, where the last evaluation may be the first to meet one.
-    pub fn non_finite_at_end(&self) -> Vec<Option<u64>> {
-        self.metrics.with_last_row(&self.non_finite)
     }
 
     /// The parameters of all replicas.
@@ -173,23 +163,9 @@ impl<'a, T: Real> Session<'a, T> {
         &self.metrics
     }
 
-    /// Of the training plan, the examples, the splits and the loss's terms.
-    pub fn fingerprint(&self) -> String {
-        let terms = match &self.spec.loss.terms[..] {
-            [] => String::new(),
-            terms => format!("-{:08x}", crc32fast::hash(format!("{terms:?}").as_bytes())),
-        };
-        format!("{}-{:08x}{terms}", self.train.plan().fingerprint(), self.data_crc32)
-    }
-
     /// The training plan.
     pub fn plan(&self) -> &Plan {
         self.train.plan()
-    }
-
-    /// The last step, as far as is known: the stop rule may bring it forward, and it is now when no replica is left.
-    pub fn end(&self) -> u64 {
-        self.end
     }
 
     /// Looks at the stop rule again, where something may have changed.
@@ -202,11 +178,23 @@ impl<'a, T: Real> Session<'a, T> {
         }
     }
 
-    /// One update of every replica, with the evaluation that is due before it.
-    ///
-    /// # Errors
-    /// None in practice: shapes were checked when the run was made.
-    pub fn advance(&mut self) -> Result<()> {
+    fn record(&mut self) {
+        let train = self.whole_train.as_ref().map_or(&self.outcomes, |train| &train.outcomes);
+        let test = self.test.as_ref().map(|test| &test.outcomes[..]);
+        self.metrics.push(self.step, train, test, self.train.term_values());
+    }
+}
+
+impl<T: Real> Steps for Session<'_, T> {
+    fn step(&self) -> u64 {
+        self.step
+    }
+
+    fn end(&self) -> u64 {
+        self.end
+    }
+
+    fn advance(&mut self, _: u64) -> Result<()> {
         let due = self.step.is_multiple_of(self.spec.train.eval_every);
         if due {
             if let Some(test) = &mut self.test {
@@ -236,11 +224,7 @@ impl<'a, T: Real> Session<'a, T> {
         Ok(())
     }
 
-    /// The evaluation of the last step, which no update follows.
-    ///
-    /// # Errors
-    /// As [`Session::advance`].
-    pub fn evaluate_last(&mut self) -> Result<()> {
+    fn evaluate_last(&mut self) -> Result<()> {
         if self.metrics.steps.last() == Some(&self.step) {
             return Ok(());
         }
@@ -261,14 +245,7 @@ impl<'a, T: Real> Session<'a, T> {
         Ok(())
     }
 
-    fn record(&mut self) {
-        let train = self.whole_train.as_ref().map_or(&self.outcomes, |train| &train.outcomes);
-        let test = self.test.as_ref().map(|test| &test.outcomes[..]);
-        self.metrics.push(self.step, train, test, self.train.term_values());
-    }
-
-    /// Where the run is.
-    pub fn progress(&self) -> Progress {
+    fn progress(&self) -> Progress {
         let replicas = self.outcomes.len();
         Progress {
             step: self.step,
@@ -281,16 +258,11 @@ impl<'a, T: Real> Session<'a, T> {
         }
     }
 
-    /// Parameters as they are now.
-    ///
-    /// # Errors
-    /// None in practice.
-    pub fn snapshot(&self) -> Result<Snapshot> {
+    fn snapshot(&self) -> Result<Snapshot> {
         Ok(Snapshot { step: self.step, params: self.params.to_tensors(""), train_mask: self.data.train_mask() })
     }
 
-    /// Everything that going on needs.
-    pub fn resume_point(&self) -> ResumePoint {
+    fn resume_point(&self) -> ResumePoint {
         let mut tensors = self.params.to_tensors("params/");
         for (i, moment) in self.moments.iter().enumerate() {
             tensors.extend(moment.to_tensors(&format!("moments/{i}/")));
@@ -306,11 +278,7 @@ impl<'a, T: Real> Session<'a, T> {
         ResumePoint { step: self.step, plan_fingerprint: self.fingerprint(), tensors }
     }
 
-    /// Goes on from a resume point of the same plan.
-    ///
-    /// # Errors
-    /// [`crate::error::Error::Shape`] when an array is missing or has another shape.
-    pub fn restore(&mut self, point: &ResumePoint) -> Result<()> {
+    fn restore(&mut self, point: &ResumePoint) -> Result<()> {
         let layout = Arc::clone(self.train.plan().params());
         self.params = Params::from_tensors(&layout, &point.tensors, "params/")?;
         for (i, moment) in self.moments.iter_mut().enumerate() {
@@ -332,6 +300,18 @@ impl<'a, T: Real> Session<'a, T> {
             self.metrics.keep_scheduled(self.step, self.spec.train.eval_every, self.non_finite.len());
         }
         Ok(())
+    }
+
+    fn fingerprint(&self) -> String {
+        let terms = match &self.spec.loss.terms[..] {
+            [] => String::new(),
+            terms => format!("-{:08x}", crc32fast::hash(format!("{terms:?}").as_bytes())),
+        };
+        format!("{}-{:08x}{terms}", self.train.plan().fingerprint(), self.data_crc32)
+    }
+
+    fn non_finite_at_end(&self) -> Vec<Option<u64>> {
+        self.metrics.with_last_row(&self.non_finite)
     }
 }
 
@@ -361,7 +341,7 @@ mod tests {
 
     fn advance_to(session: &mut Session<'_, f32>, step: u64) {
         while session.step() < step.min(session.end()) {
-            session.advance().unwrap();
+            session.advance(u64::MAX).unwrap();
         }
     }
 

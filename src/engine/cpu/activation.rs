@@ -22,7 +22,7 @@ impl Op for Activation {
 
 /// (f(x), f'(x)).
 #[inline(always)]
-fn gelu<T: Real>(x: T) -> (T, T) {
+pub(crate) fn gelu<T: Real>(x: T) -> (T, T) {
     let half = T::from_f64(0.5);
     let cdf = half.mul_add((x * T::from_f64(std::f64::consts::FRAC_1_SQRT_2)).erf(), half);
     let pdf = T::from_f64(0.398_942_280_401_432_7) * (-half * x * x).exp();
@@ -30,7 +30,7 @@ fn gelu<T: Real>(x: T) -> (T, T) {
 }
 
 #[inline(always)]
-fn relu<T: Real>(x: T) -> (T, T) {
+pub(crate) fn relu<T: Real>(x: T) -> (T, T) {
     // In this form a NaN stays one.
     let y = if x < T::ZERO { T::ZERO } else { x };
     (y, if x > T::ZERO { T::ONE } else { T::ZERO })
@@ -42,24 +42,24 @@ fn identity<T: Real>(x: T) -> (T, T) {
 }
 
 #[inline(always)]
-fn square<T: Real>(x: T) -> (T, T) {
+pub(crate) fn square<T: Real>(x: T) -> (T, T) {
     (x * x, x + x)
 }
 
 #[inline(always)]
-fn abs<T: Real>(x: T) -> (T, T) {
+pub(crate) fn abs<T: Real>(x: T) -> (T, T) {
     let slope = if x < T::ZERO { -T::ONE } else { T::ONE };
     (x.abs(), if x == T::ZERO { T::ZERO } else { slope })
 }
 
 #[inline(always)]
-fn tanh<T: Real>(x: T) -> (T, T) {
+pub(crate) fn tanh<T: Real>(x: T) -> (T, T) {
     let y = x.tanh();
     (y, (-y).mul_add(y, T::ONE))
 }
 
 #[inline(always)]
-fn silu<T: Real>(x: T) -> (T, T) {
+pub(crate) fn silu<T: Real>(x: T) -> (T, T) {
     let s = x.sigmoid();
     (x * s, s * (T::ONE - s).mul_add(x, T::ONE))
 }

@@ -2,7 +2,7 @@
 //!
 //! Shapes: x, y `[rows, width]`. Backward: `dx = dy · f'(x)`. An expression is a list of steps; each runs over 32 numbers before
 //! the next does, so that the steps vectorise. `exp`, `tanh`, `sigmoid` and `erf` are the engine's own, in its number type; `log`,
-//! `sin`, `cos` and `softplus` go through f64.
+//! `pow`, `sin`, `cos` and `softplus` go through f64.
 
 use std::array::from_fn;
 
@@ -38,7 +38,7 @@ impl Op for FormulaOp {
 
 /// Calls `each` with the place of some numbers of `x` and the expression there; lanes beyond the last number hold 0.
 #[inline(always)]
-fn sweep<T: Real>(expr: &Expr, x: &[T], mut each: impl FnMut(usize, &[T; LANES])) {
+pub(crate) fn sweep<T: Real>(expr: &Expr, x: &[T], mut each: impl FnMut(usize, &[T; LANES])) {
     let mut rows: Rows<T> = [[T::ZERO; LANES]; MAX_STEPS];
     for (i, x) in x.chunks(LANES).enumerate() {
         let mut lanes = [T::ZERO; LANES];
@@ -143,6 +143,7 @@ fn call<T: Real>(f: Function, [x, y, z]: [&[T; LANES]; 3]) -> [T; LANES] {
             #[inline(always)]
             |l| larger(x[l], y[l]),
         ),
+        Function::Pow => from_fn(|l| T::from_f64(libm::pow(x[l].to_f64(), y[l].to_f64()))),
         Function::Min => from_fn(
             #[inline(always)]
             |l| -larger(-x[l], -y[l]),

@@ -103,7 +103,7 @@ pub fn import(options: &ImportOptions<'_>, out: &Path, tell: &mut dyn FnMut(&str
         }
     };
     let spec = spec::spec(&replicas, &layout, &files, options, &mut note)?;
-    let task = preflight(&spec)?;
+    let task = preflight(&spec)?.expect("invariant: what is imported has a task");
     let (spec, train_mask) = split::train_mask(&replicas, spec, &task, &mut note)?;
     let expected = convert::Expected::new(&spec, &task);
     let file_bytes = files.iter().map(|file| file.size_bytes).sum();

@@ -1,0 +1,145 @@
+use super::*;
+use crate::rng::Rng;
+use crate::spec::Act;
+
+fn formula(text: &str) -> ToyAct {
+    ToyAct::try_from(text.to_owned()).expect("an activation")
+}
+
+fn numbers(n: usize, name: &str) -> Vec<f64> {
+    let mut out = vec![0.0; n];
+    Rng::stream(1, name).fill_normal(&mut out);
+    out
+}
+
+/// 5 inputs, hidden layers 3 and 2, 4 outputs, all with biases; or a tied network of 5 inputs and 3 hidden numbers.
+fn net(tied: bool, hidden: &ToyAct, out: &ToyAct, dropout: f64) -> (Net, usize) {
+    let layer = |weight, strides, bias, (d_in, d_out), act: &ToyAct, dropout| Layer {
+        weight,
+        strides,
+        bias: Some(bias),
+        d_in,
+        d_out,
+        act: act.clone(),
+        dropout,
+    };
+    let layers = match tied {
+        true => {
+            vec![layer(0, [5, 1], 15, (5, 3), hidden, dropout), layer(0, [1, 5], 18, (3, 5), out, 0.0)]
+        }
+        false => vec![
+            layer(0, [5, 1], 15, (5, 3), hidden, dropout),
+            layer(18, [3, 1], 24, (3, 2), hidden, 0.0),
+            layer(26, [2, 1], 34, (2, 4), out, 0.0),
+        ],
+    };
+    (Net { layers }, 48)
+}
+
+/// Examples and factors of dropout of a batch, tile by tile.
+fn draw<'a>(net: &'a Net, x: &'a [f64], y: &'a [f64], examples: usize) -> impl Fn(Tile<'_, f64>) + 'a {
+    move |tile: Tile<'_, f64>| {
+        let place = |i: usize| (tile.first + i % tile.lanes, i / tile.lanes);
+        let of = |from: &[f64], i: usize| {
+            let (example, row) = place(i);
+            // Beyond the batch stands what must not count.
+            if example < examples { from[row * examples + example] } else { 7.0 }
+        };
+        (0..tile.x.len()).for_each(|i| tile.x[i] = of(x, i));
+        (0..tile.y.len()).for_each(|i| tile.y[i] = of(y, i));
+        for (layer, keep) in net.layers.iter().zip(tile.keep).filter(|(layer, _)| layer.dropout > 0.0) {
+            let size = layer.d_out * tile.lanes;
+            keep[..size].iter_mut().enumerate().for_each(|(i, keep)| *keep = if i % 3 == 0 { 0.0 } else { 1.25 });
+        }
+    }
+}
+
+/// Every entry of the gradient against differences of the loss, over a batch that is not whole tiles.
+#[test]
+fn gradients_agree_with_finite_differences() {
+    let each = |act: Act| ToyAct::Each(act);
+    let identity = each(Act::Identity);
+    let cases = [
+        (true, identity.clone(), each(Act::Gelu), 0.0),
+        (true, each(Act::Tanh), each(Act::Silu), 0.25),
+        (true, identity.clone(), ToyAct::Softmax, 0.0),
+        (true, ToyAct::Solu, identity.clone(), 0.25),
+        (false, each(Act::Gelu), each(Act::Square), 0.0),
+        (false, ToyAct::Softmax, ToyAct::Solu, 0.0),
+        (false, formula("x*sigmoid(1.7*x)"), each(Act::Tanh), 0.2),
+    ];
+    let examples = TILE + 45;
+    for (tied, hidden, out, dropout) in cases {
+        let (net, len) = net(tied, &hidden, &out, dropout);
+        let (x, y) = (numbers(5 * examples, "x"), numbers(net.d_out() * examples, "y"));
+        let mut params: Vec<f64> = numbers(len, "params").iter().map(|x| 0.5 * x).collect();
+        let importance: Vec<f64> = (0..net.d_out()).map(|i| 1.0 / (1.0 + i as f64)).collect();
+        let loss = Loss { examples, importance: &importance, scale: 0.7 };
+        let (mut scratch, mut grads) = (net.scratch(), vec![9.0; len]);
+        let at = net.loss_and_grads(&params, &mut grads, loss, &mut scratch, draw(&net, &x, &y, examples));
+        assert!(at.is_finite() && at > 0.0);
+        let mut unused = vec![0.0; len];
+        for i in 0..len {
+            let mut moved = |by: f64| {
+                let before = params[i];
+                params[i] += by;
+                let loss = net.loss_and_grads(&params, &mut unused, loss, &mut scratch, draw(&net, &x, &y, examples));
+                params[i] = before;
+                loss
+            };
+            let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+            assert!(
+                (grads[i] - slope).abs() < 1e-8 * (1.0 + slope.abs()),
+                "{net:?}: {i}: {} against {slope}",
+                grads[i]
+            );
+        }
+        assert!(grads.iter().filter(|x| **x != 0.0).count() > len / 4);
+    }
+}
+
+/// The ReLU output model written out, one example at a time.
+#[test]
+fn the_loss_is_the_formula() {
+    let (net, len) = net(true, &ToyAct::Each(Act::Identity), &ToyAct::Each(Act::Relu), 0.0);
+    for examples in [1, 31, 32, 33, TILE, 3 * TILE + 1] {
+        let (x, params) = (numbers(5 * examples, "x"), numbers(len, "params"));
+        let importance = [1.0, 0.9, 0.81, 0.729, 0.6561];
+        let mut expected = 0.0;
+        for b in 0..examples {
+            let h: Vec<f64> = (0..3)
+                .map(|j| params[15 + j] + (0..5).map(|i| params[j * 5 + i] * x[i * examples + b]).sum::<f64>())
+                .collect();
+            for i in 0..5 {
+                let z = params[18 + i] + (0..3).map(|j| params[j * 5 + i] * h[j]).sum::<f64>();
+                expected += importance[i] * (z.max(0.0) - x[i * examples + b]).powi(2) / examples as f64;
+            }
+        }
+        let loss = Loss { examples, importance: &importance, scale: 1.0 };
+        let mut scratch = net.scratch();
+        let found = net.loss_of(&params, loss, &mut scratch, draw(&net, &x, &x, examples));
+        assert!((found / expected - 1.0).abs() < 1e-12, "{examples}: {found} against {expected}");
+    }
+}
+
+#[test]
+fn products_of_every_size_are_plain_sums() {
+    for (d_in, d_out) in (1..10).flat_map(|d_in| (1..10).map(move |d_out| (d_in, d_out))) {
+        let lanes = 64;
+        let (w, x) = (numbers(d_in * d_out, "w"), numbers(d_in * lanes, "x"));
+        let d = numbers(d_out * lanes, "d");
+        let (mut out, mut g) = (vec![0.0; d_out * lanes], vec![0.0; d_in * d_out]);
+        product::forward((&w, [1, d_out]), None, (&x, d_in), (&mut out, d_out), lanes);
+        product::outer((&d, d_out), (&x, d_in), lanes, (&mut g, [1, d_out]));
+        for o in 0..d_out {
+            for b in 0..lanes {
+                let plain: f64 = (0..d_in).map(|i| w[i * d_out + o] * x[i * lanes + b]).sum();
+                assert!((out[o * lanes + b] - plain).abs() < 1e-12, "{d_in} to {d_out}");
+            }
+            for i in 0..d_in {
+                let plain: f64 = (0..lanes).map(|b| d[o * lanes + b] * x[i * lanes + b]).sum();
+                assert!((g[i * d_out + o] - plain).abs() < 1e-11, "{d_in} to {d_out}");
+            }
+        }
+    }
+}

@@ -1,0 +1,514 @@
+//! The `[toy]` section: a toy model of superposition in the place of a task and a network.
+//!
+//! Features are drawn anew at each step; a small network gets them through a few hidden numbers. What differs between replicas is written as
+//! an expression of the axes of a grid, so that a whole phase diagram is one run.
+
+use serde::{Deserialize, Serialize};
+
+use super::Act;
+use super::validate::Found;
+use crate::error::nearest;
+use crate::expr::Expr;
+
+/// Features, and the network that they go through.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ToySpec {
+    /// Features, n.
+    pub n_features: usize,
+    /// Hidden numbers, m; a list for several hidden layers.
+    pub d_hidden: Widths,
+    /// The decoder is the encoder transposed: x' = act(Wᵀ W x + b). For one hidden layer.
+    pub tied: bool,
+    /// Bias of the outputs.
+    pub bias: bool,
+    /// Biases of the hidden layers.
+    pub hidden_bias: bool,
+    /// Activation of the outputs: a name (`softmax` and `solu` too), or an expression in x.
+    pub act: ToyAct,
+    /// Activation of the hidden layers.
+    pub hidden_act: ToyAct,
+    /// Share of the hidden numbers that is dropped in training.
+    pub dropout: f64,
+    /// What the outputs are compared with: an expression in x for each feature, or in x and y for each pair of features
+    /// (0 and 1, 2 and 3, …), which then has one output.
+    pub target: String,
+    /// What a feature's value is where it is present.
+    pub values: Values,
+    /// Chance that a feature is present (1 − sparsity S): a number, one for each feature, or an expression.
+    pub feature_prob: PerFeature,
+    /// Factor on the squared error of each output: as above.
+    pub importance: PerFeature,
+    /// Which features come together.
+    pub sets: Sets,
+    /// Features in a set.
+    pub set_size: usize,
+    /// So many fixed examples instead of fresh ones, all of them at every step; a number or an expression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub points: Option<PerFeature>,
+    /// Each example is scaled to norm 1; one without any feature is drawn again.
+    pub unit_norm: bool,
+    /// Whether every replica draws its own examples.
+    pub draws: Draws,
+    /// The loss is the sum over outputs, or their mean.
+    pub reduce: super::Reduce,
+    /// Deviation of the initial weights; Xavier's √(2 / (inputs + outputs)) of each matrix when unset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_deviation: Option<f64>,
+    /// Factor on the learning rate: a number or an expression.
+    pub lr_factor: PerFeature,
+    /// Examples of the evaluations, drawn once for each replica.
+    pub eval_examples: usize,
+    /// What differs between replicas. Every seed takes every point of the grid.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub grid: Vec<GridAxis>,
+}
+
+/// Numbers of an axis of the grid, under a name that expressions use.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GridAxis {
+    /// The name.
+    pub name: String,
+    /// For figures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The numbers themselves; or else `from`, `to` and `count`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<f64>,
+    /// First number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<f64>,
+    /// Last number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<f64>,
+    /// How many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<usize>,
+    /// Even steps of the logarithm.
+    pub log: bool,
+}
+
+/// Most values of an axis, and most replicas of a grid.
+const MAX_POINTS: usize = 65_536;
+
+impl GridAxis {
+    /// Its numbers, in order.
+    pub fn numbers(&self) -> Vec<f64> {
+        let (Some(from), Some(to), Some(count)) = (self.from, self.to, self.count) else { return self.values.clone() };
+        let at = |i: usize| {
+            let part = if count > 1 { i as f64 / (count - 1) as f64 } else { 0.0 };
+            match (i == 0, i + 1 == count, self.log) {
+                (true, ..) => from,
+                (_, true, _) => to,
+                (_, _, true) => libm::exp(libm::log(from) + part * (libm::log(to) - libm::log(from))),
+                (_, _, false) => from + part * (to - from),
+            }
+        };
+        (0..count).map(at).collect()
+    }
+}
+
+/// One width, or one for each hidden layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "WidthsText", into = "WidthsText")]
+pub struct Widths(pub Vec<usize>);
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum WidthsText {
+    One(usize),
+    Several(Vec<usize>),
+}
+
+impl From<WidthsText> for Widths {
+    fn from(text: WidthsText) -> Widths {
+        match text {
+            WidthsText::One(width) => Widths(vec![width]),
+            WidthsText::Several(widths) => Widths(widths),
+        }
+    }
+}
+
+impl From<Widths> for WidthsText {
+    fn from(widths: Widths) -> WidthsText {
+        match widths.0[..] {
+            [width] => WidthsText::One(width),
+            _ => WidthsText::Several(widths.0),
+        }
+    }
+}
+
+/// A number for all features, one for each, or an expression in i (the feature, from 0), n and the grid's axes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PerFeature {
+    /// For all.
+    Number(f64),
+    /// One each.
+    List(Vec<f64>),
+    /// For all features by one rule.
+    Expr(String),
+}
+
+impl PerFeature {
+    /// The numbers of `n` features at a point of the grid.
+    ///
+    /// # Errors
+    /// What is wrong with the expression, or with the length of the list.
+    pub fn numbers(&self, n: usize, axes: &[&str], point: &[f64]) -> Result<Vec<f64>, String> {
+        match self {
+            PerFeature::Number(number) => Ok(vec![*number; n]),
+            PerFeature::List(list) if list.len() == n => Ok(list.clone()),
+            PerFeature::List(list) => Err(format!("{} numbers for {n} features", list.len())),
+            PerFeature::Expr(text) => {
+                let variables: Vec<&str> = ["i", "n"].into_iter().chain(axes.iter().copied()).collect();
+                let expr = Expr::parse(text, &variables).map_err(|e| format!("`{text}`: {e}"))?;
+                let at = |i: usize| expr.eval(&[&[i as f64, n as f64], point].concat());
+                Ok((0..n).map(at).collect())
+            }
+        }
+    }
+}
+
+/// An activation of a toy model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum ToyAct {
+    /// Of each number alone.
+    Each(Act),
+    /// eᶻ over its sum over the layer.
+    Softmax,
+    /// z · softmax(z).
+    Solu,
+}
+
+impl TryFrom<String> for ToyAct {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<ToyAct, String> {
+        match text.as_str() {
+            "softmax" => Ok(ToyAct::Softmax),
+            "solu" => Ok(ToyAct::Solu),
+            _ => Act::try_from(text).map(ToyAct::Each),
+        }
+    }
+}
+
+impl From<ToyAct> for String {
+    fn from(act: ToyAct) -> String {
+        match act {
+            ToyAct::Each(act) => act.into(),
+            ToyAct::Softmax => "softmax".into(),
+            ToyAct::Solu => "solu".into(),
+        }
+    }
+}
+
+/// What a present feature's value is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "ValuesText", into = "ValuesText")]
+pub enum Values {
+    /// Uniform on [low, high].
+    Uniform(f64, f64),
+    /// Standard normal.
+    Gaussian,
+    /// One of a list, each as often.
+    OneOf(Vec<f64>),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum ValuesText {
+    Name(String),
+    Number(f64),
+    Uniform { uniform: [f64; 2] },
+    List(Vec<f64>),
+}
+
+impl TryFrom<ValuesText> for Values {
+    type Error = String;
+
+    fn try_from(text: ValuesText) -> Result<Values, String> {
+        const KNOWN: [&str; 3] = ["uniform", "gaussian", "binary"];
+        match text {
+            ValuesText::Number(number) => Ok(Values::OneOf(vec![number])),
+            ValuesText::Uniform { uniform: [low, high] } => Ok(Values::Uniform(low, high)),
+            ValuesText::List(list) => Ok(Values::OneOf(list)),
+            ValuesText::Name(name) => match name.as_str() {
+                "uniform" => Ok(Values::Uniform(0.0, 1.0)),
+                "gaussian" => Ok(Values::Gaussian),
+                "binary" => Ok(Values::OneOf(vec![1.0])),
+                other => Err(match nearest(other, KNOWN.into_iter()) {
+                    Some(near) => format!("there are no values `{other}`; did you mean `{near}`?"),
+                    None => format!(
+                        "there are no values `{other}`; known: {}, {{ uniform = [low, high] }}, a number, a list",
+                        KNOWN.join(", ")
+                    ),
+                }),
+            },
+        }
+    }
+}
+
+impl From<Values> for ValuesText {
+    fn from(values: Values) -> ValuesText {
+        match values {
+            Values::Uniform(0.0, 1.0) => ValuesText::Name("uniform".into()),
+            Values::Uniform(low, high) => ValuesText::Uniform { uniform: [low, high] },
+            Values::Gaussian => ValuesText::Name("gaussian".into()),
+            Values::OneOf(list) => ValuesText::List(list),
+        }
+    }
+}
+
+/// Which features come together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sets {
+    /// Each by its own chance.
+    None,
+    /// All of a set are present, or none.
+    Correlated,
+    /// At most one of a set is present; the set is with the chance of its first feature.
+    Anticorrelated,
+    /// The first of a set by its chance, the others only where it is present, each by its own.
+    Hierarchical,
+    /// Exactly one feature of all is present in each example.
+    OneHot,
+}
+
+/// Whose examples a replica draws.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Draws {
+    /// Its own.
+    Replica,
+    /// Those of the first seed, as all replicas do.
+    Shared,
+}
+
+impl Default for ToySpec {
+    /// The introduction of Elhage et al. 2022: five features in two dimensions.
+    fn default() -> ToySpec {
+        ToySpec {
+            n_features: 5,
+            d_hidden: Widths(vec![2]),
+            tied: true,
+            bias: true,
+            hidden_bias: false,
+            act: ToyAct::Each(Act::Relu),
+            hidden_act: ToyAct::Each(Act::Identity),
+            dropout: 0.0,
+            target: "x".into(),
+            values: Values::Uniform(0.0, 1.0),
+            feature_prob: PerFeature::Number(0.1),
+            importance: PerFeature::Number(1.0),
+            sets: Sets::None,
+            set_size: 2,
+            points: None,
+            unit_norm: false,
+            draws: Draws::Replica,
+            reduce: super::Reduce::Sum,
+            init_deviation: None,
+            lr_factor: PerFeature::Number(1.0),
+            eval_examples: 4096,
+            grid: vec![],
+        }
+    }
+}
+
+/// The settings of one replica, with every expression worked out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToyReplica {
+    /// Seed of its start and of its examples.
+    pub seed: u64,
+    /// Its point of the grid, a number an axis.
+    pub point: Vec<f64>,
+    /// `[n]` chance of each feature.
+    pub feature_prob: Vec<f64>,
+    /// `[outputs]` importance.
+    pub importance: Vec<f64>,
+    /// Fixed examples, if any.
+    pub points: Option<usize>,
+    /// Factor on the learning rate.
+    pub lr_factor: f64,
+}
+
+impl ToySpec {
+    /// Names of the grid's axes.
+    pub fn axes(&self) -> Vec<&str> {
+        self.grid.iter().map(|axis| axis.name.as_str()).collect()
+    }
+
+    /// The target, with x alone or x and y.
+    ///
+    /// # Errors
+    /// What is wrong with the expression.
+    pub fn target(&self) -> Result<Expr, String> {
+        Expr::parse(&self.target, &["x", "y"]).map_err(|e| format!("`{}`: {e}", self.target))
+    }
+
+    /// Numbers that the network gives: one for each feature, or for each pair.
+    pub fn n_outputs(&self) -> usize {
+        let of_pairs = self.target().is_ok_and(|target| target.reads(1));
+        if of_pairs { self.n_features / 2 } else { self.n_features }
+    }
+
+    /// Points of the grid, the last axis fastest; one without axes.
+    pub fn grid_points(&self) -> Vec<Vec<f64>> {
+        let mut points = vec![vec![]];
+        for axis in &self.grid {
+            let numbers = axis.numbers();
+            let with = |point: &Vec<f64>| numbers.iter().map(|&x| [&point[..], &[x]].concat()).collect::<Vec<_>>();
+            points = points.iter().flat_map(with).collect();
+        }
+        points
+    }
+
+    /// Every replica: points of the grid, and within each the seeds. At point number c a seed s stands for s + c · (1 + largest seed),
+    /// so that no two replicas share numbers.
+    ///
+    /// # Errors
+    /// The first expression that fails, as key and message.
+    pub fn replicas(&self, seeds: &[u64]) -> Result<Vec<ToyReplica>, (&'static str, String)> {
+        let span = seeds.iter().max().map_or(1, |top| top.saturating_add(1));
+        let (axes, n) = (self.axes(), self.n_features);
+        let mut replicas = vec![];
+        for (c, point) in self.grid_points().into_iter().enumerate() {
+            let of = |key, setting: &PerFeature, n| setting.numbers(n, &axes, &point).map_err(|e| (key, e));
+            let one = |key, setting: &PerFeature| of(key, setting, 1).map(|numbers| numbers[0]);
+            let feature_prob = of("toy.feature_prob", &self.feature_prob, n)?;
+            let importance = of("toy.importance", &self.importance, self.n_outputs())?;
+            let points = match &self.points {
+                Some(points) => Some(one("toy.points", points)?.round() as usize),
+                None => None,
+            };
+            let lr_factor = one("toy.lr_factor", &self.lr_factor)?;
+            for &seed in seeds {
+                let seed = seed.wrapping_add(span.wrapping_mul(c as u64));
+                let (point, feature_prob, importance) = (point.clone(), feature_prob.clone(), importance.clone());
+                replicas.push(ToyReplica { seed, point, feature_prob, importance, points, lr_factor });
+            }
+        }
+        Ok(replicas)
+    }
+
+    /// All contradictions.
+    pub(super) fn faults(&self, seeds: &[u64], found: &mut Found) {
+        found.check((1..=16_384).contains(&self.n_features), "toy.n_features", || "must be 1 to 16,384".into());
+        let widths = &self.d_hidden.0;
+        found.check((1..=8).contains(&widths.len()), "toy.d_hidden", || "a toy model has 1 to 8 hidden layers".into());
+        found.check(widths.iter().all(|m| (1..=16_384).contains(m)), "toy.d_hidden", || "must be 1 to 16,384".into());
+        found.check((0.0..1.0).contains(&self.dropout), "toy.dropout", || {
+            format!("{} must be at least 0 and below 1", self.dropout)
+        });
+        found.check(self.eval_examples > 0, "toy.eval_examples", || "must be at least 1".into());
+        found.check(self.init_deviation.is_none_or(|d| d.is_finite() && d >= 0.0), "toy.init_deviation", || {
+            "must be a finite number of at least 0".into()
+        });
+        match self.target() {
+            Err(message) => found.check(false, "toy.target", || message),
+            Ok(target) => {
+                found.check(target.reads(0), "toy.target", || "does not depend on x".into());
+                let of_pairs = target.reads(1);
+                found.check(!of_pairs || self.n_features.is_multiple_of(2), "toy.n_features", || {
+                    format!("{} features are no pairs, which the target `{}` is of", self.n_features, self.target)
+                });
+                found.check(!self.tied || (widths.len() == 1 && !of_pairs), "toy.tied", || {
+                    "only one hidden layer with as many outputs as features has a decoder of the encoder's shape; set it to false".into()
+                });
+            }
+        }
+        let grouped = matches!(self.sets, Sets::Correlated | Sets::Anticorrelated | Sets::Hierarchical);
+        found.check(!grouped || self.set_size >= 1, "toy.set_size", || "must be at least 1".into());
+        found.check(
+            !grouped || self.set_size == 0 || self.n_features.is_multiple_of(self.set_size),
+            "toy.set_size",
+            || format!("{} features are no sets of {}", self.n_features, self.set_size),
+        );
+        if let Values::OneOf(list) = &self.values {
+            found.check(!list.is_empty() && list.iter().all(|x| x.is_finite()), "toy.values", || {
+                "needs at least one number, all of them finite".into()
+            });
+        }
+        if let Values::Uniform(low, high) = self.values {
+            found.check(low.is_finite() && high.is_finite() && low < high, "toy.values", || {
+                format!("[{low}, {high}] is no interval")
+            });
+        }
+        if self.grid_faults(found) {
+            self.replica_faults(seeds, found);
+        }
+    }
+
+    /// Whether the grid can be made.
+    fn grid_faults(&self, found: &mut Found) -> bool {
+        let before = found.0.len();
+        let mut size = 1usize;
+        for (i, axis) in self.grid.iter().enumerate() {
+            let key = |name: &str| format!("toy.grid[{i}].{name}");
+            let letters = |c: char| c.is_ascii_lowercase() || c == '_';
+            found.check(axis.name.len() > 1 && axis.name.chars().all(letters), &key("name"), || {
+                format!("`{}` must be at least two lower-case letters or `_`: expressions use it", axis.name)
+            });
+            let taken = self.grid[..i].iter().any(|other| other.name == axis.name)
+                || crate::expr::Function::from_name(&axis.name).is_some()
+                || axis.name == "pi";
+            found.check(!taken, &key("name"), || format!("`{}` has another meaning already", axis.name));
+            let range = [axis.from.is_some(), axis.to.is_some(), axis.count.is_some()];
+            let one_way = axis.values.is_empty() == range.iter().all(|x| *x) && range.iter().all(|x| *x == range[0]);
+            found.check(one_way, &key("values"), || "needs `values`, or `from`, `to` and `count`".into());
+            found.check(axis.count.is_none_or(|n| (1..=MAX_POINTS).contains(&n)), &key("count"), || {
+                format!("must be 1 to {MAX_POINTS}")
+            });
+            let positive = axis.from.is_none_or(|x| x > 0.0) && axis.to.is_none_or(|x| x > 0.0);
+            found.check(!axis.log || positive, &key("log"), || "needs ends above 0".into());
+            let finite = axis.values.iter().copied().chain(axis.from).chain(axis.to).all(f64::is_finite);
+            found.check(finite, &key("values"), || "must be finite numbers".into());
+            size = size.saturating_mul(axis.count.unwrap_or(axis.values.len()));
+        }
+        found.check(size <= MAX_POINTS, "toy.grid", || format!("{size} points are more than {MAX_POINTS}"));
+        found.0.len() == before
+    }
+
+    fn replica_faults(&self, seeds: &[u64], found: &mut Found) {
+        let points = self.grid_points().len();
+        let count = points.saturating_mul(seeds.len());
+        if count > MAX_POINTS {
+            return found.check(false, "toy.grid", || format!("{count} replicas are more than {MAX_POINTS}"));
+        }
+        let replicas = match self.replicas(&seeds[..seeds.len().min(1)]) {
+            Ok(replicas) => replicas,
+            Err((key, message)) => return found.check(false, key, || message),
+        };
+        let at = |replica: &ToyReplica| match self.grid.is_empty() {
+            true => String::new(),
+            false => {
+                let pairs = self.grid.iter().zip(&replica.point).map(|(axis, x)| format!("{} {x}", axis.name));
+                format!(" (at {})", pairs.collect::<Vec<_>>().join(", "))
+            }
+        };
+        for replica in &replicas {
+            let prob = replica.feature_prob.iter().find(|p| !(0.0..=1.0).contains(*p));
+            let importance = replica.importance.iter().find(|x| !(x.is_finite() && **x >= 0.0));
+            let points = replica.points.filter(|&t| t == 0 || t > 10_000_000);
+            let lr = Some(replica.lr_factor).filter(|x| !(x.is_finite() && *x >= 0.0));
+            found.check(prob.is_none(), "toy.feature_prob", || {
+                format!("{} is no chance{}; it must be 0 to 1", prob.unwrap_or(&0.0), at(replica))
+            });
+            found.check(importance.is_none(), "toy.importance", || {
+                format!("{}{} must be a finite number of at least 0", importance.unwrap_or(&0.0), at(replica))
+            });
+            found.check(points.is_none(), "toy.points", || {
+                format!("{}{} must be 1 to 10 million", points.unwrap_or(0), at(replica))
+            });
+            found.check(lr.is_none(), "toy.lr_factor", || {
+                format!("{}{} must be a finite number of at least 0", lr.unwrap_or(0.0), at(replica))
+            });
+            if prob.is_some() || importance.is_some() || points.is_some() || lr.is_some() {
+                return;
+            }
+        }
+    }
+}
