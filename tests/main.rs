@@ -14,3 +14,4 @@ mod kill;
 mod plans;
 mod same_bits;
 mod torch_parity;
+mod toys;

@@ -1,6 +1,7 @@
 //! `phaselab bench`: the trainer's own step beside PyTorch's, alternating in one run, as medians and ratios.
 //!
-//! Ours is the canonical grokking set-up with default options through [`Steps::advance`]; theirs are the scripts in `benches/peers/`.
+//! Ours is the canonical grokking set-up with default options, or with `--toys` toy models of superposition, through [`Steps::advance`];
+//! theirs are the scripts in `benches/peers/`.
 //! Every round runs each side once, so that a machine that slows down slows both; a ratio is the median of the rounds' ratios.
 
 use std::path::PathBuf;
@@ -9,16 +10,18 @@ use std::time::Instant;
 
 use phaselab::engine::{Workers, peak_flops};
 use phaselab::error::{Error, Result};
-use phaselab::spec::{Seeds, Spec};
+use phaselab::spec::{OptimKind, OptimSpec, PerFeature, Seeds, Spec, ToySpec, Widths};
 use phaselab::task::Task;
-use phaselab::train::{Session, Steps};
+use phaselab::train::{Session, Steps, ToySession};
 
 use super::exit::{Answer, Failure};
 use super::output::Output;
 
 /// Times the training step, and PyTorch's beside it
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Example:\n  phaselab bench --python .venv/bin/python --compile")]
+#[command(
+    after_long_help = "Example:\n  phaselab bench --python .venv/bin/python --compile\n  phaselab bench --python .venv/bin/python --toys"
+)]
 pub struct Args {
     /// A Python with PyTorch; without it only phaselab is timed
     #[arg(long, value_name = "PROGRAM")]
@@ -26,6 +29,9 @@ pub struct Args {
     /// The folder of the peers' scripts
     #[arg(long, value_name = "FOLDER", default_value = "benches/peers")]
     peers: PathBuf,
+    /// Time toy models of superposition instead of the canonical grokking step
+    #[arg(long)]
+    toys: bool,
     /// Time the peers through torch.compile as well
     #[arg(long)]
     compile: bool,
@@ -51,7 +57,12 @@ struct Case {
 enum Kind {
     Ours { replicas: u64, flops_per_step: f64 },
     Peer { step: &'static str, compile: bool },
+    Toys { sizes: [u64; 3] },
+    ToyPeer { sizes: [u64; 3], compile: bool },
 }
+
+/// Features, hidden dimensions and instances of the toy models that are timed.
+const TOYS: [[u64; 3]; 4] = [[5, 2, 10], [5, 2, 1000], [20, 5, 100], [2, 1, 1000]];
 
 const WARMUP: u32 = 3;
 
@@ -65,7 +76,7 @@ pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
         None => std::thread::available_parallelism().map_or(1, Into::into),
     };
     let workers = Workers::new(threads)?;
-    let mut cases = cases(args, &workers)?;
+    let mut cases = if args.toys { toy_cases(args) } else { cases(args, &workers)? };
     let mut peaks = vec![];
     for round in 1..=args.rounds {
         output.note(&format!("round {round} of {}", args.rounds));
@@ -73,11 +84,18 @@ pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
         for case in &mut cases {
             case.ms.push(match case.kind {
                 Kind::Ours { replicas, .. } => ours(replicas, args.steps, &workers)?,
-                Kind::Peer { step, compile } => peer(args, step, compile, threads)?,
+                Kind::Peer { step, compile } => peer(args, "grokking.py", step, compile, threads)?,
+                Kind::Toys { sizes } => toys(sizes, args.steps, &workers)?,
+                Kind::ToyPeer { sizes, compile } => {
+                    peer(args, "superposition.py", &sizes.map(|n| n.to_string()).join(","), compile, threads)?
+                }
             });
         }
     }
-    output.print(&table(&cases, median(&peaks), threads))?;
+    output.print(&match args.toys {
+        true => toy_table(&cases, threads),
+        false => table(&cases, median(&peaks), threads),
+    })?;
     Ok(Answer::Yes)
 }
 
@@ -104,6 +122,71 @@ fn cases(args: &Args, workers: &Workers) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
+fn toy_cases(args: &Args) -> Vec<Case> {
+    let ways: &[bool] = match (&args.python, args.compile) {
+        (None, _) => &[],
+        (Some(_), false) => &[false],
+        (Some(_), true) => &[false, true],
+    };
+    let mut cases = vec![];
+    for sizes in TOYS {
+        let [features, hidden, instances] = sizes;
+        let name = format!("{features} features, {hidden} hidden, {instances} instances");
+        cases.push(Case { name: name.clone(), kind: Kind::Toys { sizes }, ms: vec![] });
+        for &compile in ways {
+            let how = if compile { "torch.compile" } else { "eager" };
+            let name = format!("  PyTorch {how}");
+            cases.push(Case { name, kind: Kind::ToyPeer { sizes, compile }, ms: vec![] });
+        }
+    }
+    cases
+}
+
+/// A step of toy models that draw fresh examples each, never evaluated but at step 0; milliseconds.
+fn toys([features, hidden, instances]: [u64; 3], steps: u32, workers: &Workers) -> Result<f64> {
+    let mut spec = Spec::default();
+    spec.train.seeds = Seeds((0..instances).collect());
+    spec.train.eval_every = u64::MAX;
+    spec.optim = OptimSpec { kind: OptimKind::Adam, weight_decay: 0.0, warmup_steps: 0, ..OptimSpec::default() };
+    spec.toy = Some(ToySpec {
+        n_features: features as usize,
+        d_hidden: Widths(vec![hidden as usize]),
+        feature_prob: PerFeature::Number(0.05),
+        importance: PerFeature::Expr("pow(0.9, i)".into()),
+        ..ToySpec::default()
+    });
+    let mut session = ToySession::<f32>::new(&spec, workers.clone())?;
+    let mut times = vec![];
+    for i in 0..u64::from(WARMUP + steps) {
+        let started = Instant::now();
+        session.advance(i + 1)?;
+        if i >= u64::from(WARMUP) {
+            times.push(1e3 * started.elapsed().as_secs_f64());
+        }
+    }
+    Ok(median(&times))
+}
+
+fn toy_table(cases: &[Case], threads: usize) -> String {
+    let mut text = format!(
+        "toy models of superposition, batch 1024 drawn anew for each instance, density 0.05, Adam, f32, {threads} threads, medians \
+         over rounds\n"
+    );
+    let mut own: Option<&Case> = None;
+    for case in cases {
+        text += &format!("{:<44} {:9.3} ms a step", case.name, median(&case.ms));
+        match case.kind {
+            Kind::ToyPeer { .. } => {
+                let ratios = own.iter().flat_map(|own| case.ms.iter().zip(&own.ms)).map(|(peer, own)| peer / own);
+                text += &format!(", {:.1} times as long", median(&ratios.collect::<Vec<_>>()));
+            }
+            _ => own = Some(case),
+        }
+        text.push('\n');
+    }
+    text
+}
+
 /// The canonical set-up, default options, never evaluated but at step 0.
 fn canonical(replicas: u64) -> Result<(Spec, Task)> {
     let mut spec = Spec::default();
@@ -128,9 +211,9 @@ fn ours(replicas: u64, steps: u32, workers: &Workers) -> Result<f64> {
     Ok(median(&times))
 }
 
-fn peer(args: &Args, step: &str, compile: bool, threads: usize) -> Result<f64> {
+fn peer(args: &Args, script: &str, step: &str, compile: bool, threads: usize) -> Result<f64> {
     let python = args.python.as_ref().expect("invariant: peers are timed with a Python only");
-    let script = args.peers.join("grokking.py");
+    let script = args.peers.join(script);
     if !script.is_file() {
         let hint = "run from the repository, or name the folder with --peers".into();
         return Err(Error::Missing { what: "the peers' script".into(), path: script, hint });

@@ -1,14 +1,17 @@
 //! `phaselab explain spec`: every key with its default, as a spec that could be used.
 //!
-//! Reads the doc comments of `src/spec/mod.rs`, which are the one description of the keys that there is, and the default
+//! Reads the doc comments of `src/spec/mod.rs` and `toy.rs`, which are the one description of the keys that there is, and the default
 //! [`Spec`], the one list of their values; writes TOML with comments.
 
-use phaselab::spec::{Arm, Grokfast, Spec, Stop, StopMetric, Sweep, TermSpec};
+use phaselab::spec::{Arm, GridAxis, Grokfast, Spec, Stop, StopMetric, Sweep, TermSpec, ToySpec};
 
 /// Sections that are unset by default, and shown as comments.
-const UNSET: [&str; 5] = ["train.stop", "optim.grokfast", "loss.terms", "arms", "sweep"];
+const UNSET: [&str; 7] = ["toy", "toy.grid", "train.stop", "optim.grokfast", "loss.terms", "arms", "sweep"];
 
-const SOURCE: &str = include_str!("../spec/mod.rs");
+const SOURCE: &str = concat!(include_str!("../spec/mod.rs"), include_str!("../spec/toy.rs"));
+
+/// Types whose values are more than the names of their variants; the comments of their keys tell them.
+const OPEN: [&str; 4] = ["Seeds", "PerFeature", "ToyAct", "Values"];
 
 /// A struct's public field, or an enum's variant.
 struct Item<'a> {
@@ -28,7 +31,12 @@ pub fn explain_spec() -> String {
         Some(Sweep { key: "data.train_frac".into(), values: vec![0.3.into(), 0.5.into()], ..Sweep::default() });
     spec.loss.terms = vec![TermSpec::default()];
     spec.optim.grokfast = Some(Grokfast::default());
-    let defaults: toml::Table = toml::from_str(&spec.to_toml()).expect("invariant: a spec writes valid TOML");
+    let mut defaults: toml::Table = toml::from_str(&spec.to_toml()).expect("invariant: a spec writes valid TOML");
+    // Beside a task no spec has it, so it is written by itself.
+    let grid = vec![GridAxis { name: "density".into(), values: vec![1.0, 0.1], ..GridAxis::default() }];
+    let toy =
+        toml::Table::try_from(ToySpec { grid, ..ToySpec::default() }).expect("invariant: it has only TOML's types");
+    defaults.insert("toy".into(), toml::Value::Table(toy));
     let mut text = String::from("# Every key of a spec, and its default; a key that is commented out is unset.\n\n");
     section("Spec", "", &defaults, &mut text);
     text
@@ -61,7 +69,7 @@ fn section(name: &str, path: &str, defaults: &toml::Table, text: &mut String) {
 /// ` (one of: a, b)` for an enum, nothing for other types.
 fn choices(ty: &str) -> String {
     let variants = items(&format!("pub enum {} {{", inner_type(ty)));
-    if variants.is_empty() || inner_type(ty).starts_with("Seeds") {
+    if variants.is_empty() || OPEN.iter().any(|open| inner_type(ty).starts_with(open)) {
         return String::new();
     }
     // A variant that holds something has no name of its own.
@@ -145,6 +153,7 @@ mod tests {
         let mut n_keys = 0;
         for path in [
             "",
+            "toy",
             "data",
             "model",
             "loss",
@@ -175,7 +184,7 @@ mod tests {
                 n_keys += 1;
             }
         }
-        assert!(n_keys > 45, "{n_keys}");
+        assert!(n_keys > 68, "{n_keys}");
     }
 
     #[test]
@@ -203,7 +212,7 @@ mod tests {
         }
         assert_eq!(
             n_values,
-            1 + 11 * 2 + 3 * 3 + 2 * 5 + 6 + 7,
+            1 + 13 * 2 + 3 * 3 + 3 * 5 + 6 + 7,
             "each enum of the spec is offered with all its values"
         );
     }

@@ -24,6 +24,7 @@ mod run;
 mod sample;
 mod show;
 mod stages;
+mod toy_result;
 mod train;
 mod variants;
 

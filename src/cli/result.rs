@@ -33,13 +33,13 @@ pub struct RunResult<'a> {
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Time {
     /// Updates of this call; fewer than the run has if it went on from a resume point.
-    steps: u64,
+    pub steps: u64,
     /// Training alone.
-    train_wall_s: f64,
+    pub train_wall_s: f64,
     /// Updates of all replicas together a second: one step advances every replica.
-    steps_per_s: f64,
+    pub steps_per_s: f64,
     /// Training, measuring and drawing.
-    wall_s: f64,
+    pub wall_s: f64,
 }
 
 impl Time {
@@ -112,14 +112,7 @@ impl<'a> RunResult<'a> {
         rows.extend(spreads.map(|(name, spread)| spread_row(name, spread)));
         text += &format!("\n{}\n{}", columns(&rows, &[1]), self.replica_table());
         if let Some(time) = self.time {
-            text += &format!(
-                "\ntrained {} steps of {} in {} ({:.1} steps/s), {} in all\n",
-                time.steps,
-                plural(self.replicas.len(), "replica"),
-                seconds(time.train_wall_s),
-                time.steps_per_s,
-                seconds(time.wall_s),
-            );
+            text += &format!("\n{}", time.words(self.replicas.len()));
         } else {
             text.push('\n');
         }

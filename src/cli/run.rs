@@ -18,6 +18,7 @@ use super::exit::{Answer, Failure};
 use super::figure::fail_with_last;
 use super::output::{Format, Output};
 use super::result::{RunResult, Time, plural};
+use super::toy_result::ToyResult;
 use super::train::{open, train_in};
 use super::variants::{self, Comparison};
 use super::{interrupt, stages};
@@ -69,10 +70,17 @@ pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     if args.publish {
         publish(&path, folder, output)?;
     }
-    let result = RunResult::new(&path, &loaded.spec, &done.rows, Some(Time::new(&done.trained, started.elapsed())));
-    output.print(&result.write(args.format, output))?;
+    let time = Some(Time::new(&done.trained, started.elapsed()));
+    let (text, is_yes) = match &done.toys {
+        Some(toys) => (toys.write((&path, &loaded.spec.title), time, args.format, output), toys.is_yes()),
+        None => {
+            let result = RunResult::new(&path, &loaded.spec, &done.rows, time);
+            (result.write(args.format, output), result.is_yes())
+        }
+    };
+    output.print(&text)?;
     fail_with_last(done.errors, output)?;
-    Ok(if result.is_yes() { Answer::Yes } else { Answer::No })
+    Ok(if is_yes { Answer::Yes } else { Answer::No })
 }
 
 /// Every variant one after another, then the comparison of all that are there.
@@ -122,6 +130,8 @@ fn all_variants(
 struct Done {
     trained: Trained,
     rows: Vec<SummaryRow>,
+    /// Of a run of toy models, which has no rows.
+    toys: Option<ToyResult>,
     /// Of figures that could not be drawn.
     errors: Vec<Error>,
 }
@@ -134,10 +144,14 @@ fn one(args: &TrainArgs, path: &Path, spec: &Spec, interrupt: &AtomicBool, outpu
     output.note(&format!("measuring {}", plural(run.steps().len(), "checkpoint")));
     let (mut series, _) = stages::measure((&run, path), &spec.measure.names, 0..=u64::MAX, (interrupt, true), output)?;
     series.extend(run.metrics()?);
-    let rows = stages::sum_up(&run, &series)?;
-    stages::save_summary(path, &rows)?;
+    let toys = ToyResult::of(&run, &series)?;
+    let rows = if toys.is_some() { vec![] } else { stages::sum_up(&run, &series)? };
+    match &toys {
+        Some(toys) => toys.save(path)?,
+        None => stages::save_summary(path, &rows)?,
+    }
     let (_, errors) = stages::draw(&run, (&[], At::default()), (&series, &rows), path);
-    Ok(Done { trained, rows, errors })
+    Ok(Done { trained, rows, toys, errors })
 }
 
 /// An error when there is nowhere to publish to; better before training than after.
@@ -156,7 +170,9 @@ fn publish(run: &Path, folder: &Path, output: &Output) -> Result<()> {
     let is_picture = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "svg" || ending == "png");
     let is_small = |path: &PathBuf| path.metadata().is_ok_and(|about| about.len() <= PUBLISHED_BYTES);
     let pictures = atomic::list(&run.join(FIGURES))?.into_iter().filter(|path| is_picture(path) && is_small(path));
-    let mut copies = vec![(run.join(SUMMARY), folder.join(SUMMARY))];
+    // The table of thousands of replicas is for the run's own folder.
+    let summary = Some((run.join(SUMMARY), folder.join(SUMMARY))).filter(|(from, _)| is_small(from));
+    let mut copies: Vec<(PathBuf, PathBuf)> = summary.into_iter().collect();
     copies.extend(pictures.map(|path| {
         let target = figures.join(path.file_name().unwrap_or_default());
         (path, target)

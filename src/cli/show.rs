@@ -14,6 +14,7 @@ use super::exit::{Answer, Failure};
 use super::output::{Format, Output, columns};
 use super::result::{RunResult, plural};
 use super::stages;
+use super::toy_result::ToyResult;
 use super::variants::Comparison;
 
 /// Shows what a run is and its result, or the machine (`show device`)
@@ -42,8 +43,14 @@ pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     }
     let path = find_run(&args.run)?;
     let run = RunSeries::open(&path, 1)?;
-    let rows = stages::sum_up(&run, &stages::load_series(&run, &path)?)?;
-    let result = RunResult::new(&path, run.spec(), &rows, None).write(args.format, output);
+    let series = stages::load_series(&run, &path)?;
+    let result = match ToyResult::of(&run, &series)? {
+        Some(toys) => toys.write((&path, &run.spec().title), None, args.format, output),
+        None => {
+            let rows = stages::sum_up(&run, &series)?;
+            RunResult::new(&path, run.spec(), &rows, None).write(args.format, output)
+        }
+    };
     match args.format {
         Format::Table => output.print(&format!("{}\n{result}", describe(&run, &path, output)?))?,
         Format::Csv | Format::Json => output.print(&result)?,

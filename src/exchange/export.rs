@@ -107,6 +107,13 @@ impl Target {
 /// [`Error::Value`] for a replica that is not there or another ending; [`Error::Exists`] without `force`; [`Error::Io`].
 pub fn export(run: &Path, (step, replica): (u64, usize), target: Target, out: &Path, force: bool) -> Result<Exported> {
     let reader = open_snapshots(run)?;
+    if reader.spec().toy.is_some() {
+        return Err(Error::Value {
+            what: format!("the run {}", run.display()),
+            got: reader.spec().subject(),
+            expected: "a run of a task; a toy model's parameters are params/… of run.h5, which h5py opens".into(),
+        });
+    }
     let (spec, task) = (reader.spec().clone(), Task::load(&reader.spec().task)?);
     let seeds = &spec.train.seeds.0;
     let Some(&seed) = seeds.get(replica) else {

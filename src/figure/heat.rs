@@ -123,6 +123,14 @@ impl Colors {
         Colors { low, high: if high > low { high } else { low + 1.0 }, map: viridis }
     }
 
+    /// From the smallest to the largest of `values`, the largest the darkest; the smallest is still seen on white.
+    pub fn of_importance(values: impl IntoIterator<Item = f64>) -> Colors {
+        let reach =
+            values.into_iter().fold((f64::INFINITY, 0.0), |(low, high), x| (f64::min(low, x), f64::max(high, x)));
+        let (low, high) = if reach.0 < reach.1 { reach } else { (0.0, 1.0) };
+        Colors { low, high, map: |level| viridis(0.88 * (1.0 - level)) }
+    }
+
     /// Phases, in turns.
     pub fn of_phase() -> Colors {
         Colors { low: 0.0, high: 1.0, map: phase }

@@ -24,6 +24,10 @@ mod csv;
 mod decompositions;
 mod drawing;
 mod embedding_circles;
+mod feature_courses;
+mod feature_dimensionality;
+mod feature_directions;
+mod feature_gram;
 mod font;
 mod fourier_bars;
 mod fourier_spectrum;
@@ -35,6 +39,7 @@ mod neurons;
 mod page;
 mod panel;
 mod pca_trajectory;
+mod phase_diagram;
 mod png;
 mod probe;
 mod progress;
@@ -48,6 +53,9 @@ mod style;
 mod svg;
 #[cfg(test)]
 mod synthetic;
+mod toys;
+#[cfg(test)]
+mod toys_tests;
 mod weight_norms;
 
 pub use probe::{At, Checkpoint, Probe};
@@ -80,6 +88,11 @@ pub trait Figure: Sync {
 
     /// Whether it reads parameters or activations of one checkpoint ([`FigureInput::checkpoint`]).
     fn reads_checkpoint(&self) -> bool {
+        false
+    }
+
+    /// Whether it is one of toy models, which have no task.
+    fn is_of_toys(&self) -> bool {
         false
     }
 
@@ -135,6 +148,11 @@ pub const ALL: &[&dyn Figure] = &[
     &pca_trajectory::PcaTrajectory,
     &cluster_sizes::ClusterSizes,
     &decompositions::Decompositions,
+    &feature_directions::FeatureDirections,
+    &feature_gram::FeatureGram,
+    &feature_dimensionality::FeatureDimensionality,
+    &feature_courses::FeatureCourses,
+    &phase_diagram::PhaseDiagram,
 ];
 
 /// The figure of that name.
@@ -249,6 +267,11 @@ mod tests {
         (sink, text)
     }
 
+    /// Those of toy models are drawn from a run of such models, in `toys_tests.rs`.
+    fn of_tasks() -> impl Iterator<Item = &'static &'static dyn Figure> {
+        ALL.iter().filter(|figure| !figure.is_of_toys())
+    }
+
     #[test]
     fn every_figure_has_its_file_all_headings_and_known_measures() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/figure");
@@ -274,7 +297,7 @@ mod tests {
     #[test]
     fn what_a_figure_needs_is_what_it_reads() {
         let run = synthetic::run(&[0, 1, 10, 100], 2);
-        for figure in ALL {
+        for figure in of_tasks() {
             for measure in figure.needs() {
                 let series: Vec<Series> = run.series.iter().filter(|s| s.measure != *measure).cloned().collect();
                 let input = FigureInput { series: &series, ..run.input() };
@@ -319,7 +342,7 @@ mod tests {
     #[test]
     fn every_row_of_a_replica_is_a_number_of_the_input() {
         let run = synthetic::run(&[0, 1, 10, 100, 1000], 3);
-        for figure in ALL {
+        for figure in of_tasks() {
             let table = drawn(*figure, &run).0.table.text();
             if !table.starts_with("curve,unit,seed,step,") {
                 continue;
@@ -395,7 +418,7 @@ mod tests {
             ),
             ("decompositions", &["purity (fraction)", "explained (fraction)", "t-SNE", "neurons", "expected of noise"]),
         ];
-        assert_eq!(labels.map(|(name, _)| name).to_vec(), ALL.iter().map(|f| f.name()).collect::<Vec<_>>());
+        assert_eq!(labels.map(|(name, _)| name).to_vec(), of_tasks().map(|f| f.name()).collect::<Vec<_>>());
         for (name, labels) in labels {
             let (sink, text) = drawn(find(name).unwrap(), &run);
             let over_steps = sink.table.text().starts_with("curve,unit,");
@@ -421,7 +444,7 @@ mod tests {
             ("two layers, eight heads, p 53", synthetic::large(synthetic::run(&[1, 10], 1))),
         ];
         for (case, run) in &cases {
-            for figure in ALL {
+            for figure in of_tasks() {
                 let nothing = run.probe.steps().is_empty() || run.probe.seeds().is_empty();
                 if figure.reads_checkpoint() && nothing {
                     assert!(figure.draw(&run.input(), &mut Sink::default()).is_err(), "{case}: {}", figure.name());
@@ -439,7 +462,7 @@ mod tests {
     #[test]
     fn a_figure_of_one_checkpoint_shows_the_one_that_was_chosen() {
         let run = synthetic::run(&[0, 1, 10], 3);
-        for figure in ALL.iter().filter(|figure| figure.reads_checkpoint()) {
+        for figure in of_tasks().filter(|figure| figure.reads_checkpoint()) {
             let at = |step, seed| {
                 let mut sink = Sink::default();
                 let input = FigureInput { at: At { step, seed }, ..run.input() };
@@ -461,7 +484,7 @@ mod tests {
         let mut run = synthetic::run(&[1, 10], 1);
         run.probe.modular = false;
         let dir = tempfile::tempdir().unwrap();
-        for figure in ALL.iter().filter(|figure| figure.reads_checkpoint()) {
+        for figure in of_tasks().filter(|figure| figure.reads_checkpoint()) {
             let error = draw(*figure, &run.input(), dir.path()).unwrap_err().to_string();
             assert!(error.contains(figure.name()) && error.contains("the task has no modulus"), "{error}");
             assert!(!run.input().has_all_of(*figure));

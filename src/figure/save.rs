@@ -44,9 +44,10 @@ mod tests {
     fn the_same_input_gives_the_same_bytes_and_a_picture_of_the_right_size() {
         let run = synthetic::run(&[0, 1, 3, 10, 30, 100, 300, 1000], 3);
         let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        for figure in ALL {
-            let paths = draw(*figure, &run.input(), first.path()).unwrap();
-            let again = draw(*figure, &run.input(), second.path()).unwrap();
+        let of_tasks: Vec<_> = ALL.iter().filter(|figure| !figure.is_of_toys()).collect();
+        for figure in &of_tasks {
+            let paths = draw(**figure, &run.input(), first.path()).unwrap();
+            let again = draw(**figure, &run.input(), second.path()).unwrap();
             for (path, again) in paths.iter().zip(&again) {
                 assert!(std::fs::read(path).unwrap() == std::fs::read(again).unwrap(), "{} differs", path.display());
             }
@@ -61,7 +62,7 @@ mod tests {
             assert!(white > pixels.len() / 24, "{}: no white ground", figure.name());
         }
         let names: Vec<PathBuf> = atomic::list(first.path()).unwrap();
-        assert_eq!(names.len(), 3 * ALL.len(), "{names:?}");
+        assert_eq!(names.len(), 3 * of_tasks.len(), "{names:?}");
     }
 
     #[test]

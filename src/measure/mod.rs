@@ -15,12 +15,14 @@ mod decompose_logits;
 mod decompose_neurons;
 mod decompose_w_e;
 mod decompose_w_l;
+mod directions;
 mod distance_irrelevance;
 mod driver;
 mod effective_rank;
 mod excluded_loss;
 mod excluded_loss_each;
 mod excluded_loss_protocols;
+mod features;
 pub mod file;
 pub mod fourier;
 mod fourier_components;
@@ -30,6 +32,7 @@ mod gini;
 mod gradient_symmetricity;
 mod group;
 mod ipr;
+
 mod key_freqs;
 mod key_freqs_neurons;
 mod key_freqs_used;
@@ -46,6 +49,9 @@ mod neuron_freqs;
 mod neuron_ipr;
 mod participation;
 mod pca;
+mod polygon_level;
+mod polytopes;
+mod population_loss;
 mod projection;
 mod restricted_loss;
 mod restricted_loss_protocols;
@@ -62,9 +68,12 @@ mod without_each;
 
 pub use course::{Course, Scope};
 pub use csv::{Field, write_csv};
+pub use directions::Directions;
 pub use driver::measure;
 pub use group::{Group, freq_axis};
 pub use key_freqs::{check_options, describe as describe_key_freqs, large};
+pub use polytopes::{Part, Shape, parts};
+pub use population_loss::integrable;
 pub use series::{Axis, Series};
 pub use subject::{
     Activation, Examples, Forward, HookShape, Modular, ParamShape, Setting, Shared, SnapshotSource, Subject, ToySetting,
@@ -184,6 +193,10 @@ pub const ALL: &[&dyn Measure] = &[
     &decompose_w_l::DecomposeWL,
     &decompose_neurons::DecomposeNeurons,
     &decompose_logits::DecomposeLogits,
+    &features::Features,
+    &polytopes::Polytopes,
+    &population_loss::PopulationLoss,
+    &polygon_level::PolygonLevel,
 ];
 
 /// The measure of that name.

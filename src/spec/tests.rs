@@ -203,3 +203,76 @@ fn key_frequencies_are_a_rule_or_a_list_and_anything_else_is_explained() {
     let source = Source { path: Path::new("spec"), text: &old, sets: &[] };
     assert_eq!(from_toml(source, Spec::faults).ok(), Some(Spec::default()));
 }
+
+/// A toy model's spec reads back equal, without the sections of a task.
+#[test]
+fn a_toy_spec_reads_back_equal_and_has_no_task() {
+    let text = "[toy]\nn_features = 6\nd_hidden = [4, 3]\ntied = false\ntarget = \"max(x, y)\"\nact = \"solu\"\nvalues = { uniform = [0.5, 1.0] }\n\
+                feature_prob = \"density\"\nimportance = [1, 0.5, 2]\npoints = \"count\"\n\
+                [[toy.grid]]\nname = \"density\"\nfrom = 1\nto = 0.01\ncount = 3\nlog = true\n\
+                [[toy.grid]]\nname = \"count\"\nvalues = [3, 30]\n[train]\nseeds = [4, 9]\n";
+    let read = |text: &str| from_toml(Source { path: Path::new("toy.toml"), text, sets: &[] }, Spec::faults).unwrap();
+    let spec = read(text);
+    let written = spec.to_toml();
+    assert!(!written.contains("[model]") && !written.contains("task"), "{written}");
+    assert_eq!(read(&written), spec);
+    let toy = spec.toy.as_ref().unwrap();
+    assert_eq!((toy.values.clone(), toy.n_outputs(), toy.act.clone()), (Values::Uniform(0.5, 1.0), 3, ToyAct::Solu));
+    let replicas = toy.replicas(&spec.train.seeds.0).unwrap();
+    assert_eq!(spec.replica_seeds(), [4, 9, 14, 19, 24, 29, 34, 39, 44, 49, 54, 59]);
+    let middle = &replicas[4..6];
+    assert!(middle.iter().all(|replica| (replica.feature_prob[5] - 0.1).abs() < 1e-15 && replica.points == Some(3)));
+    assert_eq!((replicas[11].point.clone(), replicas[11].points), (vec![0.01, 30.0], Some(30)));
+    assert_eq!(replicas[0].importance, [1.0, 0.5, 2.0]);
+    for (values, same) in [("\"binary\"", "1.0"), ("\"uniform\"", "{ uniform = [0, 1] }"), ("[1, 2]", "[1.0, 2.0]")] {
+        let of = |values: &str| read(&format!("[toy]\nvalues = {values}\n")).toy.unwrap().values;
+        assert_eq!(of(values), of(same));
+    }
+}
+
+#[test]
+fn bad_toy_settings_say_where_and_what_to_do() {
+    let grid = "[[toy.grid]]\nname = \"density\"\nvalues = [0.5, 1.5]\n";
+    for (text, messages) in [
+        ("[toy]\nn_feature = 3\n", &["toy.n_feature: unknown key; did you mean `n_features`?"][..]),
+        ("task = \"mod_add_53\"\n[toy]\n", &["task: stands beside [toy]"]),
+        ("[toy]\n[model]\nd_mlp = 3\n", &["model: stands beside [toy]"]),
+        ("[toy]\nfeature_prob = \"densty\"\n", &["toy.feature_prob: `densty`: column 1: found `densty`"]),
+        ("[toy]\nfeature_prob = [0.1, 0.2]\n", &["toy.feature_prob: 2 numbers for 5 features"]),
+        ("[toy]\nfeature_prob = 1.5\n", &["toy.feature_prob: 1.5 is no chance; it must be 0 to 1"]),
+        ("[toy]\nimportance = -1\n", &["toy.importance: -1 must be a finite number of at least 0"]),
+        (
+            "[toy]\ntarget = \"max(x, y)\"\n",
+            &["toy.n_features: 5 features are no pairs", "toy.tied: only one hidden layer"],
+        ),
+        ("[toy]\ntarget = \"2\"\n", &["toy.target: does not depend on x"]),
+        ("[toy]\nsets = \"correlated\"\n", &["toy.set_size: 5 features are no sets of 2"]),
+        ("[toy]\nvalues = \"unifrom\"\n", &["did you mean `uniform`?"]),
+        ("[toy]\nact = \"rellu\"\n", &["did you mean `relu`?"]),
+        ("[toy]\nd_hidden = 0\n", &["toy.d_hidden: must be 1 to 16,384"]),
+        ("[toy]\npoints = 0\n", &["toy.points: 0 must be 1 to 10 million"]),
+        (
+            "[toy]\nfeature_prob = \"density\"\n[[toy.grid]]\nname = \"density\"\n",
+            &["toy.grid[0].values: needs `values`, or"],
+        ),
+        (
+            "[toy]\n[[toy.grid]]\nname = \"exp\"\nvalues = [1]\n",
+            &["toy.grid[0].name: `exp` has another meaning already"],
+        ),
+        (
+            "[toy]\n[[toy.grid]]\nname = \"a_b\"\nfrom = 0\nto = 1\ncount = 3\nlog = true\n",
+            &["toy.grid[0].log: needs ends above 0"],
+        ),
+        ("[toy]\n[train]\nstop = { metric = \"test_loss_nats\", threshold = 1 }\n", &["take train_loss or test_loss"]),
+        (
+            "[toy]\n[train]\nseeds = \"0..20\"\n[[toy.grid]]\nname = \"many\"\nfrom = 0\nto = 1\ncount = 5000\n",
+            &["100000 replicas are more"],
+        ),
+    ] {
+        let found = faults(text);
+        assert_eq!(found.len(), messages.len(), "{text}: {found:?}");
+        assert!(found.iter().zip(messages).all(|(found, message)| found.contains(message)), "{text}: {found:?}");
+    }
+    let found = faults(&format!("[toy]\nfeature_prob = \"density\"\n{grid}"));
+    assert!(found[0].contains("1.5 is no chance (at density 1.5)"), "{found:?}");
+}

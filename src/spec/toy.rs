@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Act;
 use super::validate::Found;
+use super::{Act, Reduce};
 use crate::error::nearest;
 use crate::expr::Expr;
 
@@ -33,11 +33,13 @@ pub struct ToySpec {
     /// What the outputs are compared with: an expression in x for each feature, or in x and y for each pair of features
     /// (0 and 1, 2 and 3, …), which then has one output.
     pub target: String,
-    /// What a feature's value is where it is present.
+    /// What a feature's value is where it is present: `uniform` on [0, 1], `{ uniform = [low, high] }`, `gaussian`, `binary` (1), a number,
+    /// or a list of numbers, each as often.
     pub values: Values,
-    /// Chance that a feature is present (1 − sparsity S): a number, one for each feature, or an expression.
+    /// Chance that a feature is present (1 − sparsity S): a number, a list with one for each feature, or an expression in i (the feature,
+    /// from 0), n and the axes of the grid.
     pub feature_prob: PerFeature,
-    /// Factor on the squared error of each output: as above.
+    /// Factor on the squared error of each output: as above, `pow(0.9, i)`.
     pub importance: PerFeature,
     /// Which features come together.
     pub sets: Sets,
@@ -51,7 +53,7 @@ pub struct ToySpec {
     /// Whether every replica draws its own examples.
     pub draws: Draws,
     /// The loss is the sum over outputs, or their mean.
-    pub reduce: super::Reduce,
+    pub reduce: Reduce,
     /// Deviation of the initial weights; Xavier's √(2 / (inputs + outputs)) of each matrix when unset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init_deviation: Option<f64>,
@@ -309,7 +311,7 @@ impl Default for ToySpec {
             points: None,
             unit_norm: false,
             draws: Draws::Replica,
-            reduce: super::Reduce::Sum,
+            reduce: Reduce::Sum,
             init_deviation: None,
             lr_factor: PerFeature::Number(1.0),
             eval_examples: 4096,

@@ -16,7 +16,7 @@ impl Spec {
         terms(&self.loss, &mut found);
         optim(&self.optim, &mut found);
         train(&self.train, self.train.steps, &mut found);
-        stop(&self.train, self.loss.kind, &mut found);
+        stop(&self.train, self.metrics_of(), &mut found);
         variants(self, &mut found);
         self.torch_seeds(&mut found);
         measure(&self.measure, &self.model, &mut found);

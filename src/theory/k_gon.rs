@@ -4,6 +4,7 @@
 //! (l, b) is a critical point of the whole loss where it is one of its restriction to such polygons. Source: arXiv 2310.06301.
 
 use std::f64::consts::TAU;
+use std::sync::OnceLock;
 
 use super::one_hot::{Integral, absent, present};
 
@@ -55,6 +56,12 @@ impl KGon {
         let y = (0..c).map(|j| length(j) * libm::sin(angle(j)));
         (x.chain(y).collect(), (0..c).map(|j| if j < self.k { self.bias } else { -1.0 }).collect())
     }
+}
+
+/// The polygon with k corners, for 4 to 12; found once.
+pub fn known(k: usize) -> Option<&'static KGon> {
+    static KNOWN: OnceLock<Vec<KGon>> = OnceLock::new();
+    KNOWN.get_or_init(|| (4..=12).map(KGon::new).collect()).iter().find(|gon| gon.k == k)
 }
 
 /// Local learning coefficient of a polygon with as many corners as features, c at least 5: a minimum that only rotations leave, of
@@ -191,6 +198,7 @@ mod tests {
                 assert!(slope.abs() < 1e-7, "{k} {c}, parameter {i}: {slope}");
             }
         }
+        assert_eq!((known(3), known(5).map(|gon| gon.k), known(13)), (None, Some(5), None));
         let gon = KGon::new(5);
         let (w, mut b) = gon.weights(8);
         b[5..7].fill(1.0 / 16.0);

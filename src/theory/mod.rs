@@ -4,6 +4,7 @@
 
 pub mod k_gon;
 pub mod one_hot;
+pub mod population;
 
 /// One piece of theory, for lists and `explain`.
 pub struct Topic {
@@ -16,7 +17,10 @@ pub struct Topic {
 }
 
 /// Every topic, in the order of help and lists.
-pub const ALL: &[Topic] = &[Topic { name: "k_gon", summary: k_gon::SUMMARY, explain: k_gon::explain }];
+pub const ALL: &[Topic] = &[
+    Topic { name: "k_gon", summary: k_gon::SUMMARY, explain: k_gon::explain },
+    Topic { name: "phase_border", summary: population::SUMMARY, explain: population::explain },
+];
 
 /// The topic of that name.
 pub fn find(name: &str) -> Option<&'static Topic> {

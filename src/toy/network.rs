@@ -12,6 +12,8 @@ use crate::spec::{ToyAct, ToyReplica, ToySpec};
 
 /// The matrix of a tied network.
 pub const W: &str = "W";
+/// The first matrix of a network that is not tied.
+pub const W_FIRST: &str = "W_0";
 /// The last matrix of a network that is not tied.
 pub const W_OUT: &str = "W_out";
 /// The outputs' bias.

@@ -172,7 +172,7 @@ impl<'a, T: Real> ToySession<'a, T> {
     }
 
     fn gather(&self, of: impl Fn(&Replica<T>) -> &[T]) -> Params<T> {
-        let flat = self.replicas.iter().flat_map(|replica| of(replica)).copied().collect();
+        let flat = self.replicas.iter().flat_map(of).copied().collect();
         Params { layout: Arc::clone(&self.network.layout), flat }
     }
 

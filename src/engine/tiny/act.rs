@@ -19,7 +19,7 @@ impl ToyAct {
                 slope.copy_from_slice(a);
                 softmax(slope, lanes);
                 for (a, s) in a.iter_mut().zip(&*slope) {
-                    *a = *a * *s;
+                    *a *= *s;
                 }
             }
         }
@@ -32,7 +32,7 @@ impl ToyAct {
             ToyAct::Each(Act::Identity) => {}
             ToyAct::Each(_) => {
                 for (d, slope) in grad.iter_mut().zip(slope) {
-                    *d = *d * *slope;
+                    *d *= *slope;
                 }
             }
             ToyAct::Softmax | ToyAct::Solu => {
@@ -100,7 +100,7 @@ fn softmax<T: Real>(a: &mut [T], lanes: usize) {
         }
         let per_total = T::ONE / total;
         for z in a[b..].iter_mut().step_by(lanes) {
-            *z = *z * per_total;
+            *z *= per_total;
         }
     }
 }

@@ -224,9 +224,10 @@ impl Net {
                 for i in 0..LANES {
                     of_output[i] = error[i].mul_add(error[i], of_output[i]);
                 }
-                for i in 0..LANES {
-                    error[i] *= factor;
-                }
+                error.iter_mut().for_each(
+                    #[inline(always)]
+                    |error| *error *= factor,
+                );
                 *d = error;
             }
             for i in 0..LANES {
@@ -257,7 +258,7 @@ impl Net {
                 product::forward(w, None, (grad, layer.d_out), (&mut below.grad, layer.d_in), lanes);
                 if of_below.dropout > 0.0 {
                     for (d, keep) in below.grad[..size].iter_mut().zip(&scratch.keep[l - 1]) {
-                        *d = *d * *keep;
+                        *d *= *keep;
                     }
                 }
                 of_below.act.pull_back(&below.a[..size], &below.slope[..size], &mut below.grad[..size], lanes);

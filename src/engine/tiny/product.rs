@@ -2,6 +2,11 @@
 //!
 //! Blocks of outputs stay in registers while the inputs go by; lanes come in vectors of 16, and sums over lanes are folded in a fixed order.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "arrays in step, of sizes known to the compiler: this is the form that vectorises"
+)]
+
 use crate::engine::real::Real;
 use crate::engine::simd::{LANES, sum};
 

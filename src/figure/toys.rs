@@ -1,0 +1,133 @@
+//! The toy models of a run at one checkpoint, by points of their grid.
+//!
+//! Reads parameters, settings and losses through [`FigureInput`]; gives directions of features, and for each point of the grid the best of
+//! its replicas.
+
+use std::ops::Range;
+
+use super::FigureInput;
+use crate::error::{Error, Result};
+use crate::measure::{Directions, ToySetting};
+use crate::tensor::{Data, Tensor};
+
+/// All replicas at one checkpoint.
+pub struct Toys<'a> {
+    /// Spec and settings of each replica.
+    pub setting: ToySetting<'a>,
+    /// Count of updates.
+    pub step: u64,
+    /// `[R]`
+    pub seeds: Vec<u64>,
+    params: Vec<Tensor>,
+    /// `[R]` what the best is chosen by; NaN where it is not known.
+    pub losses: Vec<f64>,
+    /// The replica that was chosen, if one was.
+    chosen: Option<usize>,
+}
+
+/// The replicas of one point of the grid.
+pub struct GridPoint {
+    /// Their indices.
+    pub replicas: Range<usize>,
+    /// That of the least loss.
+    pub best: usize,
+    /// The point in words: `density 0.1`; with a seed where the grid has no axes.
+    pub label: String,
+}
+
+impl<'a> Toys<'a> {
+    /// The checkpoint that was chosen.
+    ///
+    /// # Errors
+    /// As [`FigureInput::checkpoint`]; [`Error::Value`] for a run of a task.
+    pub fn of(input: &FigureInput<'a>) -> Result<Toys<'a>> {
+        let checkpoint = input.checkpoint()?;
+        let probe = input.probe.expect("invariant: there is a checkpoint");
+        let Some(setting) = checkpoint.setting.toy.clone() else {
+            return Err(Error::Value {
+                what: "the run of a figure".into(),
+                got: "one of a task".into(),
+                expected: "one of toy models".into(),
+            });
+        };
+        let step = checkpoint.step;
+        let seeds = probe.seeds().to_vec();
+        let chosen = input.at.seed.and_then(|seed| seeds.iter().position(|&known| known == seed));
+        let losses = losses(input, step).unwrap_or_else(|| vec![f64::NAN; seeds.len()]);
+        Ok(Toys { setting, step, seeds, params: probe.params(step)?, losses, chosen })
+    }
+
+    /// The parameters of a replica, in f64.
+    ///
+    /// # Errors
+    /// Files of another run.
+    pub fn params(&self, r: usize) -> Result<Vec<Tensor>> {
+        let of = |tensor: &Tensor| {
+            let row = tensor.row(r)?;
+            let values = row.to_f64();
+            Tensor::new(row.name, row.shape, Data::F64(values))
+        };
+        self.params.iter().map(of).collect()
+    }
+
+    /// Directions of a replica's features.
+    ///
+    /// # Errors
+    /// As [`Toys::params`].
+    pub fn directions(&self, r: usize) -> Result<Directions> {
+        Directions::of(&self.params(r)?)
+    }
+
+    /// The points of the grid in order; one for each replica where there is no grid; the chosen replica's alone where one was chosen.
+    pub fn points(&self) -> Vec<GridPoint> {
+        let grid = &self.setting.spec.grid;
+        let per_point = match grid.is_empty() {
+            true => 1,
+            false => self.seeds.len() / self.setting.spec.grid_points().len().max(1),
+        };
+        let point = |first: usize| {
+            let replicas = first..first + per_point;
+            let loss = |r: &usize| if self.losses[*r].is_nan() { f64::INFINITY } else { self.losses[*r] };
+            let best = replicas.clone().min_by(|x, y| loss(x).total_cmp(&loss(y))).unwrap_or(first);
+            let best = self.chosen.filter(|r| replicas.contains(r)).unwrap_or(best);
+            let settings = grid.iter().zip(&self.setting.replicas[best].point);
+            let words = settings.map(|(axis, x)| format!("{} {}", axis.name.replace('_', " "), short(*x)));
+            let words: Vec<String> = words.collect();
+            let label = if words.is_empty() { format!("seed {}", self.seeds[best]) } else { words.join(", ") };
+            GridPoint { replicas, best, label }
+        };
+        let all = (0..self.seeds.len()).step_by(per_point.max(1)).map(point);
+        all.filter(|point| self.chosen.is_none_or(|r| point.replicas.contains(&r))).collect()
+    }
+
+    /// What is shown, for the second line of a page.
+    pub fn title(&self) -> String {
+        let of = match self.points().first().map_or(0, |point| point.replicas.len()) {
+            0 | 1 => String::new(),
+            k => format!("the best of {k} seeds, "),
+        };
+        format!("{of}step {}", self.step)
+    }
+}
+
+/// Three digits.
+pub fn short(x: f64) -> String {
+    let digits = if x == 0.0 { 0 } else { (2 - libm::floor(libm::log10(x.abs())) as i32).clamp(0, 6) as usize };
+    let text = format!("{x:.digits$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// The points that a page of `room` panels shows, evenly chosen.
+pub fn chosen(points: Vec<GridPoint>, room: usize) -> Vec<GridPoint> {
+    let n = points.len();
+    let keep = |i: usize| n <= room || (0..room).any(|k| k * (n - 1) / (room - 1).max(1) == i);
+    points.into_iter().enumerate().filter(|(i, _)| keep(*i)).map(|(_, point)| point).collect()
+}
+
+/// Exact losses at the step, or else those of the last evaluation until then.
+fn losses(input: &FigureInput<'_>, step: u64) -> Option<Vec<f64>> {
+    let exact = input.series("population_loss", "population_loss").ok().filter(|series| series.steps.contains(&step));
+    let series = exact.or_else(|| input.series("metrics", "test_loss").ok())?;
+    let s = series.steps.iter().rposition(|&known| known <= step)?;
+    Some((0..series.seeds.len()).map(|r| series.at(s, r)[0]).collect())
+}
