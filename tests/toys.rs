@@ -145,7 +145,7 @@ fn a_run_of_toys_leaves_all_its_files_and_the_same_bits_on_any_threads() {
     // As text, since accuracies that there are not are NaN.
     assert!(format!("{:?}", params("one")) == format!("{:?}", params("two")), "the same bits");
     let names: Vec<String> = params("one").into_iter().map(|tensor| tensor.name).collect();
-    for name in ["params/W", "params/b_out", "seeds", "metrics/test_loss"] {
+    for name in ["params/W", "params/b_out", "seeds", "grid/density", "metrics/test_loss"] {
         assert!(names.iter().any(|known| known == name), "{name} is not in {names:?}");
     }
     for file in ["feature_directions.svg", "feature_gram.png", "feature_courses.csv", "feature_dimensionality.svg"] {

@@ -17,6 +17,7 @@ use super::run_folder::RunFolder;
 use super::snapshot::{param_names, run_attrs, steps_of};
 use super::{PACKED, SNAPSHOTS, atomic};
 use crate::error::{Error, Result};
+use crate::spec::Spec;
 use crate::tensor::{Data, Tensor};
 
 /// Packs a run's snapshots; does nothing when no loose ones are there.
@@ -115,6 +116,7 @@ impl Sources {
             Tensor::new("seeds", vec![seeds.len()], Data::U64(seeds))?,
             mask,
         ];
+        tensors.extend(grid(folder.spec())?);
         tensors.extend(metrics.map_or_else(|| self.metrics(folder.path()), Ok)?);
         writer.finish(&Record { kind: Kind::Run, attrs: run_attrs(folder.spec()), tensors })
     }
@@ -185,6 +187,17 @@ fn open_loose(path: &Path, step: u64) -> Result<Reader> {
 
 fn same<T: PartialEq>(loose: &Reader, name: &str, here: T, packed: T) -> Result<()> {
     if here == packed { Ok(()) } else { Err(loose.damaged(name, "run.h5 holds something else for this step")) }
+}
+
+/// `grid/AXIS` `[R]`: where the replicas of toy models are on each axis of their grid.
+fn grid(spec: &Spec) -> Result<Vec<Tensor>> {
+    let Some(toy) = &spec.toy else { return Ok(vec![]) };
+    let Ok(replicas) = toy.replicas(&spec.train.seeds.0) else { return Ok(vec![]) };
+    let axis = |(k, name): (usize, &str)| {
+        let values = replicas.iter().map(|replica| replica.point[k]).collect();
+        Tensor::new(format!("grid/{name}"), vec![replicas.len()], Data::F64(values))
+    };
+    toy.axes().into_iter().enumerate().map(axis).collect()
 }
 
 #[cfg(test)]
