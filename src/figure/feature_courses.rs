@@ -13,7 +13,7 @@ use super::style::{BLUE, CURVE_WIDTH, GREY, TICK_SIZE};
 use super::toys::{Toys, chosen};
 use super::{Figure, FigureInput, Sink};
 use crate::error::Result;
-use crate::measure::{Examples, Field, Setting};
+use crate::measure::{Examples, Field, Setting, toys_of};
 use crate::theory::k_gon::{self, KGon};
 
 /// See the file's first lines.
@@ -69,10 +69,9 @@ Source
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        match setting.toy.as_ref().map(|toy| toy.spec.n_features) {
-            Some(n) if n <= MAX_FEATURES => Ok(()),
-            Some(n) => Err(format!("{n} features are too many to tell apart")),
-            None => Err("the run is of a task, not of toy models".into()),
+        match toys_of(setting)?.spec.n_features {
+            n if n <= MAX_FEATURES => Ok(()),
+            n => Err(format!("{n} features are too many to tell apart")),
         }
     }
 

@@ -14,7 +14,7 @@ use super::style::{BLUE, CURVE_WIDTH, GREY, GRID, TICK_SIZE, VERMILLION};
 use super::toys::Toys;
 use super::{Figure, FigureInput, Sink};
 use crate::error::Result;
-use crate::measure::{Directions, Field, Setting};
+use crate::measure::{Directions, Field, Setting, toys_of};
 
 /// See the file's first lines.
 pub struct FeatureDimensionality;
@@ -72,7 +72,7 @@ Source
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        let Some(toy) = &setting.toy else { return Err("the run is of a task, not of toy models".into()) };
+        let toy = toys_of(setting)?;
         let first = |r: usize| toy.replicas[r].feature_prob[0];
         match (1..toy.replicas.len()).any(|r| first(r) != first(0)) {
             true => Ok(()),

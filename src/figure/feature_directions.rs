@@ -13,7 +13,7 @@ use super::style::{BLACK, CURVE_WIDTH, GRID, LABEL_SIZE};
 use super::toys::{Toys, chosen};
 use super::{Figure, FigureInput, Sink};
 use crate::error::Result;
-use crate::measure::{Field, Setting};
+use crate::measure::{Field, Setting, toys_of};
 
 /// See the file's first lines.
 pub struct FeatureDirections;
@@ -65,10 +65,9 @@ Source
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        match setting.toy.as_ref().map(|toy| toy.spec.d_hidden.0[0]) {
-            Some(2) => Ok(()),
-            Some(m) => Err(format!("the hidden space has {m} dimensions, not 2")),
-            None => Err("the run is of a task, not of toy models".into()),
+        match toys_of(setting)?.spec.d_hidden.0[0] {
+            2 => Ok(()),
+            m => Err(format!("the hidden space has {m} dimensions, not 2")),
         }
     }
 

@@ -14,7 +14,7 @@ use super::style::{BLACK, LABEL_SIZE};
 use super::toys::{Toys, chosen};
 use super::{Figure, FigureInput, Sink};
 use crate::error::Result;
-use crate::measure::{Field, Setting};
+use crate::measure::{Field, Setting, toys_of};
 
 /// See the file's first lines.
 pub struct FeatureGram;
@@ -65,10 +65,9 @@ Source
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        match setting.toy.as_ref().map(|toy| toy.spec.n_features) {
-            Some(n) if n <= 400 => Ok(()),
-            Some(n) => Err(format!("{n} features are too many to tell apart")),
-            None => Err("the run is of a task, not of toy models".into()),
+        match toys_of(setting)?.spec.n_features {
+            n if n <= 400 => Ok(()),
+            n => Err(format!("{n} features are too many to tell apart")),
         }
     }
 

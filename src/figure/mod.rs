@@ -31,6 +31,7 @@ mod feature_gram;
 mod font;
 mod fourier_bars;
 mod fourier_spectrum;
+mod grid_losses;
 mod heat;
 mod loss_curves;
 mod maps;
@@ -153,6 +154,7 @@ pub const ALL: &[&dyn Figure] = &[
     &feature_dimensionality::FeatureDimensionality,
     &feature_courses::FeatureCourses,
     &phase_diagram::PhaseDiagram,
+    &grid_losses::GridLosses,
 ];
 
 /// The figure of that name.

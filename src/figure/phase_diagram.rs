@@ -15,7 +15,7 @@ use super::style::{BLACK, CURVE_WIDTH, Ink};
 use super::toys::Toys;
 use super::{Figure, FigureInput, Sink};
 use crate::error::Result;
-use crate::measure::{Directions, Field, Setting, integrable};
+use crate::measure::{Directions, Field, Setting, integrable, toys_of};
 use crate::spec::{GridAxis, ToySpec};
 use crate::theory::population::{self, border_density};
 
@@ -112,10 +112,9 @@ Source
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        match &setting.toy {
-            None => Err("the run is of a task, not of toy models".into()),
-            Some(toy) if toy.spec.grid.len() != 2 => Err(format!("the grid has {} axes, not two", toy.spec.grid.len())),
-            Some(_) => Ok(()),
+        match toys_of(setting)?.spec.grid.len() {
+            2 => Ok(()),
+            n => Err(format!("the grid has {n} axes, not two")),
         }
     }
 

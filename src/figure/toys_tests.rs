@@ -234,6 +234,38 @@ fn courses_show_levels_where_features_come_one_at_a_time() {
     assert!(independent.contains("dimensionality (no unit)") && independent.contains("seed 1"));
 }
 
+/// Two colours and the best of them over the second axis; the better seed at each point.
+#[test]
+fn losses_are_drawn_over_the_last_axis_with_a_curve_for_each_value_of_the_first() {
+    let toy =
+        ToySpec { grid: vec![axis("rate", &[1.0, 3.0]), axis("count", &[3.0, 30.0, 300.0])], ..ToySpec::default() };
+    let run = Made::new(toy.clone(), |_, _, _| vec![1.0, 0.0]);
+    let loss = |column: &str, factor: f64| Series {
+        column: column.into(),
+        values_srw: (0..12).map(|r| factor * (1.0 + f64::from((r * 5) % 12))).collect(),
+        ..run.losses()
+    };
+    let series = [loss("test_loss", 0.01), loss("train_loss", 0.001)];
+    let draw = |at: At| {
+        let input = FigureInput { title: "losses", series: &series, phases: &[], probe: Some(&run), at };
+        let (figure, mut sink) = (find("grid_losses").unwrap(), Sink::default());
+        figure.draw(&input, &mut sink).unwrap();
+        assert_eq!(check::faults(&sink.drawing), Vec::<String>::new());
+        (sink.table.text(), svg::svg(&sink.drawing).unwrap())
+    };
+    let (table, text) = draw(At::default());
+    // Of seeds 0 and 1 of the first point the losses are 0.01 and 0.06.
+    assert!(table.starts_with("first_axis,count,seed,test_loss,train_loss\n1,3,0,0.01,0.001\n"), "{table}");
+    assert_eq!(table.lines().count(), 7);
+    for words in ["rate 1<", "rate 3<", "best of them", "training loss", "count (log scale)"] {
+        assert!(text.contains(words), "{words}");
+    }
+    assert_eq!(draw(At { seed: Some(2), step: None }).0.lines().count(), 2);
+    let wide = ToySpec { grid: vec![axis("rate", &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), axis("count", &[3.0])], ..toy };
+    let error = Made::new(wide, |_, _, _| vec![1.0, 0.0]).draw("grid_losses", At::default()).unwrap_err();
+    assert!(error.to_string().contains("6 values of rate are too many colours"), "{error}");
+}
+
 #[test]
 fn figures_of_toy_models_refuse_a_task_and_draw_what_is_not_finite() {
     let task = synthetic::run(&[1, 10], 1);

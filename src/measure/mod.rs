@@ -68,7 +68,7 @@ mod without_each;
 
 pub use course::{Course, Scope};
 pub use csv::{Field, write_csv};
-pub use directions::Directions;
+pub use directions::{Directions, toy as toys_of};
 pub use driver::measure;
 pub use group::{Group, freq_axis};
 pub use key_freqs::{check_options, describe as describe_key_freqs, large};

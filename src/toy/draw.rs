@@ -98,38 +98,25 @@ impl Examples {
 
     /// Fills `x` `[n, lanes]` with the examples from `first` on of a batch; lanes beyond it hold further examples.
     pub fn fill<T: Real>(&self, stream: &Stream, at: BatchAt, first: usize, lanes: usize, x: &mut [T]) {
-        let mut tries = 0;
-        self.fill_once(stream, at, first, lanes, x, tries);
+        self.fill_once(stream, at, first, lanes, x, 0);
         if !self.unit_norm {
             return;
         }
         // An example without any feature is drawn again, as often as it takes.
         let mut again = vec![T::ZERO; x.len()];
-        loop {
-            let mut empty = false;
-            for b in 0..lanes {
-                let squares: f64 = x[b..].iter().step_by(lanes).map(|x| x.to_f64() * x.to_f64()).sum();
-                if squares == 0.0 {
-                    empty = true;
-                }
-            }
-            if !empty || tries >= MAX_TRIES {
+        for tries in 1..=MAX_TRIES {
+            let squares = squares(x, lanes);
+            if squares[..lanes].iter().all(|square| *square != T::ZERO) {
                 break;
             }
-            tries += 1;
             self.fill_once(stream, at, first, lanes, &mut again, tries);
-            for b in 0..lanes {
-                if x[b..].iter().step_by(lanes).all(|x| *x == T::ZERO) {
-                    (b..x.len()).step_by(lanes).for_each(|i| x[i] = again[i]);
-                }
+            for b in (0..lanes).filter(|&b| squares[b] == T::ZERO) {
+                (b..x.len()).step_by(lanes).for_each(|i| x[i] = again[i]);
             }
         }
-        for b in 0..lanes {
-            let squares: f64 = x[b..].iter().step_by(lanes).map(|x| x.to_f64() * x.to_f64()).sum();
-            if squares > 0.0 {
-                let factor = T::from_f64(squares.sqrt().recip());
-                (b..x.len()).step_by(lanes).for_each(|i| x[i] *= factor);
-            }
+        let factors = squares(x, lanes).map(|square| if square > T::ZERO { T::ONE / square.sqrt() } else { T::ONE });
+        for row in x.chunks_exact_mut(lanes) {
+            row.iter_mut().zip(&factors).for_each(|(x, factor)| *x *= *factor);
         }
     }
 
@@ -247,6 +234,15 @@ impl Examples {
 
 /// Times that an empty example is drawn again before it is left empty (with chances that leave fewer than 1 in 10 empty, never).
 const MAX_TRIES: u64 = 1000;
+
+/// Σ over features of each example's squares.
+fn squares<T: Real>(x: &[T], lanes: usize) -> [T; TILE] {
+    let mut squares = [T::ZERO; TILE];
+    for row in x.chunks_exact(lanes) {
+        squares.iter_mut().zip(row).for_each(|(square, x)| *square += *x * *x);
+    }
+    squares
+}
 
 /// Words below it are a feature's.
 fn limit(prob: f64) -> u64 {
