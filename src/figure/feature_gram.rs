@@ -22,7 +22,7 @@ pub struct FeatureGram;
 /// Points on a page.
 const MAX_POINTS: usize = 5;
 /// Distance between panels, points: across, down.
-const GAP: (f64, f64) = (14.0, 22.0);
+const GAP: (f64, f64) = (24.0, 22.0);
 
 impl Figure for FeatureGram {
     fn name(&self) -> &'static str {
