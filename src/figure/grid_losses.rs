@@ -17,6 +17,9 @@ use crate::spec::GridAxis;
 /// See the file's first lines.
 pub struct GridLosses;
 
+/// Losses below this share of the least test loss are not drawn: a few memorised points have losses of rounding alone.
+const SMALLEST: f64 = 1e-3;
+
 impl Figure for GridLosses {
     fn name(&self) -> &'static str {
         "grid_losses"
@@ -31,7 +34,8 @@ impl Figure for GridLosses {
 What it is
   The loss over the last axis of the grid: of evaluations (full lines) and of the batch or the fixed points that are
   trained on (dashed). With two axes a colour stands for each of the first axis's values, up to five; black is the best
-  of them by test loss. At each point of the grid the seed with the least test loss is shown.
+  of them by test loss. At each point of the grid the seed with the least test loss is shown. Training losses below
+  a thousandth of the least test loss have no place.
 Reads
   Losses of the last evaluation until the chosen step (--step; the last when unset), as the run's metrics have them.
 Unit and range
@@ -90,7 +94,7 @@ Source
         }
         let name = |k: usize| match grid.len() {
             1 => "test loss".to_owned(),
-            _ => format!("{} {}", label(&grid[0]), short(grid[0].numbers()[k])),
+            _ => format!("{}: {}", label(&grid[0]), short(grid[0].numbers()[k])),
         };
         let several = curves.len() > 1;
         let mut keys: Vec<Key> =
@@ -104,7 +108,9 @@ Source
         let values = || curves.iter().flatten();
         let xs = values().map(|point| point.0);
         let x = if axis.log || axis.numbers().iter().all(|x| *x > 0.0) { Scale::log(xs) } else { Scale::linear(xs) };
-        let panel = Panel { frame: area, x, y: Scale::log(values().flat_map(|point| [point.1, point.2])) };
+        let least = values().map(|point| point.1).filter(|x| x.is_finite()).fold(f64::INFINITY, f64::min);
+        let shown = values().flat_map(|point| [point.1, point.2]).filter(|loss| *loss >= least * SMALLEST);
+        let panel = Panel { frame: area, x, y: Scale::log(shown) };
         panel.grid(&mut sink.drawing);
         for (k, curve) in curves.iter().enumerate() {
             let ink = CATEGORIES[k % CATEGORIES.len()];

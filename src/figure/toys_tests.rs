@@ -257,7 +257,7 @@ fn losses_are_drawn_over_the_last_axis_with_a_curve_for_each_value_of_the_first(
     // Of seeds 0 and 1 of the first point the losses are 0.01 and 0.06.
     assert!(table.starts_with("first_axis,count,seed,test_loss,train_loss\n1,3,0,0.01,0.001\n"), "{table}");
     assert_eq!(table.lines().count(), 7);
-    for words in ["rate 1<", "rate 3<", "best of them", "training loss", "count (log scale)"] {
+    for words in ["rate: 1<", "rate: 3<", "best of them", "training loss", "count (log scale)"] {
         assert!(text.contains(words), "{words}");
     }
     assert_eq!(draw(At { seed: Some(2), step: None }).0.lines().count(), 2);
