@@ -157,6 +157,13 @@ fn a_run_of_toys_leaves_all_its_files_and_the_same_bits_on_any_threads() {
     let summary = fs::read_to_string(dir.path().join("one/summary.csv")).unwrap();
     assert!(summary.starts_with("seed,density,train_loss,test_loss,"), "{summary}");
     assert_eq!(summary.lines().count(), 7);
+    // The exact loss is what evaluations estimate, each with the density of its replica.
+    let head: Vec<&str> = summary.lines().next().unwrap().split(',').collect();
+    let column = |name: &str| head.iter().position(|known| *known == name).unwrap();
+    for row in summary.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>()) {
+        let [test, exact] = ["test_loss", "population_loss"].map(|name| row[column(name)].parse::<f64>().unwrap());
+        assert!((test / exact - 1.0).abs() < 0.15, "{test} estimated, {exact} exact");
+    }
     // Going on to more steps gives what a longer run gives.
     stdout(dir.path(), &["train", "toys.toml", "--steps", "150", "--out", "long"], 0);
     stdout(dir.path(), &["train", "toys.toml", "--steps", "150", "--resume", "--out", "one"], 0);

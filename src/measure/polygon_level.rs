@@ -77,23 +77,56 @@ impl Measure for PolygonLevel {
             true => Matrix::of(subject.params, B_OUT)?.values.to_vec(),
             false => vec![0.0; c],
         };
-        if w.iter().chain(&b).any(|x| !x.is_finite()) {
-            return Ok(vec![vec![f64::NAN]; 6]);
+        Ok(numbers(&directions, w, &b).map(|x| vec![x]).to_vec())
+    }
+}
+
+/// The numbers of the columns, for `w` `[2, c]` with those directions and `b` `[c]`.
+fn numbers(directions: &Directions, w: &[f64], b: &[f64]) -> [f64; 6] {
+    if w.iter().chain(b).any(|x| !x.is_finite()) {
+        return [f64::NAN; 6];
+    }
+    let c = directions.n;
+    let is_corner = |i: usize| directions.norm(i) >= CORNER;
+    let corners = (0..c).filter(|&i| is_corner(i)).count();
+    let spare = (0..c).filter(|&i| !is_corner(i) && b[i] >= HAS_BIAS / (2.0 * c as f64)).count();
+    let shapes: Vec<Shape> = parts(directions).iter().map(|part| part.shape).collect();
+    let regular = match (corners, &shapes[..]) {
+        (3, [Shape::Triangle]) | (4, [Shape::Digon, Shape::Digon]) | (5, [Shape::Pentagon]) => true,
+        (k, [Shape::Polygon(corners)]) => *corners == k,
+        _ => false,
+    };
+    let loss = one_hot::loss(w, b);
+    let level = k_gon::known(corners).map_or(f64::NAN, |gon| gon.level_with_biases(c, spare));
+    [corners as f64, spare as f64, f64::from(u8::from(regular)), loss, level, loss / level - 1.0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Polygons of theory, with some of the spare features at their best bias, are at their own level and no other.
+    #[test]
+    fn constructed_polygons_are_at_their_level() {
+        for (k, c, spare) in [(4, 6, 0), (4, 6, 2), (5, 5, 0), (5, 6, 1), (5, 8, 2), (6, 6, 0), (7, 9, 1), (9, 9, 0)] {
+            let gon = k_gon::known(k).expect("it is in the table");
+            let (w, mut b) = gon.weights(c);
+            b[k..k + spare].fill(1.0 / (2.0 * c as f64));
+            let w_nm = (0..c).flat_map(|i| [w[i], w[c + i]]).collect();
+            let found = numbers(&Directions { m: 2, n: c, w_nm }, &w, &b);
+            let [corners, spares, regular, loss, level, excess] = found;
+            assert_eq!([corners, spares, regular], [k as f64, spare as f64, 1.0], "{k} of {c}");
+            assert!((loss - level).abs() < 1e-13 && excess.abs() < 1e-10, "{k} of {c}: {found:?}");
+            assert!((level - gon.level_with_biases(c, spare)).abs() < 1e-15);
         }
-        let is_corner = |i: usize| directions.norm(i) >= CORNER;
-        let corners = (0..c).filter(|&i| is_corner(i)).count();
-        let spare = (0..c).filter(|&i| !is_corner(i) && b[i] >= HAS_BIAS / (2.0 * c as f64)).count();
-        let parts = parts(&directions);
-        let shapes: Vec<Shape> = parts.iter().map(|part| part.shape).collect();
-        let regular = match (corners, &shapes[..]) {
-            (3, [Shape::Triangle]) | (4, [Shape::Digon, Shape::Digon]) | (5, [Shape::Pentagon]) => true,
-            (k, [Shape::Polygon(corners)]) => *corners == k,
-            _ => false,
-        };
-        let loss = one_hot::loss(w, &b);
-        let level = k_gon::known(corners).map_or(f64::NAN, |gon| gon.level_with_biases(c, spare));
-        Ok([corners as f64, spare as f64, f64::from(u8::from(regular)), loss, level, loss / level - 1.0]
-            .map(|x| vec![x])
-            .to_vec())
+        // Bent by a tenth of a turn at one corner: no polygon, and above the level.
+        let gon = k_gon::known(5).expect("it is in the table");
+        let (mut w, b) = gon.weights(5);
+        let (sin, cos) = libm::sincos(std::f64::consts::TAU / 10.0);
+        (w[0], w[5]) = (cos * w[0] - sin * w[5], sin * w[0] + cos * w[5]);
+        let w_nm = (0..5).flat_map(|i| [w[i], w[5 + i]]).collect();
+        let [corners, _, regular, _, _, excess] = numbers(&Directions { m: 2, n: 5, w_nm }, &w, &b);
+        assert!(corners == 5.0 && regular == 0.0 && excess > 0.1, "{excess}");
+        assert!(numbers(&Directions { m: 2, n: 1, w_nm: vec![f64::NAN; 2] }, &[f64::NAN; 2], &[0.0])[0].is_nan());
     }
 }

@@ -1,4 +1,4 @@
-//! `population_loss`: the exact loss of small toy models over all inputs, and how far above the least it is.
+//! `population_loss`: the exact loss of small toy models over all inputs.
 //!
 //! Reads W and b; writes the loss, by the integrals of [`theory::population`](crate::theory::population).
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::engine::tiny::{Layer, Net};
 use crate::engine::{Layout, ParamLayout, Params, Real};
 use crate::rng::Rng;
-use crate::spec::{ToyAct, ToyReplica, ToySpec};
+use crate::spec::{ToyReplica, ToySpec};
 
 /// The matrix of a tied network.
 pub const W: &str = "W";
@@ -68,10 +68,5 @@ impl Network {
             }
         }
         params
-    }
-
-    /// Whether the hidden layers alone are linear, so that columns of the encoder are features' directions.
-    pub fn is_linear_inside(spec: &ToySpec) -> bool {
-        spec.hidden_act == ToyAct::Each(crate::spec::Act::Identity)
     }
 }

@@ -173,14 +173,6 @@ impl Net {
         total / loss.examples as f64
     }
 
-    /// Outputs `[d_out, lanes]` of layer `layer` for inputs `x` `[d_in, lanes]`, `lanes` at most [`TILE`] and a multiple of 32.
-    pub fn outputs<T: Real>(&self, params: &[T], x: &[T], layer: usize, scratch: &mut Scratch<T>) -> Vec<T> {
-        let lanes = x.len() / self.d_in();
-        scratch.x[..x.len()].copy_from_slice(x);
-        vectorized!(self.forward(params, scratch, lanes, false));
-        scratch.layers[layer].a[..self.layers[layer].d_out * lanes].to_vec()
-    }
-
     #[inline(always)]
     fn forward<T: Real>(&self, params: &[T], scratch: &mut Scratch<T>, lanes: usize, training: bool) {
         for (l, layer) in self.layers.iter().enumerate() {
