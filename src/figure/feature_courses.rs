@@ -60,10 +60,6 @@ Source
         &["features"]
     }
 
-    fn reads_checkpoint(&self) -> bool {
-        true
-    }
-
     fn is_of_toys(&self) -> bool {
         true
     }

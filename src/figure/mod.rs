@@ -79,17 +79,19 @@ pub trait Figure: Sync {
     /// point / Source*.
     fn explain(&self) -> String;
 
-    /// Names of the measures that it reads.
-    fn needs(&self) -> &'static [&'static str];
+    /// Names of the measures that it reads; none for most figures of one checkpoint.
+    fn needs(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// Names of the measures of which it draws those that are there, at least one; none for most figures.
     fn needs_any(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Whether it reads parameters or activations of one checkpoint ([`FigureInput::checkpoint`]).
+    /// Whether it reads parameters or activations of one checkpoint ([`FigureInput::checkpoint`]); figures of toy models do.
     fn reads_checkpoint(&self) -> bool {
-        false
+        self.is_of_toys()
     }
 
     /// Whether it is one of toy models, which have no task.

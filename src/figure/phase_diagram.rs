@@ -99,14 +99,6 @@ Source
             .into()
     }
 
-    fn needs(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn reads_checkpoint(&self) -> bool {
-        true
-    }
-
     fn is_of_toys(&self) -> bool {
         true
     }

@@ -3,6 +3,7 @@
 //! Reads `W`, or `W_0` of a model that is not tied, `[m, n]`; nothing is written here. Shared by the measures and figures of toy models.
 
 use crate::error::Result;
+use crate::measure::Axis;
 use crate::measure::subject::{Matrix, Setting, ToySetting};
 use crate::tensor::Tensor;
 use crate::toy::{W, W_FIRST};
@@ -24,6 +25,12 @@ pub struct Directions {
 /// That the run is of a task, as a clause.
 pub fn toy<'s, 'a>(setting: &'s Setting<'a>) -> Result<&'s ToySetting<'a>, String> {
     setting.toy.as_ref().ok_or_else(|| "the run is of a task, not of toy models".into())
+}
+
+/// The axis of columns with a number for each feature.
+pub(super) fn feature_axis(setting: &Setting) -> Axis {
+    let n = toy(setting).map_or(0, |toy| toy.spec.n_features);
+    Axis { name: "feature".into(), ticks: (0..n).map(|i| i as f64).collect() }
 }
 
 impl Directions {

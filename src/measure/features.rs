@@ -3,9 +3,9 @@
 //! Reads the encoder; writes three numbers a feature and two a replica. Source: arXiv 2209.10652.
 
 use crate::error::Result;
-use crate::measure::directions::{Directions, toy};
+use crate::measure::directions::{Directions, feature_axis, toy};
 use crate::measure::subject::{Setting, Subject};
-use crate::measure::{Axis, Column, Measure};
+use crate::measure::{Column, Measure};
 
 /// Norms, interference and dimensionality.
 pub struct Features;
@@ -50,8 +50,7 @@ impl Measure for Features {
     }
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {
-        let n = toy(setting).map_or(0, |toy| toy.spec.n_features);
-        let axis = Axis { name: "feature".into(), ticks: (0..n).map(|i| i as f64).collect() };
+        let axis = feature_axis(setting);
         let each = |name: &str| Column::along(name, "1", axis.clone());
         vec![
             each("norm"),

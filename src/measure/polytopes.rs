@@ -4,9 +4,9 @@
 
 use crate::error::Result;
 use crate::linalg::symmetric_eigen;
-use crate::measure::directions::{Directions, toy};
+use crate::measure::directions::{Directions, feature_axis, toy};
 use crate::measure::subject::{Setting, Subject};
-use crate::measure::{Axis, Column, Measure};
+use crate::measure::{Column, Measure};
 
 /// Shapes of features.
 pub struct Polytopes;
@@ -205,8 +205,7 @@ impl Measure for Polytopes {
     }
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {
-        let n = toy(setting).map_or(0, |toy| toy.spec.n_features);
-        let axis = Axis { name: "feature".into(), ticks: (0..n).map(|i| i as f64).collect() };
+        let axis = feature_axis(setting);
         let each = ["part", "part_size", "part_rank"].map(|name| Column::along(name, "1", axis.clone()));
         let counts = Shape::COUNTED.map(|(_, name)| Column::scalar(name, "parts"));
         each.into_iter().chain(counts).collect()
