@@ -191,49 +191,45 @@ impl<'a, T: Real> ToySession<'a, T> {
         }
     }
 
-    /// Runs `work` for every replica with buffers of its worker's.
-    fn each(&mut self, work: impl Fn(usize, &mut Replica<T>, &mut Scratch<T>) + Sync) {
-        let (pool, net) = (&self.scratch, &self.network.net);
-        self.workers.each_mut(&mut self.replicas, |r, replica| {
+    /// Runs `work` for every replica with buffers of its worker's; gives what it gives, in the order of the replicas.
+    fn each(
+        &mut self,
+        work: impl Fn(usize, &mut Replica<T>, Shared<'_, T>, &mut Scratch<T>) -> f64 + Sync,
+    ) -> Vec<f64> {
+        let (pool, net, scale) = (&self.scratch, &self.network.net, self.scale());
+        let shared = Shared { net, update: &*self.update, scale };
+        let mut losses: Vec<(&mut Replica<T>, f64)> = self.replicas.iter_mut().map(|r| (r, f64::NAN)).collect();
+        self.workers.each_mut(&mut losses, |r, (replica, loss)| {
             let idle = pool.lock().expect("invariant: nobody panics with the lock held").pop();
             let mut scratch = idle.unwrap_or_else(|| net.scratch());
-            work(r, replica, &mut scratch);
+            *loss = work(r, replica, shared, &mut scratch);
             pool.lock().expect("invariant: nobody panics with the lock held").push(scratch);
         });
+        losses.into_iter().map(|(_, loss)| loss).collect()
     }
 
     /// Losses on the examples of evaluations.
     fn evaluate(&mut self) -> Vec<StepOutcome> {
-        let (examples, scale, net) = (self.toy().eval_examples, self.scale(), self.network.net.clone());
-        let losses: Vec<Mutex<f64>> = self.replicas.iter().map(|_| Mutex::new(f64::NAN)).collect();
-        self.each(|r, replica, scratch| {
+        let examples = self.toy().eval_examples;
+        let losses = self.each(|_, replica, Shared { net, scale, .. }, scratch| {
             let loss = Loss { examples, importance: &replica.importance, scale };
             let draw = |tile: Tile<'_, T>| replica.data.draw_evaluation(examples, tile);
-            let found = net.loss_of(&replica.params, loss, scratch, draw);
-            *losses[r].lock().expect("invariant: nobody panics with the lock held") = found;
+            net.loss_of(&replica.params, loss, scratch, draw)
         });
-        let value = |loss: Mutex<f64>| loss.into_inner().expect("invariant: nobody panics with the lock held");
-        losses.into_iter().map(|loss| outcome(value(loss))).collect()
+        losses.into_iter().map(outcome).collect()
     }
 
     /// The losses and gradients of the step at hand, and `count` updates, the first loss of each kept.
     fn updates(&mut self, count: u64) {
-        let (first, scale, net) = (self.step, self.scale(), self.network.net.clone());
-        let update = std::mem::replace(&mut self.update, Box::new(NoUpdate));
-        let firsts: Vec<Mutex<f64>> = self.replicas.iter().map(|_| Mutex::new(f64::NAN)).collect();
-        self.each(|r, replica, scratch| {
-            for step in first..first + count {
-                let loss = replica.update((&*update, &net), (r, step), scale, scratch);
-                if step == first {
-                    *firsts[r].lock().expect("invariant: nobody panics with the lock held") = loss;
-                }
+        let first = self.step;
+        let losses = self.each(|r, replica, shared, scratch| {
+            let loss = replica.update(shared, (r, first), scratch);
+            for step in first + 1..first + count {
+                replica.update(shared, (r, step), scratch);
             }
+            loss
         });
-        self.update = update;
-        let value = |loss: Mutex<f64>| loss.into_inner().expect("invariant: nobody panics with the lock held");
-        for (replica, loss) in self.replicas.iter_mut().zip(firsts) {
-            replica.loss = value(loss);
-        }
+        self.replicas.iter_mut().zip(losses).for_each(|(replica, loss)| replica.loss = loss);
     }
 
     fn record(&mut self, test: &[StepOutcome]) {
@@ -250,19 +246,13 @@ impl<'a, T: Real> ToySession<'a, T> {
     }
 }
 
-/// Stands where the optimiser is, while workers have it.
-struct NoUpdate;
-
-impl<T: Real> Update<T> for NoUpdate {
-    fn moments(&self) -> usize {
-        0
-    }
-
-    fn clip_norm(&self, _: usize) -> Option<f64> {
-        None
-    }
-
-    fn update(&self, _: At, _: &mut [T], _: &[T], _: [&mut [T]; MAX_MOMENTS]) {}
+/// What all replicas read.
+#[derive(Clone, Copy)]
+struct Shared<'a, T> {
+    net: &'a Net,
+    update: &'a dyn Update<T>,
+    /// Factor on the sum over outputs.
+    scale: f64,
 }
 
 fn outcome(loss: f64) -> StepOutcome {
@@ -273,9 +263,8 @@ impl<T: Real> Replica<T> {
     /// The batch's loss; then the update, unless something is not finite.
     fn update(
         &mut self,
-        (update, net): (&dyn Update<T>, &Net),
+        Shared { net, update, scale }: Shared<'_, T>,
         (r, step): (usize, u64),
-        scale: f64,
         scratch: &mut Scratch<T>,
     ) -> f64 {
         if self.non_finite.is_some() {
@@ -333,14 +322,15 @@ impl<T: Real> Steps for ToySession<'_, T> {
         if self.metrics.steps.last() == Some(&self.step) {
             return Ok(());
         }
-        let (step, scale, net) = (self.step, self.scale(), self.network.net.clone());
-        self.each(|_, replica, scratch| {
+        let step = self.step;
+        let losses = self.each(|_, replica, Shared { net, scale, .. }, scratch| {
             let loss = Loss { examples: replica.data.batch, importance: &replica.importance, scale };
             let data = &replica.data;
-            let draw = |tile: Tile<'_, T>| data.draw(&net, step, tile);
+            let draw = |tile: Tile<'_, T>| data.draw(net, step, tile);
             // As the next update would, dropout and all, so that the bits are those of a run that goes on.
-            replica.loss = net.loss_and_grads(&replica.params, &mut replica.grads, loss, scratch, draw);
+            net.loss_and_grads(&replica.params, &mut replica.grads, loss, scratch, draw)
         });
+        self.replicas.iter_mut().zip(losses).for_each(|(replica, loss)| replica.loss = loss);
         let test = self.evaluate();
         self.record(&test);
         Ok(())
