@@ -89,27 +89,28 @@ fn descend(joint_pp: &[f64], y_p2: &mut [[f64; 2]], (steps, momentum, factor): (
 fn gradient(joint_pp: &[f64], y_p2: &[[f64; 2]], factor: f64) -> Vec<[f64; 2]> {
     let p = y_p2.len();
     let coordinates = [0, 1].map(|axis| y_p2.iter().map(|y| y[axis]).collect::<Vec<f64>>());
-    let mut pulls_pp = weights(&coordinates);
+    let (weights_pp, total) = weights(&coordinates);
+    let (mut slopes, mut pulls_p) = (vec![[0.0; 2]; p], vec![0.0; p]);
     vectorized!({
-        let per_total = 1.0 / sum(&pulls_pp);
-        // The point itself has weight 0.
-        for (pull, joint) in pulls_pp.iter_mut().zip(joint_pp) {
-            *pull = 4.0 * (factor * joint - (*pull * per_total).max(LEAST)) * *pull;
+        let per_total = 1.0 / total;
+        let rows = weights_pp.chunks_exact(p).zip(joint_pp.chunks_exact(p));
+        for (((weights_p, joint_p), y), slope) in rows.zip(y_p2).zip(&mut slopes) {
+            // The point itself has weight 0.
+            for ((pull, weight), joint) in pulls_p.iter_mut().zip(weights_p).zip(joint_p) {
+                *pull = 4.0 * (factor * joint - (weight * per_total).max(LEAST)) * weight;
+            }
+            let all = sum(&pulls_p);
+            slope[0] = all * y[0] - dot(&pulls_p, &coordinates[0]);
+            slope[1] = all * y[1] - dot(&pulls_p, &coordinates[1]);
         }
-        let mut slopes = vec![[0.0; 2]; p];
-        for ((pulls_p, y), slope) in pulls_pp.chunks_exact(p).zip(y_p2).zip(&mut slopes) {
-            let all = sum(pulls_p);
-            slope[0] = all * y[0] - dot(pulls_p, &coordinates[0]);
-            slope[1] = all * y[1] - dot(pulls_p, &coordinates[1]);
-        }
-        slopes
-    })
+    });
+    slopes
 }
 
-/// Student t of every two points, before division by the sum; 0 for a point with itself.
-fn weights([x_p, y_p]: &[Vec<f64>; 2]) -> Vec<f64> {
+/// Student t of every two points, 0 for a point with itself, and the sum that they are to be divided by.
+fn weights([x_p, y_p]: &[Vec<f64>; 2]) -> (Vec<f64>, f64) {
     let p = x_p.len();
-    let mut weights_pp = vec![0.0; p * p];
+    let (mut weights_pp, mut total) = (vec![0.0; p * p], 0.0);
     vectorized!({
         for (i, weights_p) in weights_pp.chunks_exact_mut(p).enumerate() {
             let (x, y) = (x_p[i], y_p[i]);
@@ -118,9 +119,10 @@ fn weights([x_p, y_p]: &[Vec<f64>; 2]) -> Vec<f64> {
                 *weight = 1.0 / (1.0 + x * x + y * y);
             }
             weights_p[i] = 0.0;
+            total += sum(weights_p);
         }
     });
-    weights_pp
+    (weights_pp, total)
 }
 
 #[cfg(test)]
@@ -129,8 +131,7 @@ pub(super) mod tests {
 
     /// KL(P‖Q).
     fn divergence(joint_pp: &[f64], y_p2: &[[f64; 2]]) -> f64 {
-        let weights_pp = weights(&[0, 1].map(|axis| y_p2.iter().map(|y| y[axis]).collect()));
-        let total: f64 = weights_pp.iter().sum();
+        let (weights_pp, total) = weights(&[0, 1].map(|axis| y_p2.iter().map(|y| y[axis]).collect()));
         let off = |&(ij, _): &(usize, &f64)| ij / y_p2.len() != ij % y_p2.len();
         let term = |(ij, pair): (usize, &f64)| pair * (pair / (weights_pp[ij] / total).max(LEAST)).ln();
         joint_pp.iter().enumerate().filter(off).map(term).sum()
