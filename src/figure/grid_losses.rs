@@ -8,11 +8,10 @@ use super::page::{self, Key, Mark};
 use super::panel::{Names, Panel};
 use super::scale::Scale;
 use super::style::{BLACK, CATEGORIES, CURVE_WIDTH};
-use super::toys::{Toys, short};
+use super::toys::{Toys, axis_label, short};
 use super::{Figure, FigureInput, Sink};
 use crate::error::Result;
 use crate::measure::{Field, Setting, toys_of};
-use crate::spec::GridAxis;
 
 /// See the file's first lines.
 pub struct GridLosses;
@@ -86,7 +85,7 @@ Source
         }
         let name = |k: usize| match grid.len() {
             1 => "test loss".to_owned(),
-            _ => format!("{}: {}", label(&grid[0]), short(grid[0].numbers()[k])),
+            _ => format!("{}: {}", axis_label(&grid[0]), short(grid[0].numbers()[k])),
         };
         let several = curves.len() > 1;
         let mut keys: Vec<Key> =
@@ -95,7 +94,7 @@ Source
             keys.push(Key::line("best of them", BLACK, CURVE_WIDTH));
         }
         keys.push(Key { text: "training loss".into(), ink: CATEGORIES[0], mark: Mark::Dashed(CURVE_WIDTH) });
-        let shows = format!("Loss over {}: {}", label(axis), toys.title());
+        let shows = format!("Loss over {}: {}", axis_label(axis), toys.title());
         let area = page::head(&mut sink.drawing, input.title, &shows, &keys, 20.0);
         let values = || curves.iter().flatten();
         let xs = values().map(|point| point.0);
@@ -123,14 +122,10 @@ Source
             line(sink, &panel, (0..curves[0].len()).map(best), (BLACK, false));
         }
         let log = matches!(x, Scale::Log { .. });
-        let name = if log { format!("{} (log scale)", label(axis)) } else { label(axis) };
+        let name = if log { format!("{} (log scale)", axis_label(axis)) } else { axis_label(axis) };
         panel.axes(&mut sink.drawing, Names { x: Some(&name), y: Some("loss (log scale)"), panel: None });
         Ok(())
     }
-}
-
-fn label(axis: &GridAxis) -> String {
-    axis.label.clone().unwrap_or_else(|| axis.name.replace('_', " "))
 }
 
 /// A curve through points that the panel can show, with dots where asked for.

@@ -32,10 +32,13 @@ mod font;
 mod fourier_bars;
 mod fourier_spectrum;
 mod grid_losses;
+mod grid_measures;
 mod heat;
 mod loss_curves;
 mod maps;
+mod measure_panels;
 mod neuron_maps;
+mod neuron_weights;
 mod neurons;
 mod page;
 mod panel;
@@ -157,6 +160,8 @@ pub const ALL: &[&dyn Figure] = &[
     &feature_courses::FeatureCourses,
     &phase_diagram::PhaseDiagram,
     &grid_losses::GridLosses,
+    &grid_measures::GridMeasures,
+    &neuron_weights::NeuronWeights,
 ];
 
 /// The figure of that name.

@@ -12,7 +12,7 @@ use super::page::{self, Key, Mark};
 use super::panel::{Frame, Names, Panel};
 use super::scale::Scale;
 use super::style::{BLACK, CURVE_WIDTH, Ink};
-use super::toys::Toys;
+use super::toys::{Toys, axis_label};
 use super::{Figure, FigureInput, Sink};
 use crate::error::Result;
 use crate::measure::{Directions, Field, Setting, integrable, toys_of};
@@ -164,7 +164,7 @@ Source
                 curve(&mut sink.drawing, &panel, border);
             }
             let label = |axis: &GridAxis| {
-                let text = axis.label.clone().unwrap_or_else(|| axis.name.replace('_', " "));
+                let text = axis_label(axis);
                 if axis.log { format!("{text} (log scale)") } else { text }
             };
             let (x, y) = (label(x_axis), label(y_axis));

@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::FigureInput;
 use crate::error::{Error, Result};
 use crate::measure::{Directions, ToySetting};
+use crate::spec::GridAxis;
 use crate::tensor::{Data, Tensor};
 
 /// All replicas at one checkpoint.
@@ -115,6 +116,17 @@ pub fn short(x: f64) -> String {
     let digits = if x == 0.0 { 0 } else { (2 - libm::floor(libm::log10(x.abs())) as i32).clamp(0, 6) as usize };
     let text = format!("{x:.digits$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// What an axis of the grid says beside a panel.
+pub fn axis_label(axis: &GridAxis) -> String {
+    axis.label.clone().unwrap_or_else(|| axis.name.replace('_', " "))
+}
+
+/// Whether numbers above 0 go over more than a decade, so that a logarithmic axis suits them.
+pub fn geometric(numbers: &[f64]) -> bool {
+    let (low, high) = numbers.iter().fold((f64::INFINITY, 0.0f64), |(low, high), &x| (low.min(x), high.max(x)));
+    low > 0.0 && high >= 10.0 * low
 }
 
 /// The points that a page of `room` panels shows, evenly chosen.

@@ -266,6 +266,50 @@ fn losses_are_drawn_over_the_last_axis_with_a_curve_for_each_value_of_the_first(
     assert!(error.to_string().contains("6 values of rate are too many colours"), "{error}");
 }
 
+/// Two colours, a dot a replica; the median of two seeds lies between them.
+#[test]
+fn measures_are_drawn_over_the_last_axis_with_a_panel_a_number() {
+    let toy =
+        ToySpec { grid: vec![axis("rate", &[1.0, 3.0]), axis("count", &[3.0, 30.0, 300.0])], ..ToySpec::default() };
+    let run = Made::new(toy, |_, _, _| vec![1.0, 0.0]);
+    let of = |measure: &str, column: &str| Series { measure: measure.into(), column: column.into(), ..run.losses() };
+    let series = [of("features", "n_represented"), of("metrics", "test_loss")];
+    let draw = |series: &[Series]| {
+        let input = FigureInput { title: "measures", series, phases: &[], probe: Some(&run), at: At::default() };
+        let mut sink = Sink::default();
+        find("grid_measures").unwrap().draw(&input, &mut sink)?;
+        assert_eq!(check::faults(&sink.drawing), Vec::<String>::new());
+        Ok::<_, Error>((sink.table.text(), svg::svg(&sink.drawing).unwrap()))
+    };
+    let (table, text) = draw(&series).unwrap();
+    assert!(
+        table.starts_with("curve,measure,column,seed,x,value\nrate: 1,features,n_represented,0,3,0.5\n"),
+        "{table}"
+    );
+    assert_eq!(table.lines().count(), 1 + 2 * 12);
+    for words in ["rate: 1<", "rate: 3<", "features represented", "test loss (log scale)", ">count (log scale)<"] {
+        assert!(text.contains(words), "{words}");
+    }
+    let error = draw(&series[1..]).unwrap_err();
+    assert!(error.hint().unwrap().contains("phaselab measure"), "{error}");
+}
+
+/// Neurons in order of what they read most strongly.
+#[test]
+fn neurons_make_stairs() {
+    let toy = ToySpec { n_features: 3, d_hidden: Widths(vec![3]), ..ToySpec::default() };
+    // Neuron 0 reads feature 2, neuron 1 feature 0 negatively, neuron 2 feature 0 positively.
+    let run = Made::new(toy, |_, _, i| [[0.1, -2.0, 2.0], [0.0, 0.0, 0.3], [1.0, 0.5, 0.0]][i].to_vec());
+    let (sink, text) = run.draw("neuron_weights", At::default()).unwrap();
+    let table = sink.table.text();
+    let row = |start: &str| table.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
+    assert_eq!(row("seed 0,0,100,2,"), "seed 0,0,100,2,0,reads,0,2");
+    assert_eq!(row("seed 0,0,100,1,"), "seed 0,0,100,1,1,reads,0,-2");
+    assert!(row("seed 0,0,100,0,").starts_with("seed 0,0,100,0,2,reads,0,0.1"));
+    assert_eq!(table.lines().count(), 1 + 2 * 2 * 9);
+    assert!(text.contains("reads feature") && text.contains("writes output") && text.contains("seed 1<"));
+}
+
 #[test]
 fn figures_of_toy_models_refuse_a_task_and_draw_what_is_not_finite() {
     let task = synthetic::run(&[1, 10], 1);
@@ -275,7 +319,7 @@ fn figures_of_toy_models_refuse_a_task_and_draw_what_is_not_finite() {
     }
     let mut run = pentagons(&[1.0, 0.1]);
     run.w_rmn[..30].fill(f64::NAN);
-    for name in ["feature_directions", "feature_gram", "feature_dimensionality"] {
+    for name in ["feature_directions", "feature_gram", "feature_dimensionality", "neuron_weights"] {
         assert!(!run.draw(name, At::default()).unwrap().1.contains("NaN"), "{name}");
     }
 }

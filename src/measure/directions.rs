@@ -1,12 +1,13 @@
 //! The columns of a toy model's encoder: one direction of the hidden space for each feature.
 //!
-//! Reads `W`, or `W_0` of a model that is not tied, `[m, n]`; nothing is written here. Shared by the measures and figures of toy models.
+//! Reads `W`, or `W_0` of a model that is not tied, `[m, n]`, and the matrix after it; nothing is written here. Shared by the measures and
+//! figures of toy models.
 
 use crate::error::Result;
 use crate::measure::Axis;
 use crate::measure::subject::{Matrix, Setting, ToySetting};
 use crate::tensor::Tensor;
-use crate::toy::{W, W_FIRST};
+use crate::toy::{W, W_FIRST, W_OUT, W_SECOND};
 
 /// Columns of the encoder.
 #[derive(Debug, Clone)]
@@ -25,6 +26,19 @@ pub struct Directions {
 /// That the run is of a task, as a clause.
 pub fn toy<'s, 'a>(setting: &'s Setting<'a>) -> Result<&'s ToySetting<'a>, String> {
     setting.toy.as_ref().ok_or_else(|| "the run is of a task, not of toy models".into())
+}
+
+/// What the neurons of the first hidden layer write with, `[m, outputs of the next layer]`: for a tied model its only matrix.
+///
+/// # Errors
+/// [`Error::Unknown`](crate::error::Error::Unknown) for parameters of another model.
+pub fn read_out(params: &[Tensor]) -> Result<Vec<f64>> {
+    let has = |name: &str| params.iter().any(|tensor| tensor.name == name);
+    if has(W) {
+        return Ok(Matrix::of(params, W)?.values.to_vec());
+    }
+    let Matrix { n_rows, n_cols: m, values } = Matrix::of(params, if has(W_SECOND) { W_SECOND } else { W_OUT })?;
+    Ok((0..m).flat_map(|j| (0..n_rows).map(move |o| values[o * m + j])).collect())
 }
 
 /// The axis of columns with a number for each feature.

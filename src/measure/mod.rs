@@ -5,11 +5,13 @@
 //! replicas. [`ALL`] is the registry: a name there is the name on the command
 //! line, in files and of the source file.
 
+mod adversarial_vulnerability;
 mod circle_isolation;
 mod clusters;
 mod course;
 mod csv;
 mod cube;
+mod data_dimensionality;
 mod decompose;
 mod decompose_logits;
 mod decompose_neurons;
@@ -32,7 +34,6 @@ mod gini;
 mod gradient_symmetricity;
 mod group;
 mod ipr;
-
 mod key_freqs;
 mod key_freqs_neurons;
 mod key_freqs_used;
@@ -50,8 +51,10 @@ mod neuron_ipr;
 mod participation;
 mod pca;
 mod polygon_level;
+mod polysemanticity;
 mod polytopes;
 mod population_loss;
+mod privileged_basis;
 mod projection;
 mod restricted_loss;
 mod restricted_loss_protocols;
@@ -68,7 +71,8 @@ mod without_each;
 
 pub use course::{Course, Scope};
 pub use csv::{Field, write_csv};
-pub use directions::{Directions, toy as toys_of};
+pub use data_dimensionality::hidden_points;
+pub use directions::{Directions, read_out, toy as toys_of};
 pub use driver::measure;
 pub use group::{Group, freq_axis};
 pub use key_freqs::{check_options, describe as describe_key_freqs, large};
@@ -197,6 +201,10 @@ pub const ALL: &[&dyn Measure] = &[
     &polytopes::Polytopes,
     &population_loss::PopulationLoss,
     &polygon_level::PolygonLevel,
+    &polysemanticity::Polysemanticity,
+    &privileged_basis::PrivilegedBasis,
+    &adversarial_vulnerability::AdversarialVulnerability,
+    &data_dimensionality::DataDimensionality,
 ];
 
 /// The measure of that name.

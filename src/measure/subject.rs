@@ -13,7 +13,7 @@ use crate::measure::group::{Group, Pairs};
 use crate::measure::sums::Sums;
 use crate::measure::weights::w_l;
 use crate::measure::{clusters, group};
-use crate::spec::{MeasureSpec, ToyReplica, ToySpec};
+use crate::spec::{Draws, MeasureSpec, ToyReplica, ToySpec};
 use crate::task::{Op, Operation, Task};
 use crate::tensor::{Data, Tensor};
 
@@ -119,6 +119,16 @@ pub struct ToySetting<'a> {
     pub spec: &'a ToySpec,
     /// `[R]` settings of each replica.
     pub replicas: Arc<[ToyReplica]>,
+}
+
+impl ToySetting<'_> {
+    /// The seed of a replica's examples: its own, or the first replica's where all share theirs.
+    pub fn seed_of_draws(&self, replica: usize) -> u64 {
+        match self.spec.draws {
+            Draws::Replica => self.replicas[replica].seed,
+            Draws::Shared => self.replicas[0].seed,
+        }
+    }
 }
 
 impl<'a> Setting<'a> {

@@ -352,7 +352,16 @@ fn uniform_logits_cost_ln_p_everywhere_and_a_nan_spoils_the_row_alone() {
 }
 
 /// Those of toy models, which have no task: tested in their own files.
-const OF_TOYS: [&str; 4] = ["features", "polytopes", "population_loss", "polygon_level"];
+const OF_TOYS: [&str; 8] = [
+    "features",
+    "polytopes",
+    "population_loss",
+    "polygon_level",
+    "polysemanticity",
+    "privileged_basis",
+    "adversarial_vulnerability",
+    "data_dimensionality",
+];
 
 #[test]
 fn numpy_gives_the_same_numbers() {

@@ -6,7 +6,7 @@
 
 use crate::engine::Real;
 use crate::engine::simd::vectorized;
-use crate::engine::tiny::TILE;
+use crate::engine::tiny::{TILE, Tile};
 use crate::expr::Expr;
 use crate::rng::Rng;
 use crate::spec::{Sets, ToyReplica, ToySpec, Values};
@@ -118,6 +118,24 @@ impl Examples {
         for row in x.chunks_exact_mut(lanes) {
             row.iter_mut().zip(&factors).for_each(|(x, factor)| *x *= *factor);
         }
+    }
+
+    /// The examples of the first batch of a stream, one after another: what a run's evaluations and fixed points are.
+    ///
+    /// # Shapes
+    /// `[examples, n]`
+    pub fn rows(&self, stream: &Stream, examples: usize) -> Vec<f64> {
+        let at = BatchAt { number: 0, examples };
+        let mut rows = Vec::with_capacity(examples * self.n);
+        for first in (0..examples).step_by(TILE) {
+            let lanes = Tile::<f64>::lanes(examples - first);
+            let mut x = vec![0.0; self.n * lanes];
+            self.fill(stream, at, first, lanes, &mut x);
+            for b in 0..lanes.min(examples - first) {
+                rows.extend(x.iter().skip(b).step_by(lanes));
+            }
+        }
+        rows
     }
 
     fn fill_once<T: Real>(&self, stream: &Stream, at: BatchAt, first: usize, lanes: usize, x: &mut [T], tries: u64) {

@@ -7,4 +7,4 @@ mod draw;
 mod network;
 
 pub use draw::{BatchAt, Examples, Stream};
-pub use network::{B_OUT, Network, W, W_FIRST, W_OUT};
+pub use network::{B_OUT, Network, W, W_FIRST, W_OUT, W_SECOND};

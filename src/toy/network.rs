@@ -14,6 +14,8 @@ use crate::spec::{ToyReplica, ToySpec};
 pub const W: &str = "W";
 /// The first matrix of a network that is not tied.
 pub const W_FIRST: &str = "W_0";
+/// The second matrix of a network of several hidden layers.
+pub const W_SECOND: &str = "W_1";
 /// The last matrix of a network that is not tied.
 pub const W_OUT: &str = "W_out";
 /// The outputs' bias.

@@ -11,7 +11,7 @@ use crate::spec::{Act, ToyAct};
 impl ToyAct {
     /// z in `a` becomes act(z); `slope` gets act'(z), for SoLU softmax(z).
     #[inline(always)]
-    pub(in crate::engine) fn apply<T: Real>(&self, a: &mut [T], slope: &mut [T], lanes: usize) {
+    pub(crate) fn apply<T: Real>(&self, a: &mut [T], slope: &mut [T], lanes: usize) {
         match self {
             ToyAct::Each(act) => each(act, a, slope),
             ToyAct::Softmax => softmax(a, lanes),

@@ -1,0 +1,112 @@
+//! `grid_measures`: measures of toy models over an axis of their grid, a panel a number.
+//!
+//! Reads what was measured of every replica at one checkpoint; draws a colour for each value of the other axis.
+
+use super::measure_panels::{Curve, MeasurePanels, NUMBERS};
+use super::style::CATEGORIES;
+use super::toys::{GridPoint, Toys, axis_label, geometric, short};
+use super::{Figure, FigureInput, Sink};
+use crate::error::{Error, Result};
+use crate::measure::{Setting, toys_of};
+
+/// See the file's first lines.
+pub struct GridMeasures;
+
+const MEASURES: [&str; 5] =
+    ["adversarial_vulnerability", "features", "polysemanticity", "privileged_basis", "data_dimensionality"];
+
+impl Figure for GridMeasures {
+    fn name(&self) -> &'static str {
+        "grid_measures"
+    }
+
+    fn summary(&self) -> &'static str {
+        "toy models over an axis of the grid: what was measured of every replica, a panel a number"
+    }
+
+    fn explain(&self) -> String {
+        "\
+What it is
+  A panel for each number that was measured, over the last axis of the grid: a dot a replica, a line through the medians
+  over seeds. With two axes a colour stands for each of the first axis's values, up to five.
+Reads
+  The scalar columns that say most of adversarial_vulnerability, features, polysemanticity, privileged_basis and
+  data_dimensionality, those that are there, and the test loss, at one checkpoint (--step; the last when unset).
+Unit and range
+  As `phaselab explain` has them for each measure.
+Value at a known point
+  As `phaselab explain` has them for each measure.
+Source
+  Elhage et al. 2022 (arXiv 2209.10652) draws adversarial vulnerability over sparsity so."
+            .into()
+    }
+
+    fn needs_any(&self) -> &'static [&'static str] {
+        &MEASURES
+    }
+
+    fn is_of_toys(&self) -> bool {
+        true
+    }
+
+    fn fits(&self, setting: &Setting) -> Result<(), String> {
+        let grid = &toys_of(setting)?.spec.grid;
+        match grid.len() {
+            1 => Ok(()),
+            2 if grid[0].numbers().len() <= CATEGORIES.len() => Ok(()),
+            2 => Err(format!("{} values of {} are too many colours", grid[0].numbers().len(), grid[0].name)),
+            n => Err(format!("the grid has {n} axes, not one or two")),
+        }
+    }
+
+    fn draw(&self, input: &FigureInput<'_>, sink: &mut Sink) -> Result<()> {
+        let toys = Toys::of(input)?;
+        let grid = &toys.setting.spec.grid;
+        let axis = &grid[grid.len() - 1];
+        let there: Vec<_> = (NUMBERS.iter())
+            .filter_map(|number| {
+                let series = input.series(number.measure, number.column).ok()?;
+                Some((number, series, series.steps.iter().rposition(|&step| step <= toys.step)?))
+            })
+            .collect();
+        if there.iter().all(|(number, ..)| number.measure == "metrics") {
+            return Err(Error::Missing {
+                what: format!("every measure of {}", MEASURES.join(", ")),
+                path: "measures".into(),
+                hint: "`phaselab measure` makes them: measure one of these, then draw again".into(),
+            });
+        }
+        let points = toys.points();
+        let curve = |chunk: &[GridPoint]| {
+            let replicas: Vec<usize> = chunk.iter().flat_map(|point| point.replicas.clone()).collect();
+            let at = |r: &usize| &toys.setting.replicas[*r].point;
+            let first = at(&replicas[0])[0];
+            Curve {
+                label: if grid.len() > 1 {
+                    format!("{}: {}", axis_label(&grid[0]), short(first))
+                } else {
+                    String::new()
+                },
+                seeds: replicas.iter().map(|&r| toys.seeds[r]).collect(),
+                x: replicas.iter().map(|r| at(r)[grid.len() - 1]).collect(),
+                values: (there.iter())
+                    .map(|(_, series, s)| replicas.iter().map(|&r| series.at(*s, r)[0]).collect())
+                    .collect(),
+            }
+        };
+        let panels = MeasurePanels {
+            title: input.title,
+            shows: format!(
+                "Measures over {}: dots are replicas, lines medians over seeds; step {}",
+                axis_label(axis),
+                toys.step
+            ),
+            x_label: axis_label(axis),
+            x_log: axis.log || geometric(&axis.numbers()),
+            numbers: there.iter().map(|(number, ..)| *number).collect(),
+            curves: points.chunks(axis.numbers().len().max(1)).map(curve).collect(),
+        };
+        panels.draw(sink);
+        Ok(())
+    }
+}
