@@ -17,11 +17,13 @@ Writes figures/NAME.svg, .png and .csv (the points that are drawn) into the run'
 prints their paths.
 
 Figures of one checkpoint (fourier_bars, embedding_circles, neuron_maps, attention_maps) show the last one of the first seed \
-unless --step and --seed say otherwise.
+unless --step and --seed say otherwise. With --animate they show every checkpoint, at most 80 of them: the page is one \
+file that works offline.
 
 Examples:
   phaselab figure grokking_quick loss_curves
-  phaselab figure grokking_quick neuron_maps --seed 2 --step 300")]
+  phaselab figure grokking_quick neuron_maps --seed 2 --step 300
+  phaselab figure superposition_intro feature_directions --animate")]
 pub struct Args {
     /// A run's folder, or its name under checkpoints/
     run: String,
@@ -33,6 +35,9 @@ pub struct Args {
     /// The replica that they show, by its seed [default: the first]
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
+    /// Draw figures of one checkpoint over all of training, as NAME.html (a slider) and NAME.apng
+    #[arg(long, conflicts_with = "step")]
+    animate: bool,
 }
 
 /// Draws, and prints the files.
@@ -45,8 +50,9 @@ pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     let run = RunSeries::open(&path, 1)?;
     let series = stages::load_series(&run, &path)?;
     let rows = stages::sum_up(&run, &series)?;
-    let at = At { step: args.step, seed: args.seed };
-    let (files, errors) = stages::draw(&run, (&args.names, at), (&series, &rows), &path);
+    let at = At { step: args.step, seed: args.seed, chosen_at: None };
+    let how = if args.animate { stages::How::Animated } else { stages::How::Still };
+    let (files, errors) = stages::draw(&run, (&args.names, at, how), (&series, &rows), &path);
     if files.is_empty() && errors.is_empty() {
         let hint = format!("`phaselab measure {}` makes what figures are drawn from", args.run);
         return Err(Error::Missing { what: "every measure".into(), path: path.join("measures"), hint }.into());

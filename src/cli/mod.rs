@@ -25,6 +25,7 @@ mod sample;
 mod show;
 mod stages;
 mod toy_result;
+mod toy_variants;
 mod train;
 mod variants;
 

@@ -150,7 +150,7 @@ fn one(args: &TrainArgs, path: &Path, spec: &Spec, interrupt: &AtomicBool, outpu
         Some(toys) => toys.save(path)?,
         None => stages::save_summary(path, &rows)?,
     }
-    let (_, errors) = stages::draw(&run, (&[], At::default()), (&series, &rows), path);
+    let (_, errors) = stages::draw(&run, (&[], At::default(), stages::How::Still), (&series, &rows), path);
     Ok(Done { trained, rows, toys, errors })
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use phaselab::checkpoint::{FIGURES, SUMMARY, atomic};
 use phaselab::error::{Error, Result};
+use phaselab::figure::animation::animate;
 use phaselab::figure::{self, At, Figure, FigureInput};
 use phaselab::forward::RunSeries;
 use phaselab::measure::{Series, SnapshotSource, file};
@@ -114,24 +115,42 @@ pub fn save_summary(folder: &Path, rows: &[SummaryRow]) -> Result<()> {
     })
 }
 
+/// What figures become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// One picture.
+    Still,
+    /// One for each checkpoint.
+    Animated,
+}
+
 /// Draws `names`, or the spec's, or every figure that has all that it reads; gives the files that were drawn, and the errors of
 /// those that could not be.
 pub fn draw(
     run: &RunSeries,
-    (names, at): (&[String], At),
+    (names, at, how): (&[String], At, How),
     (series, rows): (&[Series], &[SummaryRow]),
     folder: &Path,
 ) -> (Vec<PathBuf>, Vec<Error>) {
     let phases: Vec<ReplicaPhases> = rows.iter().map(|row| row.phases.clone()).collect();
     let spec = run.spec();
     let input = FigureInput { title: &spec.title, series, phases: &phases, probe: Some(run), at };
-    let names = if names.is_empty() { &spec.figure.names } else { names };
+    let given = names;
+    let names = if given.is_empty() { &spec.figure.names } else { given };
     let all = || figure::ALL.iter().copied().filter(|figure| input.has_all_of(*figure)).map(Ok);
     let asked = || names.iter().map(|name| figure::find(name));
-    let chosen: Vec<Result<&dyn Figure>> = if names.is_empty() { all().collect() } else { asked().collect() };
+    let mut chosen: Vec<Result<&dyn Figure>> = if names.is_empty() { all().collect() } else { asked().collect() };
+    let folder = folder.join(FIGURES);
+    if how == How::Animated && given.is_empty() {
+        chosen.retain(|figure| figure.as_ref().is_ok_and(|figure| figure.reads_checkpoint()));
+    }
     let (mut files, mut errors) = (vec![], vec![]);
     for figure in chosen {
-        match figure.and_then(|figure| figure::draw(figure, &input, &folder.join(FIGURES))) {
+        let draw = |figure| match how {
+            How::Still => figure::draw(figure, &input, &folder),
+            How::Animated => animate(figure, &input, run.steps(), &folder),
+        };
+        match figure.and_then(draw) {
             Ok(drawn) => files.extend(drawn),
             Err(e) => errors.push(e),
         }

@@ -29,6 +29,18 @@ pub struct ToyResult {
     numbers: Vec<(String, Vec<f64>)>,
 }
 
+/// Test losses of the replicas at one point of the grid.
+pub struct PointLosses<'a> {
+    /// The point.
+    pub at: &'a [f64],
+    /// How many there are.
+    pub replicas: usize,
+    /// The least finite one.
+    pub best: Option<f64>,
+    /// The median of the finite ones.
+    pub median: Option<f64>,
+}
+
 impl ToyResult {
     /// What the series of a run say at their last step; none for a run of a task.
     ///
@@ -73,6 +85,64 @@ impl ToyResult {
         self.non_finite.iter().any(Option::is_none)
     }
 
+    /// Names of the grid's axes.
+    pub fn axes(&self) -> &[String] {
+        &self.axes
+    }
+
+    /// Names of what there is a number of: axes of the grid, then losses and measures.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.axes.iter().chain(self.numbers.iter().map(|(name, _)| name)).map(String::as_str)
+    }
+
+    /// How many replicas there are.
+    pub fn replicas(&self) -> usize {
+        self.replicas.len()
+    }
+
+    /// A replica's seed.
+    pub fn seed(&self, r: usize) -> u64 {
+        self.replicas[r].seed
+    }
+
+    /// A replica's place on an axis of the grid, or its last value of a number.
+    pub fn number(&self, name: &str, r: usize) -> Option<f64> {
+        match self.axes.iter().position(|axis| axis == name) {
+            Some(axis) => Some(self.replicas[r].point[axis]),
+            None => self.numbers.iter().find(|(known, _)| known == name).map(|(_, values)| values[r]),
+        }
+    }
+
+    /// Test losses at every point of the grid.
+    pub fn losses(&self) -> Vec<PointLosses<'_>> {
+        let losses = self.numbers.iter().find(|(name, _)| name == "test_loss").map(|(_, values)| values);
+        let starts = (0..self.replicas.len()).step_by(self.per_point.max(1));
+        let point = |start: usize| {
+            let range = start..start + self.per_point;
+            let mut of_point: Vec<f64> = losses.map_or(vec![], |losses| losses[range.clone()].to_vec());
+            of_point.retain(|x| x.is_finite());
+            of_point.sort_by(f64::total_cmp);
+            PointLosses {
+                at: &self.replicas[start].point,
+                replicas: range.len(),
+                best: of_point.first().copied(),
+                median: of_point.get(of_point.len() / 2).copied(),
+            }
+        };
+        starts.map(point).collect()
+    }
+
+    /// Every replica as JSON.
+    pub fn json(&self) -> Value {
+        let replica = |(r, replica): (usize, &ToyReplica)| {
+            let mut row = Map::new();
+            row.insert("seed".into(), json!(replica.seed));
+            row.extend(self.names().map(|name| (name.to_owned(), json!(self.number(name, r)))));
+            Value::Object(row)
+        };
+        self.replicas.iter().enumerate().map(replica).collect()
+    }
+
     fn csv(&self) -> String {
         let names = self.axes.iter().chain(self.numbers.iter().map(|(name, _)| name));
         let head: Vec<&str> =
@@ -93,16 +163,7 @@ impl ToyResult {
         match format {
             Format::Csv => self.csv(),
             Format::Json => {
-                let replica = |(r, replica): (usize, &ToyReplica)| {
-                    let mut row = Map::new();
-                    row.insert("seed".into(), json!(replica.seed));
-                    let axes = self.axes.iter().zip(&replica.point).map(|(name, x)| (name.clone(), json!(x)));
-                    let numbers = self.numbers.iter().map(|(name, values)| (name.clone(), json!(values[r])));
-                    row.extend(axes.chain(numbers));
-                    Value::Object(row)
-                };
-                let replicas: Vec<Value> = self.replicas.iter().enumerate().map(replica).collect();
-                let all = json!({ "run": run, "title": title, "replicas": replicas, "time": time });
+                let all = json!({ "run": run, "title": title, "replicas": self.json(), "time": time });
                 serde_json::to_string_pretty(&all).expect("invariant: every key is a string")
             }
             Format::Table => self.table(run, time, output),
@@ -110,7 +171,7 @@ impl ToyResult {
     }
 
     fn table(&self, run: &Path, time: Option<Time>, output: &Output) -> String {
-        let points = self.replicas.len() / self.per_point.max(1);
+        let points = self.losses();
         let mut text = String::new();
         let diverged = self.non_finite.iter().flatten().count();
         if diverged > 0 {
@@ -120,25 +181,20 @@ impl ToyResult {
         let mut head: Vec<String> = if self.axes.is_empty() { vec!["".into()] } else { self.axes.clone() };
         head.extend(["replicas".into(), "best loss".into(), "median".into()]);
         let mut rows = vec![head];
-        let losses = self.numbers.iter().find(|(name, _)| name == "test_loss").map(|(_, values)| values);
-        let every = points.div_ceil(MAX_ROWS).max(1);
-        for point in (0..points).step_by(every) {
-            let range = point * self.per_point..(point + 1) * self.per_point;
-            let mut of_point: Vec<f64> = losses.map_or(vec![], |losses| losses[range.clone()].to_vec());
-            of_point.retain(|x| x.is_finite());
-            of_point.sort_by(f64::total_cmp);
-            let at = |i: usize| of_point.get(i).map_or("–".into(), |x| loss_nats(*x));
-            let mut row: Vec<String> = self.replicas[range.start].point.iter().map(|x| format!("{x:.4}")).collect();
+        let every = points.len().div_ceil(MAX_ROWS).max(1);
+        for point in points.iter().step_by(every) {
+            let mut row: Vec<String> = point.at.iter().map(|x| format!("{x:.4}")).collect();
             if row.is_empty() {
                 row.push("all".into());
             }
-            row.extend([range.len().to_string(), at(0), at(of_point.len() / 2)]);
+            let loss = |x: Option<f64>| x.map_or("–".into(), loss_nats);
+            row.extend([point.replicas.to_string(), loss(point.best), loss(point.median)]);
             rows.push(row);
         }
         let width = rows[0].len();
         text += &columns(&rows, &(0..width).collect::<Vec<_>>());
         if every > 1 {
-            text += &format!("every {every} of {points} points; all are in summary.csv\n");
+            text += &format!("every {every} of {} points; all are in summary.csv\n", points.len());
         }
         if let Some(time) = time {
             text += &format!("\n{}", time.words(self.replicas.len()));

@@ -11,14 +11,17 @@ use phaselab::experiment::{self, Experiment, Variant};
 use phaselab::figure::arms::{self, ArmsInput, Quantity};
 use phaselab::forward::RunSeries;
 use phaselab::measure::Series;
-use phaselab::spec::Spec;
+use phaselab::spec::{Spec, Sweep};
 use phaselab::transition::{Spread, Summary, SummaryRow, write_variants_summary};
 use serde::Serialize;
+use serde_json::json;
 
 use super::args::Loaded;
 use super::output::{Format, Output, columns};
 use super::result::{interval, number, plural, rate};
 use super::stages;
+use super::toy_result::ToyResult;
+use super::toy_variants::{self, ToyVariant};
 
 /// The finished runs of an experiment's variants.
 pub struct Comparison {
@@ -33,6 +36,8 @@ pub struct Comparison {
 struct VariantRun {
     variant: Variant,
     rows: Vec<SummaryRow>,
+    /// Of a run of toy models.
+    toys: Option<ToyResult>,
     /// Updates that were done.
     trained_steps: u64,
     /// Test accuracy at every evaluation.
@@ -143,17 +148,30 @@ impl Comparison {
             }
             let series = stages::load_series(&run, &folder)?;
             let rows = stages::sum_up(&run, &series)?;
+            let toys = ToyResult::of(&run, &series)?;
             let trained_steps = run.steps().last().copied().unwrap_or_default();
             let is_acc = |series: &Series| series.measure == "metrics" && series.column == "test_acc_frac";
             let test_acc_frac = series.into_iter().find(is_acc);
-            runs.push(VariantRun { variant, rows, trained_steps, test_acc_frac });
+            runs.push(VariantRun { variant, rows, toys, trained_steps, test_acc_frac });
         }
         Ok(Comparison { path: path.to_path_buf(), spec, runs, missing })
     }
 
-    /// Whether any replica of any variant grokked.
+    /// Whether any replica of any variant grokked; of toy models, whether any stayed finite.
     pub fn is_yes(&self) -> bool {
+        if let Some(toys) = self.toys() {
+            return toys.iter().any(|variant| variant.result.is_yes());
+        }
         self.runs.iter().any(|run| Summary::of(&run.rows).grokked.successes > 0)
+    }
+
+    /// The variants, where all are of toy models.
+    fn toys(&self) -> Option<Vec<ToyVariant<'_>>> {
+        let of = |run| {
+            let VariantRun { variant, toys, .. }: &VariantRun = run;
+            Some(ToyVariant { name: &variant.name, x: variant.x, result: toys.as_ref()? })
+        };
+        self.runs.iter().map(of).collect::<Option<Vec<_>>>().filter(|toys| !toys.is_empty())
     }
 
     /// Writes `summary.csv` and the figures into the folder; gives the errors of figures that could not be drawn.
@@ -164,7 +182,11 @@ impl Comparison {
         atomic::write_text(&path.join(SUMMARY), true, &self.csv())?;
         let folder = path.join(FIGURES);
         std::fs::create_dir_all(&folder).map_err(Error::io("create the folder", &folder))?;
-        Ok(arms::draw(&self.drawn(), &folder).err().into_iter().collect())
+        let drawn = match self.toys() {
+            Some(toys) => toy_variants::draw(&self.spec, &toys, &folder),
+            None => arms::draw(&self.drawn(), &folder).map(drop),
+        };
+        Ok(drawn.err().into_iter().collect())
     }
 
     /// What the figures over all variants show; numbers that are the same everywhere have no figure.
@@ -192,7 +214,7 @@ impl Comparison {
         };
         ArmsInput {
             title: self.spec.title.clone(),
-            x_label: sweep.map(|sweep| sweep.label.clone().unwrap_or(sweep.key.clone())).unwrap_or_default(),
+            x_label: sweep.map(Sweep::name).unwrap_or_default(),
             x_log: sweep.is_some_and(|sweep| sweep.log_x),
             threshold: "0.99 test accuracy".into(),
             arms: self.runs.iter().map(arm).collect(),
@@ -206,6 +228,11 @@ impl Comparison {
             Format::Table => self.table(output),
             Format::Csv => self.csv(),
             Format::Json => {
+                if let Some(toys) = self.toys() {
+                    let (path, title) = (&self.path, &self.spec.title);
+                    let all = json!({ "run": path, "title": title, "variants": toy_variants::json(&toys) });
+                    return serde_json::to_string_pretty(&all).expect("invariant: every key is a string");
+                }
                 let variants = self.runs.iter().map(|run| VariantJson {
                     name: &run.variant.name,
                     x: run.variant.x,
@@ -219,6 +246,9 @@ impl Comparison {
     }
 
     fn csv(&self) -> String {
+        if let Some(toys) = self.toys() {
+            return toy_variants::csv(&toys);
+        }
         let mut csv = vec![];
         let rows = self.runs.iter().map(|run| (run.variant.name.as_str(), run.variant.x, run.rows.as_slice()));
         write_variants_summary(&rows.collect::<Vec<_>>(), &mut csv).expect("invariant: memory takes every write");
@@ -226,6 +256,10 @@ impl Comparison {
     }
 
     fn table(&self, output: &Output) -> String {
+        if let Some(toys) = self.toys() {
+            let losses = toy_variants::table(&toys, output);
+            return format!("{}\n\n{losses}\n{}", output.bold(&self.spec.title), self.end());
+        }
         let head =
             ["variant", "grokked", "", "99 % train", "99 % test", "quartiles", "delay", "spikes", "test loss (nats)"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
@@ -247,6 +281,12 @@ impl Comparison {
         }));
         let mut text = format!("{}\n\n{}", output.bold(&self.spec.title), columns(&rows, &[3, 4, 6, 7, 8]));
         text += "\nsteps are medians over the replicas that got there, losses and spikes over all\n";
+        text + &self.end()
+    }
+
+    /// What is missing, and where everything is.
+    fn end(&self) -> String {
+        let mut text = String::new();
         if !self.missing.is_empty() {
             text += &format!("not finished: {}\n", self.missing.join(", "));
         }

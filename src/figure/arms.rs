@@ -80,20 +80,35 @@ pub fn draw(input: &ArmsInput, folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// Draws a figure for each of `input`'s quantities alone, as [`draw`] does: for arms in which nothing is waited for.
+///
+/// # Errors
+/// As [`draw`].
+pub fn draw_quantities(input: &ArmsInput, folder: &Path) -> Result<Vec<PathBuf>> {
+    check(input)?;
+    let mut paths = vec![];
+    for quantity in &input.quantities {
+        paths.extend(save::save(&points(input, quantity), &format!("arms_{}", quantity.name), folder)?);
+    }
+    Ok(paths)
+}
+
+fn points(input: &ArmsInput, quantity: &Quantity) -> Sink {
+    let beyond = if quantity.unit == STEP { Beyond::Later { rates: false } } else { Beyond::Nowhere };
+    Points { input, quantity, beyond }.draw()
+}
+
 /// Every figure and the stem of its files.
 fn figures(input: &ArmsInput) -> Result<Vec<(String, Sink)>> {
     check(input)?;
     let steps = steps(input);
-    let points = Points { input, quantity: &steps, beyond: Beyond::Later { rates: true } };
-    let mut figures = vec![("arms_steps".into(), points.draw())];
+    let of_steps = Points { input, quantity: &steps, beyond: Beyond::Later { rates: true } };
+    let mut figures = vec![("arms_steps".into(), of_steps.draw())];
     if input.arms.iter().any(|arm| arm.test_acc_frac.as_ref().is_some_and(|acc| acc.steps.len() > 1)) {
         figures.push(("arms_accuracy".into(), arms_curves::draw(input)));
     }
-    for quantity in &input.quantities {
-        let beyond = if quantity.unit == STEP { Beyond::Later { rates: false } } else { Beyond::Nowhere };
-        let points = Points { input, quantity, beyond };
-        figures.push((format!("arms_{}", quantity.name), points.draw()));
-    }
+    let further = input.quantities.iter().map(|quantity| (format!("arms_{}", quantity.name), points(input, quantity)));
+    figures.extend(further);
     Ok(figures)
 }
 

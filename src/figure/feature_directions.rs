@@ -85,8 +85,7 @@ Source
         (area.width, area.height) = (length(columns, GAP.0), length(rows, GAP.1));
         sink.drawing.page.1 = (area.top + area.height + 40.0).ceil() as u32;
         let columns_of: Vec<_> = points.iter().map(|point| toys.directions(point.best)).collect::<Result<_>>()?;
-        let longest = columns_of.iter().flat_map(|d| d.w_nm.iter().map(|x| x.abs())).fold(1.0, f64::max);
-        let reach = if longest.is_finite() { longest * 1.15 } else { 1.0 };
+        let reach = 1.15 * toys.reach(&points, |d| d.w_nm.iter().fold(0.0, |top, x| top.max(x.abs())))?;
         let scale = Scale::Linear { low: -reach, high: reach };
         for (k, ((point, directions), frame)) in
             points.iter().zip(&columns_of).zip(area.grid(rows, columns, GAP)).enumerate()

@@ -78,8 +78,7 @@ Source
         sink.drawing.page.1 = (area.top + area.height + 48.0).ceil() as u32;
         let frames = area.grid(2, columns, GAP);
         let all: Vec<_> = points.iter().map(|point| toys.directions(point.best)).collect::<Result<_>>()?;
-        let longest =
-            all.iter().flat_map(|d| (0..d.n).map(|i| d.norm(i))).filter(|x| x.is_finite()).fold(1.0, f64::max);
+        let longest = toys.reach(&points, |d| (0..d.n).map(|i| d.norm(i)).fold(0.0, f64::max))?;
         for (k, (point, directions)) in points.iter().zip(&all).enumerate() {
             let n = directions.n;
             let seed = toys.seeds[point.best];

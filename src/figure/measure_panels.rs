@@ -2,13 +2,16 @@
 //!
 //! Reads [`MeasurePanels`]; fills a [`Sink`]. What a grid of toy models and the variants of an experiment have in common.
 
-use super::Sink;
+use std::path::{Path, PathBuf};
+
 use super::csv::Table;
 use super::drawing::Anchor;
 use super::page::{self, Key};
 use super::panel::{Names, Panel};
 use super::scale::Scale;
 use super::style::{BLACK, CATEGORIES, CURVE_WIDTH, LABEL_SIZE};
+use super::{Sink, save};
+use crate::error::Result;
 use crate::measure::Field;
 use crate::transition::Spread;
 
@@ -42,7 +45,7 @@ pub const NUMBERS: [Number; 8] = [
 ];
 
 /// Distance between panels, points: across, down.
-const GAP: (f64, f64) = (62.0, 34.0);
+const GAP: (f64, f64) = (62.0, 42.0);
 /// Height of a panel.
 const HEIGHT: f64 = 150.0;
 /// Panels a row.
@@ -77,13 +80,23 @@ pub struct Curve {
 }
 
 impl MeasurePanels<'_> {
+    /// Draws all panels into `NAME.svg`, `NAME.png` and `NAME.csv` in `folder`; gives their paths.
+    ///
+    /// # Errors
+    /// [`Error::Draw`](crate::error::Error::Draw) and [`Error::Io`](crate::error::Error::Io) from writing.
+    pub fn save(&self, name: &str, folder: &Path) -> Result<Vec<PathBuf>> {
+        let mut sink = Sink::default();
+        self.draw(&mut sink);
+        save::save(&sink, name, folder)
+    }
+
     /// Draws all panels, and fills the table.
-    pub fn draw(&self, sink: &mut Sink) {
+    pub(super) fn draw(&self, sink: &mut Sink) {
         let color = |c: usize| CATEGORIES[c % CATEGORIES.len()];
         let keys = self.curves.iter().enumerate().filter(|(_, curve)| !curve.label.is_empty());
         let keys: Vec<Key> = keys.map(|(c, curve)| Key::line(curve.label.clone(), color(c), CURVE_WIDTH)).collect();
         sink.table = Table::with_columns(&["curve", "measure", "column", "seed", "x", "value"]);
-        let mut area = page::head(&mut sink.drawing, self.title, &self.shows, &keys, 0.0);
+        let mut area = page::head(&mut sink.drawing, self.title, &self.shows, &keys, 14.0);
         let panels = self.numbers.len();
         let columns = if panels == 4 { 2 } else { panels.clamp(1, COLUMNS) };
         let rows = panels.div_ceil(columns).max(1);

@@ -11,6 +11,7 @@
 //! To add a figure: a new file `figure/NAME.rs` with a unit struct that implements [`Figure`], and one line in [`ALL`].
 //! The tests below then check its name, its headings and that it can draw whatever runs give.
 
+pub mod animation;
 pub mod arms;
 mod arms_curves;
 mod arms_lay;
@@ -62,7 +63,9 @@ mod toys;
 mod toys_tests;
 mod weight_norms;
 
+pub use measure_panels::{Curve, MeasurePanels, NUMBERS, Number};
 pub use probe::{At, Checkpoint, Probe};
+pub use toys::{axis_label, geometric};
 
 use std::path::{Path, PathBuf};
 
@@ -474,7 +477,7 @@ mod tests {
         for figure in of_tasks().filter(|figure| figure.reads_checkpoint()) {
             let at = |step, seed| {
                 let mut sink = Sink::default();
-                let input = FigureInput { at: At { step, seed }, ..run.input() };
+                let input = FigureInput { at: At { step, seed, ..At::default() }, ..run.input() };
                 figure.draw(&input, &mut sink).map(|()| sink)
             };
             let [last, same, other] = [at(None, None), at(Some(10), Some(0)), at(Some(1), Some(2))].map(Result::unwrap);

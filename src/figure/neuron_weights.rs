@@ -9,10 +9,11 @@ use super::page;
 use super::panel::{Frame, Panel};
 use super::scale::Scale;
 use super::style::{BLACK, LABEL_SIZE};
-use super::toys::{Toys, chosen};
+use super::toys::{GridPoint, Toys, chosen};
 use super::{Figure, FigureInput, Sink};
 use crate::error::Result;
 use crate::measure::{Directions, Field, Setting, read_out, toys_of};
+use crate::tensor::Tensor;
 
 /// See the file's first lines.
 pub struct NeuronWeights;
@@ -73,8 +74,12 @@ Source
         let shows = format!("Weights of hidden neurons: {}", toys.title());
         let mut area = page::head(&mut sink.drawing, input.title, &shows, &[], 0.0);
         area.top -= 18.0;
-        let all: Vec<Neurons> = points.iter().map(|point| Neurons::of(&toys, point.best)).collect::<Result<_>>()?;
-        let weights = all.iter().flat_map(|neurons| neurons.read_jn.iter().chain(&neurons.write_jo).copied());
+        let neurons = |point: &GridPoint| Neurons::of(&toys.params(point.best)?);
+        let all: Vec<Neurons> = points.iter().map(neurons).collect::<Result<_>>()?;
+        let neurons = |point: &GridPoint| Neurons::of(&toys.params_of_choice(point.best)?);
+        let deciding: Vec<Neurons> = points.iter().map(neurons).collect::<Result<_>>()?;
+        let weights =
+            all.iter().chain(&deciding).flat_map(|neurons| neurons.read_jn.iter().chain(&neurons.write_jo).copied());
         let colors = Colors::around_zero(weights.filter(|x| x.is_finite()));
         let bar = heat::bar_room(&colors, &area);
         let columns = points.len().max(1);
@@ -83,7 +88,7 @@ Source
         sink.drawing.page.1 = (area.top + area.height + 48.0).ceil() as u32;
         let frames = area.grid(2, columns, GAP);
         for (k, (point, neurons)) in points.iter().zip(&all).enumerate() {
-            let order = neurons.order();
+            let order = deciding[k].order();
             let both = [("reads", &neurons.read_jn, frames[k]), ("writes", &neurons.write_jo, frames[columns + k])];
             for (way, weights_ji, frame) in both {
                 let n = weights_ji.len() / neurons.m;
@@ -129,12 +134,11 @@ struct Neurons {
 }
 
 impl Neurons {
-    fn of(toys: &Toys, r: usize) -> Result<Neurons> {
-        let params = toys.params(r)?;
-        let directions = Directions::of(&params)?;
+    fn of(params: &[Tensor]) -> Result<Neurons> {
+        let directions = Directions::of(params)?;
         let (m, n) = (directions.m, directions.n);
         let read_jn = (0..m * n).map(|ji| directions.column(ji % n)[ji / n]).collect();
-        Ok(Neurons { m, read_jn, write_jo: read_out(&params)? })
+        Ok(Neurons { m, read_jn, write_jo: read_out(params)? })
     }
 
     /// Neurons by the feature that each reads most strongly, those with a positive weight first.

@@ -43,6 +43,8 @@ pub struct At {
     pub step: Option<u64>,
     /// The replica; the first when unset.
     pub seed: Option<u64>,
+    /// The checkpoint by which figures of toy models choose the best seed and the reach of axes; `step`'s own when unset.
+    pub chosen_at: Option<u64>,
 }
 
 /// One replica at one checkpoint.

@@ -91,7 +91,7 @@ fn color(attribute: &str, ink: Ink) -> String {
     if ink.alpha < 1.0 { format!("{opaque} {attribute}-opacity=\"{}\"", number(ink.alpha)) } else { opaque }
 }
 
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

@@ -20,6 +20,8 @@ pub struct Toys<'a> {
     /// `[R]`
     pub seeds: Vec<u64>,
     params: Vec<Tensor>,
+    /// Those that decide the reach of axes, where it is another checkpoint's.
+    chosen_params: Option<Vec<Tensor>>,
     /// `[R]` what the best is chosen by; NaN where it is not known.
     pub losses: Vec<f64>,
     /// The replica that was chosen, if one was.
@@ -54,8 +56,10 @@ impl<'a> Toys<'a> {
         let step = checkpoint.step;
         let seeds = probe.seeds().to_vec();
         let chosen = input.at.seed.and_then(|seed| seeds.iter().position(|&known| known == seed));
-        let losses = losses(input, step).unwrap_or_else(|| vec![f64::NAN; seeds.len()]);
-        Ok(Toys { setting, step, seeds, params: probe.params(step)?, losses, chosen })
+        let chosen_at = input.at.chosen_at.filter(|&at| at != step);
+        let chosen_params = chosen_at.map(|at| probe.params(at)).transpose()?;
+        let losses = losses(input, chosen_at.unwrap_or(step)).unwrap_or_else(|| vec![f64::NAN; seeds.len()]);
+        Ok(Toys { setting, step, seeds, params: probe.params(step)?, chosen_params, losses, chosen })
     }
 
     /// The parameters of a replica, in f64.
@@ -63,12 +67,30 @@ impl<'a> Toys<'a> {
     /// # Errors
     /// Files of another run.
     pub fn params(&self, r: usize) -> Result<Vec<Tensor>> {
-        let of = |tensor: &Tensor| {
-            let row = tensor.row(r)?;
-            let values = row.to_f64();
-            Tensor::new(row.name, row.shape, Data::F64(values))
-        };
-        self.params.iter().map(of).collect()
+        of_replica(&self.params, r)
+    }
+
+    /// The parameters of a replica at the checkpoint that decides what is chosen.
+    ///
+    /// # Errors
+    /// As [`Toys::params`].
+    pub fn params_of_choice(&self, r: usize) -> Result<Vec<Tensor>> {
+        of_replica(self.chosen_params.as_ref().unwrap_or(&self.params), r)
+    }
+
+    /// The largest of a number of the replicas' directions, and at least 1, so that pages of different checkpoints have the same axes.
+    ///
+    /// # Errors
+    /// As [`Toys::params`].
+    pub fn reach(&self, points: &[GridPoint], of: impl Fn(&Directions) -> f64) -> Result<f64> {
+        let mut reach = 1.0f64;
+        for point in points {
+            for params in [self.params(point.best)?, self.params_of_choice(point.best)?] {
+                let number = of(&Directions::of(&params)?);
+                reach = if number.is_finite() { reach.max(number) } else { reach };
+            }
+        }
+        Ok(reach)
     }
 
     /// Directions of a replica's features.
@@ -109,6 +131,16 @@ impl<'a> Toys<'a> {
         };
         format!("{of}step {}", self.step)
     }
+}
+
+/// One replica's parameters, in f64.
+fn of_replica(params: &[Tensor], r: usize) -> Result<Vec<Tensor>> {
+    let of = |tensor: &Tensor| {
+        let row = tensor.row(r)?;
+        let values = row.to_f64();
+        Tensor::new(row.name, row.shape, Data::F64(values))
+    };
+    params.iter().map(of).collect()
 }
 
 /// Three digits.

@@ -127,7 +127,7 @@ fn the_best_seed_of_each_point_is_shown_or_the_one_that_was_asked_for() {
     assert_eq!((&rows[9][0][..], &rows[9][1][..], &rows[9][4][..]), ("density 0.1", "3", "1"));
     let x: f64 = rows[8][5].parse().unwrap();
     assert!((x - libm::cos(TAU / 5.0)).abs() < 1e-6);
-    let (one, text) = run.draw("feature_directions", At { seed: Some(0), step: Some(0) }).unwrap();
+    let (one, text) = run.draw("feature_directions", At { seed: Some(0), step: Some(0), ..At::default() }).unwrap();
     assert_eq!(one.table.text().lines().count(), 6);
     assert!(text.contains("step 0") && !text.contains("density 0.1<"));
 }
@@ -260,7 +260,7 @@ fn losses_are_drawn_over_the_last_axis_with_a_curve_for_each_value_of_the_first(
     for words in ["rate: 1<", "rate: 3<", "best of them", "training loss", "count (log scale)"] {
         assert!(text.contains(words), "{words}");
     }
-    assert_eq!(draw(At { seed: Some(2), step: None }).0.lines().count(), 2);
+    assert_eq!(draw(At { seed: Some(2), ..At::default() }).0.lines().count(), 2);
     let wide = ToySpec { grid: vec![axis("rate", &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), axis("count", &[3.0])], ..toy };
     let error = Made::new(wide, |_, _, _| vec![1.0, 0.0]).draw("grid_losses", At::default()).unwrap_err();
     assert!(error.to_string().contains("6 values of rate are too many colours"), "{error}");

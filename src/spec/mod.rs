@@ -80,6 +80,13 @@ pub struct Sweep {
     pub log_x: bool,
 }
 
+impl Sweep {
+    /// What the axis of the figures says.
+    pub fn name(&self) -> String {
+        self.label.clone().unwrap_or_else(|| self.key.clone())
+    }
+}
+
 /// Floating-point precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
