@@ -12,8 +12,15 @@ use crate::measure::{Setting, toys_of};
 /// See the file's first lines.
 pub struct GridMeasures;
 
-const MEASURES: [&str; 5] =
-    ["adversarial_vulnerability", "features", "polysemanticity", "privileged_basis", "data_dimensionality"];
+const MEASURES: [&str; 7] = [
+    "features",
+    "polysemanticity",
+    "privileged_basis",
+    "adversarial_vulnerability",
+    "data_dimensionality",
+    "linear_probes",
+    "class_accuracy",
+];
 
 impl Figure for GridMeasures {
     fn name(&self) -> &'static str {
@@ -30,8 +37,9 @@ What it is
   A panel for each number that was measured, over the last axis of the grid: a dot a replica, a line through the medians
   over seeds. With two axes a colour stands for each of the first axis's values, up to five.
 Reads
-  The scalar columns that say most of adversarial_vulnerability, features, polysemanticity, privileged_basis and
-  data_dimensionality, those that are there, and the test loss, at one checkpoint (--step; the last when unset).
+  The scalar columns that say most of features, polysemanticity, privileged_basis, adversarial_vulnerability,
+  data_dimensionality, linear_probes and class_accuracy, those that are there, and the test loss, at one checkpoint
+  (--step; the last when unset).
 Unit and range
   As `phaselab explain` has them for each measure.
 Value at a known point

@@ -33,7 +33,7 @@ const fn number(measure: &'static str, column: &'static str, label: &'static str
 }
 
 /// Those of toy models, in the order of panels.
-pub const NUMBERS: [Number; 8] = [
+pub const NUMBERS: [Number; 12] = [
     number("features", "n_represented", "features represented"),
     number("features", "dims_per_feature", "dimensions per feature"),
     number("polysemanticity", "n_monosemantic", "monosemantic neurons"),
@@ -41,6 +41,10 @@ pub const NUMBERS: [Number; 8] = [
     number("privileged_basis", "privileged_basis", "privileged basis"),
     number("adversarial_vulnerability", "vulnerability", "adversarial vulnerability"),
     number("data_dimensionality", "mean_dimensionality", "dimensionality of data points"),
+    number("linear_probes", "mean_probe_r2", "explained by linear probes"),
+    number("linear_probes", "mean_limit_r2", "limit of linear probes"),
+    number("linear_probes", "mean_model_r2", "explained by the model"),
+    number("class_accuracy", "accuracy_frac", "accuracy"),
     Number { log: true, ..number("metrics", "test_loss", "test loss (log scale)") },
 ];
 

@@ -6,7 +6,7 @@
 use super::csv::Table;
 use super::heat::{self, Colors};
 use super::page;
-use super::panel::{Frame, Panel};
+use super::panel::Panel;
 use super::scale::Scale;
 use super::style::{BLACK, LABEL_SIZE};
 use super::toys::{GridPoint, Toys, chosen};
@@ -41,12 +41,13 @@ What it is
   no grid). Top: the weights that the neurons of the first hidden layer read features with, a neuron a column, first
   feature on top. Bottom: the weights that they write with. Neurons are in order of the feature that they read most
   strongly (positive weights first), so that neurons of one feature make stairs; a second large weight in a column is a
-  polysemantic neuron. Of several seeds the one with the least loss is shown; --seed takes one.
+  polysemantic neuron. Features and outputs after the last one that any neuron reads or writes with a fifth of its
+  largest weight are left out. Of several seeds the one with the least loss is shown; --seed takes one.
 Reads
   W (of a tied model the bottom is the same), or W_0 and the matrix after it, of every replica at one checkpoint
   (--step; the last when unset); losses of the evaluations.
 Unit and range
-  Without unit; red is positive, blue negative, both to the largest magnitude on the page.
+  Each neuron's weights over the largest magnitude among what it reads with, or writes with: -1 (blue) to 1 (red).
 Value at a known point
   Absolute value, dense features: two neurons a feature, one reading it with a positive weight and one with a negative,
   both writing positively.
@@ -78,9 +79,9 @@ Source
         let all: Vec<Neurons> = points.iter().map(neurons).collect::<Result<_>>()?;
         let neurons = |point: &GridPoint| Neurons::of(&toys.params_of_choice(point.best)?);
         let deciding: Vec<Neurons> = points.iter().map(neurons).collect::<Result<_>>()?;
-        let weights =
-            all.iter().chain(&deciding).flat_map(|neurons| neurons.read_jn.iter().chain(&neurons.write_jo).copied());
-        let colors = Colors::around_zero(weights.filter(|x| x.is_finite()));
+        let colors = Colors::around_zero([1.0]);
+        let shown = |weights: fn(&Neurons) -> &[f64]| all.iter().map(|of| of.shown(weights(of))).max().unwrap_or(1);
+        let (n_read, n_written) = (shown(|of| &of.read_jn), shown(|of| &of.write_jo));
         let bar = heat::bar_room(&colors, &area);
         let columns = points.len().max(1);
         let side = ((area.width - bar - GAP.0 * (columns as f64 - 1.0)) / columns as f64).min(MAX_SIDE);
@@ -89,8 +90,11 @@ Source
         let frames = area.grid(2, columns, GAP);
         for (k, (point, neurons)) in points.iter().zip(&all).enumerate() {
             let order = deciding[k].order();
-            let both = [("reads", &neurons.read_jn, frames[k]), ("writes", &neurons.write_jo, frames[columns + k])];
-            for (way, weights_ji, frame) in both {
+            let both = [
+                ("reads", &neurons.read_jn, n_read, frames[k]),
+                ("writes", &neurons.write_jo, n_written, frames[columns + k]),
+            ];
+            for (way, weights_ji, rows, frame) in both {
                 let n = weights_ji.len() / neurons.m;
                 for (place, &j) in order.iter().enumerate() {
                     for (i, &weight) in weights_ji[j * n..(j + 1) * n].iter().enumerate() {
@@ -98,14 +102,18 @@ Source
                         sink.table.record(&[&point.label, &seed, &toys.step, &j, &place, &way, &i, &Field(weight)]);
                     }
                 }
-                let rgb =
-                    (0..n * neurons.m).map(|c| colors.of(weights_ji[order[c % neurons.m] * n + c / neurons.m]).rgb);
+                let largest_j: Vec<f64> = weights_ji.chunks_exact(n).map(largest).collect();
+                let cell = |c: usize| {
+                    let (i, j) = (c / neurons.m, order[c % neurons.m]);
+                    colors.of(weights_ji[j * n + i] / largest_j[j])
+                };
+                let rgb = (0..rows * neurons.m).map(|c| cell(c).rgb);
                 let (corner, size) = ((frame.left, frame.top), (frame.width, frame.height));
                 sink.drawing.cells(corner, size, neurons.m, rgb.collect());
                 let panel = Panel {
                     frame,
                     x: Scale::Linear { low: 0.0, high: neurons.m as f64 },
-                    y: Scale::Linear { low: 0.0, high: n as f64 },
+                    y: Scale::Linear { low: 0.0, high: rows as f64 },
                 };
                 panel.outline(&mut sink.drawing);
                 if way == "reads" {
@@ -113,13 +121,15 @@ Source
                 }
             }
         }
-        let at = |frame: Frame| (24.0, frame.top + frame.height / 2.0);
-        sink.drawing.text_upwards(at(frames[0]), "reads feature", LABEL_SIZE, BLACK);
-        sink.drawing.text_upwards(at(frames[columns]), "writes output", LABEL_SIZE, BLACK);
+        for (frame, words, n) in [(frames[0], "reads feature", n_read), (frames[columns], "writes output", n_written)] {
+            let at = |left: f64| (left, frame.top + frame.height / 2.0);
+            sink.drawing.text_upwards(at(22.0), words, LABEL_SIZE, BLACK);
+            sink.drawing.text_upwards(at(40.0), &format!("1 to {n}"), LABEL_SIZE, BLACK);
+        }
         let name = (area.left + area.width / 2.0, area.top + area.height + 24.0);
         let words = "neurons, in order of the feature that they read most strongly";
         sink.drawing.text(name, words, LABEL_SIZE, BLACK, super::drawing::Anchor::Middle);
-        heat::color_bar(&mut sink.drawing, &area, &colors, "weight (no unit)");
+        heat::color_bar(&mut sink.drawing, &area, &colors, "weight / the neuron's largest");
         Ok(())
     }
 }
@@ -141,6 +151,13 @@ impl Neurons {
         Ok(Neurons { m, read_jn, write_jo: read_out(params)? })
     }
 
+    /// How many rows are shown: up to the last one that some neuron has a fifth of its largest weight in.
+    fn shown(&self, weights_ji: &[f64]) -> usize {
+        let n = weights_ji.len() / self.m;
+        let last = |row_i: &[f64]| row_i.iter().rposition(|x| x.abs() >= 0.2 * largest(row_i)).map_or(1, |i| i + 1);
+        weights_ji.chunks_exact(n.max(1)).filter(|row_i| largest(row_i) > 0.0).map(last).max().unwrap_or(1)
+    }
+
     /// Neurons by the feature that each reads most strongly, those with a positive weight first.
     fn order(&self) -> Vec<usize> {
         let n = self.read_jn.len() / self.m;
@@ -153,4 +170,8 @@ impl Neurons {
         order.sort_by_key(|&j| strongest(j));
         order
     }
+}
+
+fn largest(weights: &[f64]) -> f64 {
+    weights.iter().fold(0.0, |top, x| top.max(x.abs()))
 }

@@ -7,6 +7,7 @@
 
 mod adversarial_vulnerability;
 mod circle_isolation;
+mod class_accuracy;
 mod clusters;
 mod course;
 mod csv;
@@ -40,6 +41,7 @@ mod key_freqs_used;
 mod key_freqs_w_e;
 mod key_freqs_w_e_norm;
 mod key_freqs_w_l;
+mod linear_probes;
 mod logits_cube_fit;
 mod logits_pca;
 mod logits_trajectory;
@@ -205,6 +207,8 @@ pub const ALL: &[&dyn Measure] = &[
     &privileged_basis::PrivilegedBasis,
     &adversarial_vulnerability::AdversarialVulnerability,
     &data_dimensionality::DataDimensionality,
+    &linear_probes::LinearProbes,
+    &class_accuracy::ClassAccuracy,
 ];
 
 /// The measure of that name.

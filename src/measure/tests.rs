@@ -352,7 +352,7 @@ fn uniform_logits_cost_ln_p_everywhere_and_a_nan_spoils_the_row_alone() {
 }
 
 /// Those of toy models, which have no task: tested in their own files.
-const OF_TOYS: [&str; 8] = [
+const OF_TOYS: [&str; 10] = [
     "features",
     "polytopes",
     "population_loss",
@@ -361,6 +361,8 @@ const OF_TOYS: [&str; 8] = [
     "privileged_basis",
     "adversarial_vulnerability",
     "data_dimensionality",
+    "linear_probes",
+    "class_accuracy",
 ];
 
 #[test]

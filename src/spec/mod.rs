@@ -17,7 +17,7 @@ pub(crate) use act::MAX_STEPS;
 pub use key_freqs::{KeyFreqsBy, KeyRule};
 pub use name::Name;
 pub use parse::{Source, from_toml, line_of_key};
-pub use toy::{Draws, GridAxis, PerFeature, Sets, ToyAct, ToyReplica, ToySpec, Values, Widths};
+pub use toy::{Draws, GridAxis, PerFeature, Sets, ToyAct, ToyLoss, ToyReplica, ToySpec, Values, Widths};
 
 /// A whole experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -39,7 +39,10 @@ pub struct ToySpec {
     /// Chance that a feature is present (1 − sparsity S): a number, a list with one for each feature, or an expression in i (the feature,
     /// from 0), n and the axes of the grid.
     pub feature_prob: PerFeature,
-    /// Factor on the squared error of each output: as above, `pow(0.9, i)`.
+    /// Squared error of every output; or cross-entropy, the class being the output with the largest target above 0 (examples without one
+    /// count nothing). Cross-entropy takes `act = "softmax"`.
+    pub loss: ToyLoss,
+    /// Factor on the squared error of each output, or on the examples of each class: as above, `pow(0.9, i)`.
     pub importance: PerFeature,
     /// Which features come together.
     pub sets: Sets,
@@ -207,6 +210,16 @@ impl From<ToyAct> for String {
     }
 }
 
+/// What toy models minimise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToyLoss {
+    /// Σ importance · (output − target)².
+    SquaredError,
+    /// −importance · ln of the output of the right class.
+    CrossEntropy,
+}
+
 /// What a present feature's value is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ValuesText", into = "ValuesText")]
@@ -305,6 +318,7 @@ impl Default for ToySpec {
             target: "x".into(),
             values: Values::Uniform(0.0, 1.0),
             feature_prob: PerFeature::Number(0.1),
+            loss: ToyLoss::SquaredError,
             importance: PerFeature::Number(1.0),
             sets: Sets::None,
             set_size: 2,
@@ -421,6 +435,14 @@ impl ToySpec {
                     "only one hidden layer with as many outputs as features has a decoder of the encoder's shape; set it to false".into()
                 });
             }
+        }
+        if self.loss == ToyLoss::CrossEntropy {
+            found.check(self.act == ToyAct::Softmax, "toy.act", || {
+                "cross-entropy is taken of probabilities: set it to `softmax`".into()
+            });
+            found.check(self.reduce == Reduce::Sum, "toy.reduce", || {
+                "cross-entropy has one term an example and no mean over outputs; leave it at `sum`".into()
+            });
         }
         let grouped = matches!(self.sets, Sets::Correlated | Sets::Anticorrelated | Sets::Hierarchical);
         found.check(!grouped || self.set_size >= 1, "toy.set_size", || "must be at least 1".into());

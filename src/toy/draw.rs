@@ -9,7 +9,7 @@ use crate::engine::simd::vectorized;
 use crate::engine::tiny::{TILE, Tile};
 use crate::expr::Expr;
 use crate::rng::Rng;
-use crate::spec::{Sets, ToyReplica, ToySpec, Values};
+use crate::spec::{Sets, ToyLoss, ToyReplica, ToySpec, Values};
 
 /// The words of one batch after another.
 #[derive(Debug, Clone)]
@@ -49,6 +49,8 @@ pub struct Examples {
     set_size: usize,
     unit_norm: bool,
     target: Option<Expr>,
+    /// Whether outputs are compared with the class instead of the targets.
+    classify: bool,
     n_outputs: usize,
 }
 
@@ -86,6 +88,7 @@ impl Examples {
             set_size: spec.set_size.max(1),
             unit_norm: spec.unit_norm,
             target: (!is_x).then_some(target),
+            classify: spec.loss == ToyLoss::CrossEntropy,
             n_outputs: spec.n_outputs(),
         }
     }
@@ -215,6 +218,26 @@ impl Examples {
 
     /// What the outputs `y` `[outputs, lanes]` of examples `x` `[n, lanes]` are compared with.
     pub fn targets<T: Real>(&self, x: &[T], lanes: usize, y: &mut [T]) {
+        self.values_of_targets(x, lanes, y);
+        if self.classify {
+            classes(y, lanes);
+        }
+    }
+
+    /// The same for examples one after another.
+    ///
+    /// # Shapes
+    /// `x_bn` `[b, n]` -> `[b, outputs]`
+    pub fn targets_of_rows(&self, x_bn: &[f64]) -> Vec<f64> {
+        let mut y = vec![0.0; self.n_outputs];
+        let targets = |x_n: &[f64]| {
+            self.targets(x_n, 1, &mut y);
+            y.clone()
+        };
+        x_bn.chunks_exact(self.n).flat_map(targets).collect()
+    }
+
+    fn values_of_targets<T: Real>(&self, x: &[T], lanes: usize, y: &mut [T]) {
         let Some(target) = &self.target else { return y.copy_from_slice(x) };
         let step = self.n / self.n_outputs;
         let mut scratch = vec![[0.0; 16]; target.n_nodes()];
@@ -252,6 +275,22 @@ impl Examples {
 
 /// Times that an empty example is drawn again before it is left empty (with chances that leave fewer than 1 in 10 empty, never).
 const MAX_TRIES: u64 = 1000;
+
+/// 1 at the largest number of each example (the first of equals) if it is above 0, and 0 elsewhere.
+fn classes<T: Real>(y: &mut [T], lanes: usize) {
+    let mut top = [T::ZERO; TILE];
+    for row in y.chunks_exact(lanes) {
+        top.iter_mut().zip(row).for_each(|(top, y)| *top = if *y > *top { *y } else { *top });
+    }
+    for row in y.chunks_exact_mut(lanes) {
+        for (y, top) in row.iter_mut().zip(&mut top) {
+            let is_class = *top > T::ZERO && *y == *top;
+            *y = if is_class { T::ONE } else { T::ZERO };
+            // No second one.
+            *top = if is_class { T::ZERO } else { *top };
+        }
+    }
+}
 
 /// Σ over features of each example's squares.
 fn squares<T: Real>(x: &[T], lanes: usize) -> [T; TILE] {
@@ -304,7 +343,7 @@ fn gaussian<T: Real>(x: &mut [T], words: &[u32], more: &[u32], limit: u64) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::spec::PerFeature;
+    use crate::spec::{PerFeature, ToyAct};
 
     /// Examples of six features, `[n, examples]`, of one batch.
     fn drawn(spec: &ToySpec, examples: usize) -> Vec<Vec<f64>> {
@@ -418,6 +457,20 @@ mod tests {
         for (i, j) in (0..4).flat_map(|i| (0..i).map(move |j| (i, j))) {
             assert_ne!(all[i], all[j]);
         }
+    }
+
+    #[test]
+    fn the_class_is_the_largest_target_above_0() {
+        let spec = ToySpec { n_features: 3, loss: ToyLoss::CrossEntropy, act: ToyAct::Softmax, ..six() };
+        let replica = &spec.replicas(&[3]).unwrap()[0];
+        // Examples: (0.2, 0.7, 0.1), none, two equal ones, and negative ones; the other lanes hold nothing.
+        let (lanes, examples) = (32, [[0.2, 0.7, 0.1], [0.0; 3], [0.0, 0.4, 0.4], [-1.0, -2.0, -3.0]]);
+        let mut x = vec![0.0; 3 * lanes];
+        examples.iter().enumerate().for_each(|(b, x_n)| (0..3).for_each(|i| x[i * lanes + b] = x_n[i]));
+        let mut y = vec![9.0; 3 * lanes];
+        Examples::new(&spec, replica).targets(&x, lanes, &mut y);
+        let of = |b: usize| (0..3).map(|i| y[i * lanes + b]).collect::<Vec<f64>>();
+        assert_eq!([of(0), of(1), of(2), of(3)], [[0.0, 1.0, 0.0], [0.0; 3], [0.0, 1.0, 0.0], [0.0; 3]]);
     }
 
     #[test]

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use crate::engine::tiny::{Layer, Net};
 use crate::engine::{Layout, ParamLayout, Params, Real};
+use crate::error::{Error, Result};
 use crate::rng::Rng;
 use crate::spec::{ToyReplica, ToySpec};
+use crate::tensor::Tensor;
 
 /// The matrix of a tied network.
 pub const W: &str = "W";
@@ -54,7 +56,30 @@ impl Network {
         };
         let bias = spec.bias.then(|| param(&mut layout, B_OUT.into(), &[n_outputs]));
         layers.push(Layer { weight, strides, bias, d_in, d_out: n_outputs, act: spec.act.clone(), dropout: 0.0 });
-        Network { net: Net { layers }, layout: Arc::new(layout) }
+        Network { net: Net { layers, loss: spec.loss }, layout: Arc::new(layout) }
+    }
+
+    /// What every layer of a replica gives for each example.
+    ///
+    /// # Shapes
+    /// `params` without replica axis; `x_bn` `[b, n]` -> for each layer `[b, width]`, the outputs last
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] or [`Error::Shape`] for parameters of another model.
+    pub fn activations(&self, params: &[Tensor], x_bn: &[f64]) -> Result<Vec<Vec<f64>>> {
+        let mut flat = vec![0.0; self.layout.stride];
+        for info in &self.layout.infos {
+            let Some(tensor) = params.iter().find(|tensor| tensor.name == info.name) else {
+                let known = params.iter().map(|tensor| tensor.name.clone()).collect();
+                return Err(Error::Unknown { kind: "parameter", name: info.name.clone(), known });
+            };
+            if tensor.shape != info.shape {
+                let (expected, got) = (format!("{:?}", info.shape), format!("{:?}", tensor.shape));
+                return Err(Error::Shape { op: info.name.clone(), expected, got });
+            }
+            flat[info.offset..info.offset + info.len()].copy_from_slice(&tensor.to_f64());
+        }
+        Ok(self.net.activations(&flat, x_bn))
     }
 
     /// Parameters of every replica: matrices normal, biases 0. Each draws from a stream of its own name.

@@ -394,12 +394,13 @@ impl<T: Real> Steps for ToySession<'_, T> {
         Ok(())
     }
 
-    /// Of the network and of everything that examples depend on.
+    /// Of everything that the network and the examples depend on: the keys of the section that differ from the defaults, so that a key which a
+    /// later version adds leaves older runs as they are.
     fn fingerprint(&self) -> String {
-        format!("toy-{:08x}-{:08x}", crc32fast::hash(format!("{:?}", self.network).as_bytes()), {
-            let toy = ToySpec { eval_examples: 0, ..self.toy().clone() };
-            crc32fast::hash(format!("{toy:?}{:?}", self.seeds).as_bytes())
-        })
+        let table = |toy: &ToySpec| toml::Table::try_from(toy).expect("invariant: every toy spec is TOML");
+        let (mut own, defaults) = (table(self.toy()), table(&ToySpec::default()));
+        own.retain(|key, value| key != "eval_examples" && defaults.get(key) != Some(value));
+        format!("toy-{:08x}", crc32fast::hash(format!("{own}{:?}", self.seeds).as_bytes()))
     }
 
     fn non_finite_at_end(&self) -> Vec<Option<u64>> {

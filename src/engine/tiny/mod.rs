@@ -14,7 +14,7 @@ mod product;
 
 use super::real::Real;
 use super::simd::{LANES, sum, vectorized};
-use crate::spec::ToyAct;
+use crate::spec::{ToyAct, ToyLoss};
 
 /// Examples that go through the network together.
 pub const TILE: usize = 256;
@@ -43,6 +43,8 @@ pub struct Layer {
 pub struct Net {
     /// The layers; at least one.
     pub layers: Vec<Layer>,
+    /// What is minimised. Cross-entropy takes a last layer of softmax.
+    pub loss: ToyLoss,
 }
 
 /// What a step reads of some examples: the caller fills it tile by tile.
@@ -92,7 +94,7 @@ struct Buffers<T> {
 pub struct Loss<'a, T> {
     /// Examples of the batch.
     pub examples: usize,
-    /// `[d_out]` factor on each output's squared error.
+    /// `[d_out]` factor on each output's squared error, or on the examples of each class.
     pub importance: &'a [T],
     /// Factor on the sum over outputs: 1, or 1 / d_out for their mean.
     pub scale: f64,
@@ -173,6 +175,31 @@ impl Net {
         total / loss.examples as f64
     }
 
+    /// What every layer gives for each example, without dropout and one example at a time.
+    ///
+    /// # Shapes
+    /// `params`: one replica's array; `x_bn` `[b, d_in]` -> for each layer `[b, d_out]`
+    pub fn activations(&self, params: &[f64], x_bn: &[f64]) -> Vec<Vec<f64>> {
+        let mut outputs: Vec<Vec<f64>> = vec![];
+        for layer in &self.layers {
+            let x_bi = outputs.last().map_or(x_bn, Vec::as_slice);
+            let [output, input] = layer.strides;
+            let mut a_bo = Vec::with_capacity(x_bi.len() / layer.d_in * layer.d_out);
+            let mut slope = vec![0.0; layer.d_out];
+            for x_i in x_bi.chunks_exact(layer.d_in) {
+                let z = |o: usize| {
+                    let weights = params[layer.weight + o * output..].iter().step_by(input);
+                    layer.bias.map_or(0.0, |at| params[at + o]) + weights.zip(x_i).map(|(w, x)| w * x).sum::<f64>()
+                };
+                let first = a_bo.len();
+                a_bo.extend((0..layer.d_out).map(z));
+                layer.act.apply(&mut a_bo[first..], &mut slope, 1);
+            }
+            outputs.push(a_bo);
+        }
+        outputs
+    }
+
     #[inline(always)]
     fn forward<T: Real>(&self, params: &[T], scratch: &mut Scratch<T>, lanes: usize, training: bool) {
         for (l, layer) in self.layers.iter().enumerate() {
@@ -194,6 +221,45 @@ impl Net {
     /// Σ over the tile's examples of the loss; leaves the gradient of the last layer's z in its `grad`.
     #[inline(always)]
     fn loss<T: Real>(&self, loss: Loss<'_, T>, scratch: &mut Scratch<T>, len: usize, lanes: usize) -> f64 {
+        match self.loss {
+            ToyLoss::SquaredError => self.squared_error(loss, scratch, len, lanes),
+            ToyLoss::CrossEntropy => self.cross_entropy(loss, scratch, len, lanes),
+        }
+    }
+
+    /// −w ln a of the right class, w its importance; y is 1 there and 0 elsewhere, and 0 everywhere for an example without class.
+    #[inline(always)]
+    fn cross_entropy<T: Real>(&self, loss: Loss<'_, T>, scratch: &mut Scratch<T>, len: usize, lanes: usize) -> f64 {
+        let last = self.layers.len() - 1;
+        let Buffers { a, grad, .. } = &mut scratch.layers[last];
+        let (mut right, mut weight) = ([T::ZERO; TILE], [T::ZERO; TILE]);
+        for (o, &importance) in loss.importance.iter().enumerate() {
+            let row = o * lanes..(o + 1) * lanes;
+            let (a, y) = (&a[row.clone()], &mut scratch.y[row]);
+            // Examples beyond the batch have no class.
+            y[len..].fill(T::ZERO);
+            for (((right, weight), a), y) in right.iter_mut().zip(&mut weight).zip(a).zip(&*y) {
+                *right = a.mul_add(*y, *right);
+                *weight = importance.mul_add(*y, *weight);
+            }
+        }
+        let per_example = T::from_f64(loss.scale / loss.examples as f64);
+        for (o, &importance) in loss.importance.iter().enumerate() {
+            let row = o * lanes..(o + 1) * lanes;
+            let (a, y) = (&a[row.clone()], &scratch.y[row.clone()]);
+            for (((d, weight), a), y) in grad[row].iter_mut().zip(&weight).zip(a).zip(y) {
+                *d = per_example * (*weight * *a - importance * *y);
+            }
+        }
+        let of = |(weight, right): (&T, &T)| match *weight > T::ZERO {
+            true => -weight.to_f64() * libm::log(right.to_f64()),
+            false => 0.0,
+        };
+        weight[..len].iter().zip(&right).map(of).sum::<f64>() * loss.scale
+    }
+
+    #[inline(always)]
+    fn squared_error<T: Real>(&self, loss: Loss<'_, T>, scratch: &mut Scratch<T>, len: usize, lanes: usize) -> f64 {
         let last = self.layers.len() - 1;
         let act = &self.layers[last].act;
         let Buffers { a, slope, grad, .. } = &mut scratch.layers[last];

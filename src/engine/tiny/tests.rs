@@ -33,7 +33,7 @@ fn net(tied: bool, hidden: &ToyAct, out: &ToyAct, dropout: f64) -> (Net, usize) 
             layer(26, [2, 1], 34, (2, 4), out, 0.0),
         ],
     };
-    (Net { layers }, 48)
+    (Net { layers, loss: ToyLoss::SquaredError }, 48)
 }
 
 /// Examples and factors of dropout of a batch, tile by tile.
@@ -95,6 +95,43 @@ fn gradients_agree_with_finite_differences() {
             );
         }
         assert!(grads.iter().filter(|x| **x != 0.0).count() > len / 4);
+    }
+}
+
+/// Cross-entropy of examples of which some have no class: against differences, and against the formula on what `activations` gives.
+#[test]
+fn cross_entropy_is_the_formula_and_its_gradient_agrees_with_finite_differences() {
+    let examples = TILE + 45;
+    for (tied, hidden) in [(true, ToyAct::Each(Act::Identity)), (false, ToyAct::Each(Act::Gelu))] {
+        let (mut net, len) = net(tied, &hidden, &ToyAct::Softmax, 0.0);
+        net.loss = ToyLoss::CrossEntropy;
+        let classes = net.d_out();
+        let x = numbers(5 * examples, "x");
+        let class = |b: usize| Some(b * 7 % 11 % classes).filter(|_| b % 5 != 0);
+        let y: Vec<f64> =
+            (0..classes * examples).map(|ob| f64::from(class(ob % examples) == Some(ob / examples))).collect();
+        let mut params: Vec<f64> = numbers(len, "params").iter().map(|x| 0.5 * x).collect();
+        let importance: Vec<f64> = (0..classes).map(|i| 1.0 / (1.0 + i as f64)).collect();
+        let loss = Loss { examples, importance: &importance, scale: 0.7 };
+        let (mut scratch, mut grads) = (net.scratch(), vec![9.0; len]);
+        let at = net.loss_and_grads(&params, &mut grads, loss, &mut scratch, draw(&net, &x, &y, examples));
+        let x_bn: Vec<f64> = (0..5 * examples).map(|bi| x[bi % 5 * examples + bi / 5]).collect();
+        let outputs = net.activations(&params, &x_bn);
+        let of = |b: usize| class(b).map_or(0.0, |c| -importance[c] * outputs[outputs.len() - 1][b * classes + c].ln());
+        let expected = 0.7 * (0..examples).map(of).sum::<f64>() / examples as f64;
+        assert!((at / expected - 1.0).abs() < 1e-12, "{at} against {expected}");
+        let mut unused = vec![0.0; len];
+        for i in 0..len {
+            let mut moved = |by: f64| {
+                let before = params[i];
+                params[i] += by;
+                let loss = net.loss_and_grads(&params, &mut unused, loss, &mut scratch, draw(&net, &x, &y, examples));
+                params[i] = before;
+                loss
+            };
+            let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+            assert!((grads[i] - slope).abs() < 1e-8 * (1.0 + slope.abs()), "{i}: {} against {slope}", grads[i]);
+        }
     }
 }
 
