@@ -5,7 +5,7 @@ use std::fs;
 use candle_core::{D, Device, Result, Tensor, Var};
 use phaselab::checkpoint::hdf5;
 use phaselab::engine::tiny::{Loss, TILE, Tile};
-use phaselab::spec::{Act, ToyAct, ToySpec, Widths};
+use phaselab::spec::{Act, ToyAct, ToyLoss, ToySpec, Widths};
 use phaselab::toy::{BatchAt, Examples, Network, Stream};
 
 use crate::cli::{phaselab, stdout, text};
@@ -36,6 +36,7 @@ fn candle_gives_the_same_losses_and_gradients() {
         ToySpec { bias: false, act: each(Act::Gelu), ..ToySpec::default() },
         ToySpec { act: ToyAct::Softmax, n_features: 7, d_hidden: Widths(vec![3]), ..ToySpec::default() },
         ToySpec { hidden_act: each(Act::Relu), target: "abs(x)".into(), ..untied.clone() },
+        ToySpec { act: ToyAct::Softmax, loss: ToyLoss::CrossEntropy, ..untied.clone() },
         ToySpec { d_hidden: Widths(vec![6, 4]), hidden_act: ToyAct::Solu, act: each(Act::Abs), ..untied },
     ];
     for spec in cases {
@@ -102,8 +103,12 @@ fn witness(
         z = z.broadcast_add(b)?;
     }
     let importance = Tensor::from_slice(importance, (1, n), &Device::Cpu)?;
-    let error = (act(&z, &spec.act)? - y)?;
-    error.sqr()?.broadcast_mul(&importance)?.sum_all()? / examples as f64
+    let a = act(&z, &spec.act)?;
+    let each = match spec.loss {
+        ToyLoss::SquaredError => (a - y)?.sqr()?,
+        ToyLoss::CrossEntropy => y.mul(&a.log()?)?.neg()?,
+    };
+    each.broadcast_mul(&importance)?.sum_all()? / examples as f64
 }
 
 const TOY: &str = r#"title = "Tiny toys"
@@ -174,8 +179,42 @@ fn a_run_of_toys_leaves_all_its_files_and_the_same_bits_on_any_threads() {
     assert!(shown.contains("4 of uniform(0.0, 1.0) values") && shown.contains("grid: 2 of density"), "{shown}");
     let drawn = stdout(dir.path(), &["figure", "two", "feature_directions", "--step", "30"], 0);
     assert!(drawn.contains("feature_directions.svg"), "{drawn}");
+    let drawn = stdout(dir.path(), &["figure", "two", "feature_directions", "--animate"], 0);
+    assert_eq!(drawn.lines().count(), 2, "{drawn}");
+    let page = fs::read_to_string(dir.path().join("two/figures/feature_directions.html")).unwrap();
+    assert_eq!(page.matches("data-step=").count(), 4, "one frame a checkpoint");
     let check = stdout(dir.path(), &["check", "two"], 0);
     assert!(check.contains("run.h5"), "{check}");
+}
+
+/// Variants of toy models have one table and one figure, over the axis that they share or as rows.
+#[test]
+fn variants_of_toys_are_compared() {
+    let dir = tempfile::tempdir().unwrap();
+    let arms = TOY.replace(
+        "[toy]",
+        "[[arms]]\nname = \"relu\"\nset = [\"toy.act=relu\"]\n\n[[arms]]\nname = \"softmax\"\n\
+         set = [\"toy.act=softmax\", \"toy.loss=cross_entropy\"]\n\n[toy]",
+    );
+    fs::write(dir.path().join("arms.toml"), &arms).unwrap();
+    let names = ["--set", "measure.names=[\"features\", \"privileged_basis\"]"];
+    let told = stdout(dir.path(), &[&["run", "arms.toml", "--out", "arms"][..], &names].concat(), 0);
+    assert!(told.contains("variant  density  replicas  best loss  median") && told.contains("softmax"), "{told}");
+    let summary = fs::read_to_string(dir.path().join("arms/summary.csv")).unwrap();
+    assert!(summary.starts_with("variant,seed,density,train_loss,test_loss,"), "{summary}");
+    assert_eq!(summary.lines().filter(|line| line.starts_with("softmax,")).count(), 6);
+    let table = fs::read_to_string(dir.path().join("arms/figures/arms_measures.csv")).unwrap();
+    // Four numbers, two arms, six replicas: features represented, dimensions for each, privileged basis, loss.
+    assert_eq!(table.lines().count(), 1 + 4 * 2 * 6, "{table}");
+    let json = stdout(dir.path(), &["show", "arms", "--format", "json"], 0);
+    assert!(json.contains("\"variants\"") && json.contains("\"privileged_basis\""), "{json}");
+    let alone =
+        arms.replace("[[toy.grid]]\nname = \"density\"\nvalues = [1.0, 0.1]\n", "").replace("\"density\"", "0.1");
+    fs::write(dir.path().join("alone.toml"), alone).unwrap();
+    stdout(dir.path(), &[&["run", "alone.toml", "--out", "alone"][..], &names].concat(), 0);
+    for name in ["arms_privileged_basis.svg", "arms_test_loss.png"] {
+        assert!(dir.path().join("alone/figures").join(name).is_file(), "{name}");
+    }
 }
 
 #[test]
@@ -186,6 +225,10 @@ fn what_toy_models_do_not_have_is_said() {
     for (args, message) in [
         (&["measure", "run", "gini"][..], "gini, but "),
         (&["figure", "run", "phase_diagram"], "the grid has 1 axes, not two"),
+        (&["figure", "run", "grid_losses", "--animate", "--step", "30"], "--step"),
+        (&["measure", "run", "class_accuracy"], "the models do not classify"),
+        (&["measure", "run", "data_dimensionality"], "examples are fresh at every step"),
+        (&["run", "toys.toml", "--out", "b", "--set", "toy.loss=cross_entropy"], "set it to `softmax`"),
         (&["cache", "run", "--hooks", "logits", "--out", "x.npz"], "a run of a task"),
         (&["export", "run", "--to", "safetensors", "--out", "x.safetensors"], "toy"),
         (&["run", "toys.toml", "--out", "b", "--set", "measure.names=[\"loss\"]"], "loss, but "),

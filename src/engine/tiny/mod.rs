@@ -252,7 +252,8 @@ impl Net {
             }
         }
         let of = |(weight, right): (&T, &T)| match *weight > T::ZERO {
-            true => -weight.to_f64() * libm::log(right.to_f64()),
+            // In f32 a probability below 1e-38 may have become 0: its loss counts as that of 1e-38, its gradient is right anyway.
+            true => -weight.to_f64() * libm::log(right.to_f64().max(f64::from(f32::MIN_POSITIVE))),
             false => 0.0,
         };
         weight[..len].iter().zip(&right).map(of).sum::<f64>() * loss.scale

@@ -135,6 +135,22 @@ fn cross_entropy_is_the_formula_and_its_gradient_agrees_with_finite_differences(
     }
 }
 
+/// A right class whose probability underflows costs much, not infinitely much, and pulls as it should.
+#[test]
+fn cross_entropy_of_a_hopeless_example_is_finite() {
+    let layer = Layer { weight: 0, strides: [1, 1], bias: None, d_in: 1, d_out: 2, act: ToyAct::Softmax, dropout: 0.0 };
+    let net = Net { layers: vec![layer], loss: ToyLoss::CrossEntropy };
+    let loss = Loss { examples: 1, importance: &[1.0f32; 2], scale: 1.0 };
+    let (mut scratch, mut grads) = (net.scratch(), [0.0f32; 2]);
+    let at = net.loss_and_grads(&[-500.0, 500.0], &mut grads, loss, &mut scratch, |tile| {
+        tile.x.fill(1.0);
+        tile.y.fill(0.0);
+        tile.y[0] = 1.0;
+    });
+    assert!((80.0..90.0).contains(&at), "{at}");
+    assert_eq!(grads, [-1.0, 1.0]);
+}
+
 /// The ReLU output model written out, one example at a time.
 #[test]
 fn the_loss_is_the_formula() {
