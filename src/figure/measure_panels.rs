@@ -101,7 +101,10 @@ impl MeasurePanels<'_> {
         let keys: Vec<Key> = keys.map(|(c, curve)| Key::line(curve.label.clone(), color(c), CURVE_WIDTH)).collect();
         sink.table = Table::with_columns(&["curve", "measure", "column", "seed", "x", "value"]);
         let mut area = page::head(&mut sink.drawing, self.title, &self.shows, &keys, 14.0);
-        let panels = self.numbers.len();
+        // What has no value anywhere has no panel.
+        let has_value = |k: &usize| self.curves.iter().any(|curve| curve.values[*k].iter().any(|x| x.is_finite()));
+        let there: Vec<usize> = (0..self.numbers.len()).filter(has_value).collect();
+        let panels = there.len();
         let columns = if panels == 4 { 2 } else { panels.clamp(1, COLUMNS) };
         let rows = panels.div_ceil(columns).max(1);
         area.height = HEIGHT * rows as f64 + GAP.1 * (rows as f64 - 1.0);
@@ -109,7 +112,8 @@ impl MeasurePanels<'_> {
         let xs = || self.curves.iter().flat_map(|curve| curve.x.iter().copied());
         let x = if self.x_log { Scale::log(xs()) } else { Scale::linear(xs()) };
         let x_label = if self.x_log { format!("{} (log scale)", self.x_label) } else { self.x_label.clone() };
-        for (k, (number, frame)) in self.numbers.iter().zip(area.grid(rows, columns, GAP)).enumerate() {
+        for (place, (&k, frame)) in there.iter().zip(area.grid(rows, columns, GAP)).enumerate() {
+            let number = self.numbers[k];
             let values =
                 || self.curves.iter().flat_map(|curve| curve.values[k].iter().copied()).filter(|x| x.is_finite());
             let y = if number.log { Scale::log(values()) } else { Scale::linear(values().chain([0.0])) };
@@ -135,7 +139,7 @@ impl MeasurePanels<'_> {
                 sink.drawing.line(medians, color(c), CURVE_WIDTH);
             }
             panel.axes(&mut sink.drawing, Names { x: Some(""), y: Some(""), panel: Some(number.label) });
-            if k + columns >= panels {
+            if place + columns >= panels {
                 let at = (frame.left + frame.width / 2.0, frame.top + frame.height + 32.0);
                 sink.drawing.text(at, &x_label, LABEL_SIZE, BLACK, Anchor::Middle);
             }

@@ -16,6 +16,7 @@ pub mod arms;
 mod arms_curves;
 mod arms_lay;
 mod arms_points;
+mod arrows;
 mod attention_maps;
 #[cfg(test)]
 mod check;
@@ -46,6 +47,7 @@ mod panel;
 mod pca_trajectory;
 mod phase_diagram;
 mod png;
+mod point_directions;
 mod probe;
 mod progress;
 mod raster;
@@ -158,6 +160,7 @@ pub const ALL: &[&dyn Figure] = &[
     &cluster_sizes::ClusterSizes,
     &decompositions::Decompositions,
     &feature_directions::FeatureDirections,
+    &point_directions::PointDirections,
     &feature_gram::FeatureGram,
     &feature_dimensionality::FeatureDimensionality,
     &feature_courses::FeatureCourses,

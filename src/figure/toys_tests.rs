@@ -266,6 +266,31 @@ fn losses_are_drawn_over_the_last_axis_with_a_curve_for_each_value_of_the_first(
     assert!(error.to_string().contains("6 values of rate are too many colours"), "{error}");
 }
 
+/// A vector a point: W times the examples that training has.
+#[test]
+fn points_are_drawn_where_the_encoder_puts_them() {
+    let toy = ToySpec {
+        points: Some(PerFeature::Expr("count".into())),
+        grid: vec![axis("count", &[3.0, 700.0])],
+        ..ToySpec::default()
+    };
+    let run = Made::new(toy.clone(), |_, _, i| vec![1.0 + i as f64, -0.5]);
+    let (sink, text) = run.draw("point_directions", At::default()).unwrap();
+    let table = sink.table.text();
+    assert_eq!(table.lines().count(), 1 + 3 + 500);
+    assert!(text.contains("Hidden vectors of training points") && text.contains("count 700<"));
+    let replica = &toy.replicas(&[0, 1]).unwrap()[1];
+    let rows = crate::toy::Examples::new(&toy, replica).rows(&crate::toy::Stream::points(replica.seed), 3);
+    for line in table.lines().filter(|line| line.starts_with("count 3,")) {
+        let fields: Vec<f64> = line.split(',').skip(3).map(|field| field.parse().unwrap()).collect();
+        let x_n = &rows[fields[0] as usize * 5..][..5];
+        let expected: f64 = x_n.iter().enumerate().map(|(i, x)| x * (1.0 + i as f64)).sum();
+        assert!((fields[2] - expected).abs() < 1e-6, "{line}: not {expected}");
+    }
+    let fresh = Made::new(ToySpec::default(), |_, _, _| vec![1.0, 0.0]);
+    assert!(fresh.draw("point_directions", At::default()).unwrap_err().to_string().contains("fresh at every step"));
+}
+
 /// Two colours, a dot a replica; the median of two seeds lies between them.
 #[test]
 fn measures_are_drawn_over_the_last_axis_with_a_panel_a_number() {

@@ -49,12 +49,7 @@ impl Measure for DataDimensionality {
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        let spec = toy(setting)?.spec;
-        match &spec.hidden_act {
-            _ if spec.points.is_none() => Err("examples are fresh at every step, not fixed points".into()),
-            ToyAct::Each(Act::Identity) if !spec.hidden_bias => Ok(()),
-            _ => Err("the hidden layer is not linear, or has biases".into()),
-        }
+        has_hidden_points(setting)
     }
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {
@@ -86,6 +81,19 @@ impl Measure for DataDimensionality {
         };
         let n_represented = if finite { represented } else { f64::NAN };
         Ok(vec![each(norms), each(dimensionality), vec![mean], vec![n_represented]])
+    }
+}
+
+/// Whether the models have fixed points, and a hidden layer in which these are vectors W x.
+///
+/// # Errors
+/// What stands in the way, as a clause.
+pub fn has_hidden_points(setting: &Setting) -> Result<(), String> {
+    let spec = toy(setting)?.spec;
+    match &spec.hidden_act {
+        _ if spec.points.is_none() => Err("examples are fresh at every step, not fixed points".into()),
+        ToyAct::Each(Act::Identity) if !spec.hidden_bias => Ok(()),
+        _ => Err("the hidden layer is not linear, or has biases".into()),
     }
 }
 

@@ -73,7 +73,7 @@ mod without_each;
 
 pub use course::{Course, Scope};
 pub use csv::{Field, write_csv};
-pub use data_dimensionality::hidden_points;
+pub use data_dimensionality::{has_hidden_points, hidden_points};
 pub use directions::{Directions, read_out, toy as toys_of};
 pub use driver::measure;
 pub use group::{Group, freq_axis};
