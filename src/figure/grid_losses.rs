@@ -8,10 +8,10 @@ use super::page::{self, Key, Mark};
 use super::panel::{Names, Panel};
 use super::scale::Scale;
 use super::style::{BLACK, CATEGORIES, CURVE_WIDTH};
-use super::toys::{Toys, axis_label, short};
+use super::toys::{Toys, axis_label, curves_fit, short};
 use super::{Figure, FigureInput, Sink};
 use crate::error::Result;
-use crate::measure::{Field, Setting, toys_of};
+use crate::measure::{Field, Setting};
 
 /// See the file's first lines.
 pub struct GridLosses;
@@ -51,13 +51,7 @@ Source
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        let grid = &toys_of(setting)?.spec.grid;
-        match grid.len() {
-            1 => Ok(()),
-            2 if grid[0].numbers().len() <= CATEGORIES.len() => Ok(()),
-            2 => Err(format!("{} values of {} are too many colours", grid[0].numbers().len(), grid[0].name)),
-            n => Err(format!("the grid has {n} axes, not one or two")),
-        }
+        curves_fit(setting)
     }
 
     fn draw(&self, input: &FigureInput<'_>, sink: &mut Sink) -> Result<()> {

@@ -3,11 +3,10 @@
 //! Reads what was measured of every replica at one checkpoint; draws a colour for each value of the other axis.
 
 use super::measure_panels::{Curve, MeasurePanels, NUMBERS};
-use super::style::CATEGORIES;
-use super::toys::{GridPoint, Toys, axis_label, geometric, short};
+use super::toys::{GridPoint, Toys, axis_label, curves_fit, geometric, short};
 use super::{Figure, FigureInput, Sink};
 use crate::error::{Error, Result};
-use crate::measure::{Setting, toys_of};
+use crate::measure::Setting;
 
 /// See the file's first lines.
 pub struct GridMeasures;
@@ -58,13 +57,7 @@ Source
     }
 
     fn fits(&self, setting: &Setting) -> Result<(), String> {
-        let grid = &toys_of(setting)?.spec.grid;
-        match grid.len() {
-            1 => Ok(()),
-            2 if grid[0].numbers().len() <= CATEGORIES.len() => Ok(()),
-            2 => Err(format!("{} values of {} are too many colours", grid[0].numbers().len(), grid[0].name)),
-            n => Err(format!("the grid has {n} axes, not one or two")),
-        }
+        curves_fit(setting)
     }
 
     fn draw(&self, input: &FigureInput<'_>, sink: &mut Sink) -> Result<()> {

@@ -6,8 +6,9 @@
 use std::ops::Range;
 
 use super::FigureInput;
+use super::style::CATEGORIES;
 use crate::error::{Error, Result};
-use crate::measure::{Directions, ToySetting};
+use crate::measure::{Directions, Setting, ToySetting, toys_of};
 use crate::spec::GridAxis;
 use crate::tensor::{Data, Tensor};
 
@@ -148,6 +149,20 @@ pub fn short(x: f64) -> String {
     let digits = if x == 0.0 { 0 } else { (2 - libm::floor(libm::log10(x.abs())) as i32).clamp(0, 6) as usize };
     let text = format!("{x:.digits$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// Whether a grid is one axis, or two of which the first has a colour for each value.
+///
+/// # Errors
+/// What stands in the way, as a clause.
+pub fn curves_fit(setting: &Setting) -> Result<(), String> {
+    let grid = &toys_of(setting)?.spec.grid;
+    match grid.len() {
+        1 => Ok(()),
+        2 if grid[0].numbers().len() <= CATEGORIES.len() => Ok(()),
+        2 => Err(format!("{} values of {} are too many colours", grid[0].numbers().len(), grid[0].name)),
+        n => Err(format!("the grid has {n} axes, not one or two")),
+    }
 }
 
 /// What an axis of the grid says beside a panel.

@@ -54,6 +54,19 @@ fn draw<'a>(net: &'a Net, x: &'a [f64], y: &'a [f64], examples: usize) -> impl F
     }
 }
 
+/// Every entry of a gradient against differences of the loss.
+fn assert_slopes(grads: &[f64], params: &[f64], loss: impl Fn(&[f64]) -> f64, what: &str) {
+    for (i, grad) in grads.iter().enumerate() {
+        let moved = |by: f64| {
+            let mut params = params.to_vec();
+            params[i] += by;
+            loss(&params)
+        };
+        let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+        assert!((grad - slope).abs() < 1e-8 * (1.0 + slope.abs()), "{what}: {i}: {grad} against {slope}");
+    }
+}
+
 /// Every entry of the gradient against differences of the loss, over a batch that is not whole tiles.
 #[test]
 fn gradients_agree_with_finite_differences() {
@@ -72,28 +85,16 @@ fn gradients_agree_with_finite_differences() {
     for (tied, hidden, out, dropout) in cases {
         let (net, len) = net(tied, &hidden, &out, dropout);
         let (x, y) = (numbers(5 * examples, "x"), numbers(net.d_out() * examples, "y"));
-        let mut params: Vec<f64> = numbers(len, "params").iter().map(|x| 0.5 * x).collect();
+        let params: Vec<f64> = numbers(len, "params").iter().map(|x| 0.5 * x).collect();
         let importance: Vec<f64> = (0..net.d_out()).map(|i| 1.0 / (1.0 + i as f64)).collect();
         let loss = Loss { examples, importance: &importance, scale: 0.7 };
         let (mut scratch, mut grads) = (net.scratch(), vec![9.0; len]);
         let at = net.loss_and_grads(&params, &mut grads, loss, &mut scratch, draw(&net, &x, &y, examples));
         assert!(at.is_finite() && at > 0.0);
-        let mut unused = vec![0.0; len];
-        for i in 0..len {
-            let mut moved = |by: f64| {
-                let before = params[i];
-                params[i] += by;
-                let loss = net.loss_and_grads(&params, &mut unused, loss, &mut scratch, draw(&net, &x, &y, examples));
-                params[i] = before;
-                loss
-            };
-            let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-            assert!(
-                (grads[i] - slope).abs() < 1e-8 * (1.0 + slope.abs()),
-                "{net:?}: {i}: {} against {slope}",
-                grads[i]
-            );
-        }
+        let value = |params: &[f64]| {
+            net.loss_and_grads(params, &mut vec![0.0; len], loss, &mut net.scratch(), draw(&net, &x, &y, examples))
+        };
+        assert_slopes(&grads, &params, value, &format!("{net:?}"));
         assert!(grads.iter().filter(|x| **x != 0.0).count() > len / 4);
     }
 }
@@ -107,10 +108,10 @@ fn cross_entropy_is_the_formula_and_its_gradient_agrees_with_finite_differences(
         net.loss = ToyLoss::CrossEntropy;
         let classes = net.d_out();
         let x = numbers(5 * examples, "x");
-        let class = |b: usize| Some(b * 7 % 11 % classes).filter(|_| b % 5 != 0);
+        let class = |b: usize| Some(b * 7 % 11 % classes).filter(|_| !b.is_multiple_of(5));
         let y: Vec<f64> =
             (0..classes * examples).map(|ob| f64::from(class(ob % examples) == Some(ob / examples))).collect();
-        let mut params: Vec<f64> = numbers(len, "params").iter().map(|x| 0.5 * x).collect();
+        let params: Vec<f64> = numbers(len, "params").iter().map(|x| 0.5 * x).collect();
         let importance: Vec<f64> = (0..classes).map(|i| 1.0 / (1.0 + i as f64)).collect();
         let loss = Loss { examples, importance: &importance, scale: 0.7 };
         let (mut scratch, mut grads) = (net.scratch(), vec![9.0; len]);
@@ -120,18 +121,10 @@ fn cross_entropy_is_the_formula_and_its_gradient_agrees_with_finite_differences(
         let of = |b: usize| class(b).map_or(0.0, |c| -importance[c] * outputs[outputs.len() - 1][b * classes + c].ln());
         let expected = 0.7 * (0..examples).map(of).sum::<f64>() / examples as f64;
         assert!((at / expected - 1.0).abs() < 1e-12, "{at} against {expected}");
-        let mut unused = vec![0.0; len];
-        for i in 0..len {
-            let mut moved = |by: f64| {
-                let before = params[i];
-                params[i] += by;
-                let loss = net.loss_and_grads(&params, &mut unused, loss, &mut scratch, draw(&net, &x, &y, examples));
-                params[i] = before;
-                loss
-            };
-            let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-            assert!((grads[i] - slope).abs() < 1e-8 * (1.0 + slope.abs()), "{i}: {} against {slope}", grads[i]);
-        }
+        let value = |params: &[f64]| {
+            net.loss_and_grads(params, &mut vec![0.0; len], loss, &mut net.scratch(), draw(&net, &x, &y, examples))
+        };
+        assert_slopes(&grads, &params, value, &format!("{net:?}"));
     }
 }
 
