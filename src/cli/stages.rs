@@ -142,7 +142,14 @@ pub fn draw(
     let mut chosen: Vec<Result<&dyn Figure>> = if names.is_empty() { all().collect() } else { asked().collect() };
     let folder = folder.join(FIGURES);
     if how == How::Animated && given.is_empty() {
-        chosen.retain(|figure| figure.as_ref().is_ok_and(|figure| figure.reads_checkpoint()));
+        chosen.retain(|figure| figure.as_ref().is_ok_and(|figure| !figure.shows_all_training()));
+        if chosen.is_empty() {
+            chosen.push(Err(Error::Value {
+                what: "the figures to animate".into(),
+                got: "none of a single checkpoint".into(),
+                expected: "names of such, after the run's; `phaselab list figures` has them".into(),
+            }));
+        }
     }
     let (mut files, mut errors) = (vec![], vec![]);
     for figure in chosen {

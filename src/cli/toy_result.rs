@@ -10,6 +10,7 @@ use phaselab::error::{Error, Result};
 use phaselab::forward::RunSeries;
 use phaselab::measure::{Field, Series, SnapshotSource};
 use phaselab::spec::ToyReplica;
+use phaselab::transition::Spread;
 use serde_json::{Map, Value, json};
 
 use super::output::{Format, Output, columns};
@@ -105,6 +106,11 @@ impl ToyResult {
         self.replicas[r].seed
     }
 
+    /// The update at which a replica met a number that is not finite, if it did.
+    pub fn non_finite(&self, r: usize) -> Option<u64> {
+        self.non_finite.get(r).copied().flatten()
+    }
+
     /// A replica's place on an axis of the grid, or its last value of a number.
     pub fn number(&self, name: &str, r: usize) -> Option<f64> {
         match self.axes.iter().position(|axis| axis == name) {
@@ -119,14 +125,13 @@ impl ToyResult {
         let starts = (0..self.replicas.len()).step_by(self.per_point.max(1));
         let point = |start: usize| {
             let range = start..start + self.per_point;
-            let mut of_point: Vec<f64> = losses.map_or(vec![], |losses| losses[range.clone()].to_vec());
-            of_point.retain(|x| x.is_finite());
-            of_point.sort_by(f64::total_cmp);
+            let of_point = || losses.into_iter().flat_map(|losses| losses[range.clone()].iter().copied());
+            let finite = || of_point().filter(|x| x.is_finite());
             PointLosses {
                 at: &self.replicas[start].point,
                 replicas: range.len(),
-                best: of_point.first().copied(),
-                median: of_point.get(of_point.len() / 2).copied(),
+                best: finite().min_by(f64::total_cmp),
+                median: Spread::of(finite().map(Some)).median(),
             }
         };
         starts.map(point).collect()
@@ -152,7 +157,7 @@ impl ToyResult {
             let numbers = replica.point.iter().copied().chain(self.numbers.iter().map(|(_, values)| values[r]));
             let mut fields = vec![replica.seed.to_string()];
             fields.extend(numbers.map(|x| Field(x).to_string()));
-            fields.push(self.non_finite.get(r).copied().flatten().map_or(String::new(), |step| step.to_string()));
+            fields.push(self.non_finite(r).map_or(String::new(), |step| step.to_string()));
             text += &(fields.join(",") + "\n");
         }
         text

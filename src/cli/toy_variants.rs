@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use phaselab::error::{Error, Result};
+use phaselab::error::Result;
 use phaselab::figure::arms::{self, ArmsInput, Quantity};
-use phaselab::figure::{Curve, MeasurePanels, NUMBERS, Number};
+use phaselab::figure::{Curve, MAX_CURVES, MeasurePanels, NUMBERS, Number};
 use phaselab::measure::Field;
 use phaselab::spec::{Spec, Sweep};
 use serde_json::{Map, Value};
@@ -34,12 +34,13 @@ pub fn csv(variants: &[ToyVariant]) -> String {
             names.push(name);
         }
     }
-    let mut text = format!("variant,seed,{}\n", names.join(","));
+    let mut text = format!("variant,seed,{},non_finite_step\n", names.join(","));
     for variant in variants {
         for r in 0..variant.result.replicas() {
             let number = |name: &&str| variant.result.number(name, r).map_or(String::new(), |x| Field(x).to_string());
             let fields: Vec<String> = names.iter().map(number).collect();
-            text += &format!("{},{},{}\n", variant.name, variant.result.seed(r), fields.join(","));
+            let diverged = variant.result.non_finite(r).map_or(String::new(), |step| step.to_string());
+            text += &format!("{},{},{},{diverged}\n", variant.name, variant.result.seed(r), fields.join(","));
         }
     }
     text
@@ -57,49 +58,73 @@ pub fn json(variants: &[ToyVariant]) -> Value {
     Value::Array(variants.iter().map(of).collect())
 }
 
-/// Losses by variant and point of the grid.
+/// Losses by variant and point of the grid, and why there is no figure if there is none.
 pub fn table(variants: &[ToyVariant], output: &Output) -> String {
+    let axes = variants.first().map_or(&[][..], |variant| variant.result.axes());
+    let alike = variants.iter().all(|variant| variant.result.axes() == axes);
     let mut head = vec!["variant".to_owned()];
-    head.extend(variants.first().map_or(vec![], |variant| variant.result.axes().to_vec()));
-    let axes = head.len() - 1;
+    head.extend(if alike { axes.to_vec() } else { vec!["point".into()] });
     head.extend(["replicas", "best loss", "median"].map(str::to_owned));
+    let width = head.len();
     let mut rows = vec![head];
     for variant in variants {
         for point in variant.result.losses() {
             let mut row = vec![output.bold(variant.name)];
-            row.extend(point.at.iter().take(axes).map(|x| format!("{x:.4}")));
-            row.resize(axes + 1, "–".into());
+            let named = variant.result.axes().iter().zip(point.at).map(|(name, x)| format!("{name} {x:.4}"));
+            match alike {
+                true => row.extend(point.at.iter().map(|x| format!("{x:.4}"))),
+                false => row.push(named.collect::<Vec<_>>().join(", ")),
+            }
             let loss = |x: Option<f64>| x.map_or("–".into(), loss_nats);
             row.extend([point.replicas.to_string(), loss(point.best), loss(point.median)]);
             rows.push(row);
         }
     }
-    columns(&rows, &(1..axes + 4).collect::<Vec<_>>())
+    let text = columns(&rows, &(1..width).collect::<Vec<_>>());
+    match common_axis(variants) {
+        Ok(_) => text,
+        Err(why) => format!("{text}\nno figure over all variants: {why}\n"),
+    }
 }
 
-/// Draws what was measured of all variants into `folder`; nothing where their grids differ or have two axes.
+/// The axis that all variants share; none where they have no grid.
+///
+/// # Errors
+/// Why they cannot be drawn together, as a clause.
+fn common_axis<'a>(variants: &[ToyVariant<'a>]) -> Result<Option<&'a str>, String> {
+    let Some(first) = variants.first().map(|variant| variant.result.axes()) else { return Ok(None) };
+    match first {
+        _ if variants.iter().any(|variant| variant.result.axes() != first) => Err("their grids differ".into()),
+        [] => Ok(None),
+        [_] if variants.len() > MAX_CURVES => {
+            Err(format!("{} variants are more than the {MAX_CURVES} colours that are told apart", variants.len()))
+        }
+        [axis] => Ok(Some(axis)),
+        _ => Err(format!("their grids have {} axes", first.len())),
+    }
+}
+
+/// Draws what was measured of all variants into `folder`; nothing where [`table`] says why.
 ///
 /// # Errors
 /// Those of writing.
 pub fn draw(spec: &Spec, variants: &[ToyVariant], folder: &Path) -> Result<()> {
-    let measured = |number: &&Number| variants.iter().any(|variant| variant.result.number(number.column, 0).is_some());
-    let numbers: Vec<&'static Number> = NUMBERS.iter().filter(measured).collect();
+    let Ok(axis) = common_axis(variants) else { return Ok(()) };
     let of = |variant: &ToyVariant, number: &Number, r: usize| variant.result.number(number.column, r);
-    let first = variants.first().map_or(&[][..], |variant| variant.result.axes());
-    if variants.iter().any(|variant| variant.result.axes() != first) || first.len() > 1 {
-        return Err(Error::Value {
-            what: "the grids of the variants".into(),
-            got: "different ones, or two axes".into(),
-            expected: "one axis that all share, or none, for a figure over all variants".into(),
-        });
-    }
+    let has_value = |number: &&Number| {
+        let values = |variant: &ToyVariant| {
+            (0..variant.result.replicas()).any(|r| of(variant, number, r).is_some_and(f64::is_finite))
+        };
+        variants.iter().any(values)
+    };
+    let numbers: Vec<&'static Number> = NUMBERS.iter().filter(has_value).collect();
     let all = |variant: &ToyVariant| 0..variant.result.replicas();
     let seeds = |variant: &ToyVariant| all(variant).map(|r| variant.result.seed(r)).collect();
-    let Some(axis) = first.first() else {
+    let Some(axis) = axis else {
         let quantity = |number: &&'static Number| Quantity {
             name: number.column.into(),
             label: number.label.into(),
-            unit: "1".into(),
+            unit: number.unit.into(),
             log: number.log,
             values: variants
                 .iter()
@@ -130,7 +155,7 @@ pub fn draw(spec: &Spec, variants: &[ToyVariant], folder: &Path) -> Result<()> {
         x: all(variant).map(|r| variant.result.number(axis, r).unwrap_or(f64::NAN)).collect(),
         values: numbers.iter().map(|n| all(variant).map(|r| of(variant, n, r).unwrap_or(f64::NAN)).collect()).collect(),
     };
-    let grid = spec.toy.as_ref().and_then(|toy| toy.grid.iter().find(|grid| grid.name == *axis));
+    let grid = spec.toy.as_ref().and_then(|toy| toy.grid.iter().find(|grid| grid.name == axis));
     let panels = MeasurePanels {
         title: &spec.title,
         shows: "At the end of training: dots are replicas, lines medians over seeds".into(),

@@ -36,6 +36,8 @@ pub trait Real:
     const ONE: Self;
     /// −∞.
     const NEG_INFINITY: Self;
+    /// The least positive normal number.
+    const MIN_POSITIVE: Self;
 
     /// Nearest value.
     fn from_f64(x: f64) -> Self;
@@ -91,6 +93,7 @@ impl Real for f32 {
     const ZERO: f32 = 0.0;
     const ONE: f32 = 1.0;
     const NEG_INFINITY: f32 = f32::NEG_INFINITY;
+    const MIN_POSITIVE: f32 = f32::MIN_POSITIVE;
 
     #[inline(always)]
     fn from_f64(x: f64) -> f32 {
@@ -172,6 +175,7 @@ impl Real for f64 {
     const ZERO: f64 = 0.0;
     const ONE: f64 = 1.0;
     const NEG_INFINITY: f64 = f64::NEG_INFINITY;
+    const MIN_POSITIVE: f64 = f64::MIN_POSITIVE;
 
     #[inline(always)]
     fn from_f64(x: f64) -> f64 {

@@ -1,7 +1,8 @@
 //! A figure of one checkpoint over training -> `NAME.html`, a page with a slider, and `NAME.apng`, which plays by itself.
 //!
-//! Reads a [`FigureInput`] and the checkpoints to show; draws the figure once for each. What is chosen by a number of the run (the best seed,
-//! the reach of axes) is chosen by the last of them, so that frames can be compared. The page holds everything it needs and works offline.
+//! Reads a [`FigureInput`] and the checkpoints to show; draws the figure once for each. What pictures of toy models' weights choose by a
+//! number of the run (the best seed, the reach of axes, the order of neurons) is chosen by the last checkpoint, so that frames can be
+//! compared; axes of other figures are each frame's own. The page holds everything it needs and works offline.
 
 use std::path::{Path, PathBuf};
 
@@ -24,11 +25,19 @@ const HTML: &str = include_str!("animation.html");
 /// [`Error::Value`] for a figure that shows all of training already, or does not fit, and for a run without checkpoints; those of
 /// [`Figure::draw`]; [`Error::Draw`] and [`Error::Io`] from writing.
 pub fn animate(figure: &dyn Figure, input: &FigureInput<'_>, steps: &[u64], folder: &Path) -> Result<Vec<PathBuf>> {
-    let Some(&last) = steps.last().filter(|_| figure.reads_checkpoint()) else {
+    if figure.shows_all_training() {
         return Err(Error::Value {
             what: "figure".into(),
             got: format!("{}, which shows the whole training", figure.name()),
-            expected: "one of a single checkpoint, of a run with checkpoints".into(),
+            expected: "one of a single checkpoint".into(),
+        });
+    }
+    super::fitting_probe(figure, input)?;
+    let Some(&last) = steps.last() else {
+        return Err(Error::Missing {
+            what: "every checkpoint".into(),
+            path: "snapshots".into(),
+            hint: "train first, with `phaselab train` or `phaselab run`".into(),
         });
     };
     let frame = |&step: &u64| {
@@ -121,8 +130,13 @@ mod tests {
     fn a_figure_of_all_training_is_refused_and_many_checkpoints_are_thinned_to_both_ends() {
         let run = synthetic::run(&[1, 10], 1);
         let folder = tempfile::tempdir().unwrap();
-        let error = animate(find("loss_curves").unwrap(), &run.input(), &[1, 10], folder.path()).unwrap_err();
-        assert!(error.to_string().contains("shows the whole training"), "{error}");
+        for name in ["loss_curves", "feature_courses"] {
+            let error = animate(find(name).unwrap(), &run.input(), &[1, 10], folder.path()).unwrap_err();
+            assert!(error.to_string().contains("shows the whole training"), "{error}");
+        }
+        let error = animate(find("feature_gram").unwrap(), &run.input(), &[1, 10], folder.path()).unwrap_err();
+        assert!(error.to_string().contains("the run is of a task"), "{error}");
+        assert!(animate(find("fourier_bars").unwrap(), &run.input(), &[], folder.path()).is_err());
         let many: Vec<u64> = (0..1000).collect();
         let few = chosen(&many);
         assert_eq!((few.len(), few[0], few[MAX_FRAMES - 1]), (MAX_FRAMES, 0, 999));

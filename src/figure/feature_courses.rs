@@ -47,7 +47,7 @@ Reads
   Measure features, column dimensionality; measure population_loss where it was taken, else losses of evaluations.
   Steps are on a logarithmic axis, without step 0.
 Unit and range
-  Loss: squared error (log scale). Dimensionality: 0 to 1.
+  Loss: squared error or nats, as trained (log scale). Dimensionality: 0 to 1.
 Value at a known point
   A feature that finds a place jumps from 0 to the dimensionality of its shape: 1/2 in an antipodal pair, 2/5 in a
   pentagon.
@@ -58,6 +58,10 @@ Source
 
     fn needs(&self) -> &'static [&'static str] {
         &["features"]
+    }
+
+    fn shows_all_training(&self) -> bool {
+        true
     }
 
     fn is_of_toys(&self) -> bool {

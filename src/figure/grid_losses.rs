@@ -8,7 +8,7 @@ use super::page::{self, Key, Mark};
 use super::panel::{Names, Panel};
 use super::scale::Scale;
 use super::style::{BLACK, CATEGORIES, CURVE_WIDTH};
-use super::toys::{Toys, axis_label, curves_fit, short};
+use super::toys::{Toys, axis_label, curves_fit, geometric, short};
 use super::{Figure, FigureInput, Sink};
 use crate::error::Result;
 use crate::measure::{Field, Setting};
@@ -38,7 +38,7 @@ What it is
 Reads
   Losses of the last evaluation until the chosen step (--step; the last when unset), as the run's metrics have them.
 Unit and range
-  Squared error, the sum over outputs or their mean; logarithmic axis.
+  As trained: squared error, the sum over outputs or their mean, or nats; logarithmic axis.
 Value at a known point
   Few fixed points: the training loss is near 0 and the test loss is not. Fresh examples: both agree but for noise.
 Source
@@ -92,7 +92,7 @@ Source
         let area = page::head(&mut sink.drawing, input.title, &shows, &keys, 20.0);
         let values = || curves.iter().flatten();
         let xs = values().map(|point| point.0);
-        let x = if axis.log || axis.numbers().iter().all(|x| *x > 0.0) { Scale::log(xs) } else { Scale::linear(xs) };
+        let x = if axis.log || geometric(&axis.numbers()) { Scale::log(xs) } else { Scale::linear(xs) };
         let least = values().map(|point| point.1).filter(|x| x.is_finite()).fold(f64::INFINITY, f64::min);
         let shown = values().flat_map(|point| [point.1, point.2]).filter(|loss| *loss >= least * SMALLEST);
         let panel = Panel { frame: area, x, y: Scale::log(shown) };

@@ -34,7 +34,7 @@ impl Figure for GridMeasures {
         "\
 What it is
   A panel for each number that was measured, over the last axis of the grid: a dot a replica, a line through the medians
-  over seeds. With two axes a colour stands for each of the first axis's values, up to five.
+  over seeds; --seed takes one. With two axes a colour stands for each of the first axis's values, up to five.
 Reads
   The scalar columns that say most of features, polysemanticity, privileged_basis, adversarial_vulnerability,
   data_dimensionality, linear_probes and class_accuracy, those that are there, and the test loss, at one checkpoint
@@ -79,7 +79,7 @@ Source
         }
         let points = toys.points();
         let curve = |chunk: &[GridPoint]| {
-            let replicas: Vec<usize> = chunk.iter().flat_map(|point| point.replicas.clone()).collect();
+            let replicas: Vec<usize> = chunk.iter().flat_map(|point| toys.shown(point)).collect();
             let at = |r: &usize| &toys.setting.replicas[*r].point;
             let first = at(&replicas[0])[0];
             Curve {

@@ -8,7 +8,7 @@ use super::csv::Table;
 use super::drawing::Anchor;
 use super::page::{self, Key};
 use super::panel::{Names, Panel};
-use super::scale::Scale;
+use super::scale::{Scale, with_log};
 use super::style::{BLACK, CATEGORIES, CURVE_WIDTH, LABEL_SIZE};
 use super::{Sink, save};
 use crate::error::Result;
@@ -24,29 +24,34 @@ pub struct Number {
     pub column: &'static str,
     /// In words.
     pub label: &'static str,
+    /// Its unit as CSV files have it.
+    pub unit: &'static str,
     /// Whether its axis is logarithmic.
     pub log: bool,
 }
 
-const fn number(measure: &'static str, column: &'static str, label: &'static str) -> Number {
-    Number { measure, column, label, log: false }
+const fn number(measure: &'static str, column: &'static str, unit: &'static str, label: &'static str) -> Number {
+    Number { measure, column, label, unit, log: false }
 }
 
 /// Those of toy models, in the order of panels.
 pub const NUMBERS: [Number; 12] = [
-    number("features", "n_represented", "features represented"),
-    number("features", "dims_per_feature", "dimensions per feature"),
-    number("polysemanticity", "n_monosemantic", "monosemantic neurons"),
-    number("polysemanticity", "n_polysemantic", "polysemantic neurons"),
-    number("privileged_basis", "privileged_basis", "privileged basis"),
-    number("adversarial_vulnerability", "vulnerability", "adversarial vulnerability"),
-    number("data_dimensionality", "mean_dimensionality", "dimensionality of data points"),
-    number("linear_probes", "mean_probe_r2", "explained by linear probes"),
-    number("linear_probes", "mean_limit_r2", "limit of linear probes"),
-    number("linear_probes", "mean_model_r2", "explained by the model"),
-    number("class_accuracy", "accuracy_frac", "accuracy"),
-    Number { log: true, ..number("metrics", "test_loss", "test loss (log scale)") },
+    number("features", "n_represented", "features", "features represented"),
+    number("features", "dims_per_feature", "dimensions", "dimensions per feature"),
+    number("polysemanticity", "n_monosemantic", "neurons", "monosemantic neurons"),
+    number("polysemanticity", "n_polysemantic", "neurons", "polysemantic neurons"),
+    number("privileged_basis", "privileged_basis", "score", "privileged basis"),
+    number("adversarial_vulnerability", "vulnerability", "ratio", "adversarial vulnerability"),
+    number("data_dimensionality", "mean_dimensionality", "dimensions", "dimensionality of data points"),
+    number("linear_probes", "mean_probe_r2", "fraction", "explained by linear probes"),
+    number("linear_probes", "mean_limit_r2", "fraction", "limit of linear probes"),
+    number("linear_probes", "mean_model_r2", "fraction", "explained by the model"),
+    number("class_accuracy", "accuracy_frac", "fraction", "accuracy"),
+    Number { log: true, ..number("metrics", "test_loss", "loss", "test loss") },
 ];
+
+/// Curves that colours tell apart.
+pub const MAX_CURVES: usize = CATEGORIES.len();
 
 /// Distance between panels, points: across, down.
 const GAP: (f64, f64) = (62.0, 42.0);
@@ -111,13 +116,14 @@ impl MeasurePanels<'_> {
         sink.drawing.page.1 = (area.top + area.height + 48.0).ceil() as u32;
         let xs = || self.curves.iter().flat_map(|curve| curve.x.iter().copied());
         let x = if self.x_log { Scale::log(xs()) } else { Scale::linear(xs()) };
-        let x_label = if self.x_log { format!("{} (log scale)", self.x_label) } else { self.x_label.clone() };
+        let x_label = if self.x_log { with_log(&self.x_label) } else { self.x_label.clone() };
         for (place, (&k, frame)) in there.iter().zip(area.grid(rows, columns, GAP)).enumerate() {
             let number = self.numbers[k];
             let values =
                 || self.curves.iter().flat_map(|curve| curve.values[k].iter().copied()).filter(|x| x.is_finite());
             let y = if number.log { Scale::log(values()) } else { Scale::linear(values().chain([0.0])) };
             let panel = Panel { frame, x, y };
+            let name = if number.log { with_log(number.label) } else { number.label.to_owned() };
             panel.grid(&mut sink.drawing);
             for (c, curve) in self.curves.iter().enumerate() {
                 for ((&seed, &x), &value) in curve.seeds.iter().zip(&curve.x).zip(&curve.values[k]) {
@@ -138,7 +144,7 @@ impl MeasurePanels<'_> {
                 let medians = curve.medians(k).into_iter().filter_map(|(x, y)| panel.point(x, y)).collect();
                 sink.drawing.line(medians, color(c), CURVE_WIDTH);
             }
-            panel.axes(&mut sink.drawing, Names { x: Some(""), y: Some(""), panel: Some(number.label) });
+            panel.axes(&mut sink.drawing, Names { x: Some(""), y: Some(""), panel: Some(&name) });
             if place + columns >= panels {
                 let at = (frame.left + frame.width / 2.0, frame.top + frame.height + 32.0);
                 sink.drawing.text(at, &x_label, LABEL_SIZE, BLACK, Anchor::Middle);

@@ -65,7 +65,7 @@ mod toys;
 mod toys_tests;
 mod weight_norms;
 
-pub use measure_panels::{Curve, MeasurePanels, NUMBERS, Number};
+pub use measure_panels::{Curve, MAX_CURVES, MeasurePanels, NUMBERS, Number};
 pub use probe::{At, Checkpoint, Probe};
 pub use toys::{axis_label, geometric};
 
@@ -100,6 +100,11 @@ pub trait Figure: Sync {
     /// Whether it reads parameters or activations of one checkpoint ([`FigureInput::checkpoint`]); figures of toy models do.
     fn reads_checkpoint(&self) -> bool {
         self.is_of_toys()
+    }
+
+    /// Whether it shows the whole training, so that it is the same at every checkpoint.
+    fn shows_all_training(&self) -> bool {
+        !self.reads_checkpoint()
     }
 
     /// Whether it is one of toy models, which have no task.
@@ -202,12 +207,18 @@ pub fn fitting(name: &str, setting: &Setting) -> Result<&'static dyn Figure> {
 /// [`Error::Missing`] where a series or a checkpoint is not there; [`Error::Value`] for a figure that does not fit the task
 /// and the model; [`Error::Draw`] and [`Error::Io`] from writing.
 pub fn draw(figure: &dyn Figure, input: &FigureInput<'_>, folder: &Path) -> Result<Vec<PathBuf>> {
-    if let Some(probe) = input.probe.filter(|_| figure.reads_checkpoint()) {
-        fitting(figure.name(), &probe.setting())?;
-    }
+    fitting_probe(figure, input)?;
     let mut sink = Sink::default();
     figure.draw(input, &mut sink)?;
     save::save(&sink, figure.name(), folder)
+}
+
+/// Whether a figure of a checkpoint fits the run that it is to be drawn of.
+fn fitting_probe(figure: &dyn Figure, input: &FigureInput<'_>) -> Result<()> {
+    match input.probe.filter(|_| figure.reads_checkpoint()) {
+        Some(probe) => fitting(figure.name(), &probe.setting()).map(drop),
+        None => Ok(()),
+    }
 }
 
 impl<'a> FigureInput<'a> {

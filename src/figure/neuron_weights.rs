@@ -12,7 +12,7 @@ use super::style::{BLACK, LABEL_SIZE};
 use super::toys::{GridPoint, Toys, chosen};
 use super::{Figure, FigureInput, Sink};
 use crate::error::Result;
-use crate::measure::{Directions, Field, Setting, read_out, toys_of};
+use crate::measure::{Directions, Field, READ, Setting, read_out, toys_of};
 use crate::tensor::Tensor;
 
 /// See the file's first lines.
@@ -80,7 +80,8 @@ Source
         let neurons = |point: &GridPoint| Neurons::of(&toys.params_of_choice(point.best)?);
         let deciding: Vec<Neurons> = points.iter().map(neurons).collect::<Result<_>>()?;
         let colors = Colors::around_zero([1.0]);
-        let shown = |weights: fn(&Neurons) -> &[f64]| all.iter().map(|of| of.shown(weights(of))).max().unwrap_or(1);
+        let shown =
+            |weights: fn(&Neurons) -> &[f64]| deciding.iter().map(|of| of.shown(weights(of))).max().unwrap_or(1);
         let (n_read, n_written) = (shown(|of| &of.read_jn), shown(|of| &of.write_jo));
         let bar = heat::bar_room(&colors, &area);
         let columns = points.len().max(1);
@@ -154,7 +155,7 @@ impl Neurons {
     /// How many rows are shown: up to the last one that some neuron has a fifth of its largest weight in.
     fn shown(&self, weights_ji: &[f64]) -> usize {
         let n = weights_ji.len() / self.m;
-        let last = |row_i: &[f64]| row_i.iter().rposition(|x| x.abs() >= 0.2 * largest(row_i)).map_or(1, |i| i + 1);
+        let last = |row_i: &[f64]| row_i.iter().rposition(|x| x.abs() >= READ * largest(row_i)).map_or(1, |i| i + 1);
         weights_ji.chunks_exact(n.max(1)).filter(|row_i| largest(row_i) > 0.0).map(last).max().unwrap_or(1)
     }
 

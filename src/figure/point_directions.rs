@@ -7,7 +7,7 @@ use super::arrows::{ArrowPage, Arrows, MAX_PANELS};
 use super::toys::{Toys, chosen};
 use super::{Figure, FigureInput, Sink};
 use crate::error::Result;
-use crate::measure::{Setting, has_hidden_points, hidden_points, toys_of};
+use crate::measure::{Directions, Setting, has_hidden_points, hidden_points, toys_of};
 
 /// See the file's first lines.
 pub struct PointDirections;
@@ -65,8 +65,13 @@ Source
             Ok(Arrows { label: &point.label, seed: toys.seeds[point.best], directions, weights })
         });
         let panels: Vec<Arrows> = panels.collect::<Result<_>>()?;
-        let all = panels.iter().flat_map(|panel| panel.directions.w_nm.iter().map(|x| x.abs()));
-        let largest = all.filter(|x| x.is_finite()).fold(0.0, f64::max);
+        let mut largest = 0.0f64;
+        for point in &points {
+            let deciding = Directions::of(&toys.params_of_choice(point.best)?)?;
+            let hidden = hidden_points(&deciding, &toys.setting, point.best);
+            let all = hidden.w_nm.iter().map(|x| x.abs()).filter(|x| x.is_finite());
+            largest = all.fold(largest, f64::max);
+        }
         let page = ArrowPage {
             title: input.title,
             shows: format!("Hidden vectors of training points: {}", toys.title()),

@@ -124,6 +124,11 @@ impl<'a> Toys<'a> {
         all.filter(|point| self.chosen.is_none_or(|r| point.replicas.contains(&r))).collect()
     }
 
+    /// The replicas of a point that are shown: all, or the chosen one.
+    pub fn shown(&self, point: &GridPoint) -> Range<usize> {
+        if self.chosen.is_some() { point.best..point.best + 1 } else { point.replicas.clone() }
+    }
+
     /// What is shown, for the second line of a page.
     pub fn title(&self) -> String {
         let of = match self.points().first().map_or(0, |point| point.replicas.len()) {
@@ -170,7 +175,7 @@ pub fn axis_label(axis: &GridAxis) -> String {
     axis.label.clone().unwrap_or_else(|| axis.name.replace('_', " "))
 }
 
-/// Whether numbers above 0 go over more than a decade, so that a logarithmic axis suits them.
+/// Whether numbers above 0 go over a decade or more, so that a logarithmic axis suits them.
 pub fn geometric(numbers: &[f64]) -> bool {
     let (low, high) = numbers.iter().fold((f64::INFINITY, 0.0f64), |(low, high), &x| (low.min(x), high.max(x)));
     low > 0.0 && high >= 10.0 * low

@@ -23,7 +23,7 @@ What it is
   norm            |h_t|
   dimensionality  |h_t|^2 / sum over all points s of (h_t/|h_t| . h_s)^2: the share of a dimension that the point has
   mean_dimensionality  the mean over all points that have one
-  n_represented   points whose hidden vector is at least half as long as the longest
+  n_points_represented  points whose hidden vector is at least half as long as the longest
   norm and dimensionality are given of the first 256 points; the sums are over all.
 Reads
   W, or W_0 of a model that is not tied; the points of the replica.
@@ -60,7 +60,7 @@ impl Measure for DataDimensionality {
             each("norm"),
             each("dimensionality"),
             Column::scalar("mean_dimensionality", "1"),
-            Column::scalar("n_represented", "points"),
+            Column::scalar("n_points_represented", "points"),
         ]
     }
 
@@ -98,6 +98,9 @@ pub fn has_hidden_points(setting: &Setting) -> Result<(), String> {
 }
 
 /// The hidden vectors of a replica's fixed points, as directions: one a point.
+///
+/// # Shapes
+/// Columns `[m]` of `[points, m]`
 pub fn hidden_points(encoder: &Directions, toy: &ToySetting, replica: usize) -> Directions {
     let settings = &toy.replicas[replica];
     let stream = Stream::points(toy.seed_of_draws(replica));

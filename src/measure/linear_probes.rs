@@ -93,13 +93,15 @@ impl Measure for LinearProbes {
     }
 }
 
-/// Variance of each column.
+/// Variance of each column; 0 where it is rounding alone.
 fn variances(x_bn: &[f64], n: usize) -> Vec<f64> {
     let count = (x_bn.len() / n) as f64;
     let column = |i: usize| x_bn.iter().skip(i).step_by(n);
     let of = |i: usize| {
         let mean = column(i).sum::<f64>() / count;
-        column(i).map(|x| (x - mean) * (x - mean)).sum::<f64>() / count
+        let (spread, squares) = column(i).fold((0.0, 0.0), |(d, s), x| (d + (x - mean) * (x - mean), s + x * x));
+        // Below this, what varies is rounding.
+        if spread <= 1e-20 * squares { 0.0 } else { spread / count }
     };
     (0..n).map(of).collect()
 }
@@ -142,7 +144,8 @@ fn limits(directions: &Directions, variance_n: &[f64]) -> Vec<f64> {
         (0..m * m).for_each(|jk| hh_mm[jk] += variance * w_m[jk / m] * w_m[jk % m]);
     }
     let columns = (0..n).map(|i| directions.column(i).to_vec());
-    leverages(&hh_mm, m, columns).iter().zip(variance_n).map(|(x, variance)| x * variance).collect()
+    let leverages = leverages(&hh_mm, m, columns);
+    leverages.iter().zip(variance_n).map(|(x, v)| if *v == 0.0 { f64::NAN } else { x * v }).collect()
 }
 
 /// cᵀ A⁺ c for each of some vectors, A symmetric and not negative.
@@ -206,5 +209,9 @@ mod tests {
         let (found, limit) = (probes(&hidden_bm, &x_bn, &variance_n), limits(&w, &variance_n));
         assert!(found.iter().zip(&limit).all(|(x, y)| (x - y).abs() < 0.01), "{found:?} against {limit:?}");
         assert_eq!(explained(&x_bn, &x_bn, &variance_n), [1.0; 3]);
+        // What does not vary but for rounding has no share.
+        let constant = variances(&[0.3; 4096], 1);
+        assert_eq!(constant, [0.0]);
+        assert!(limits(&columns(&[&[1.0]]), &constant)[0].is_nan());
     }
 }

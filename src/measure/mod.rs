@@ -78,6 +78,7 @@ pub use directions::{Directions, read_out, toy as toys_of};
 pub use driver::measure;
 pub use group::{Group, freq_axis};
 pub use key_freqs::{check_options, describe as describe_key_freqs, large};
+pub use polysemanticity::READ;
 pub use polytopes::{Part, Shape, parts};
 pub use population_loss::integrable;
 pub use series::{Axis, Series};

@@ -12,7 +12,7 @@ use crate::measure::{Axis, Column, Measure};
 pub struct Polysemanticity;
 
 /// A neuron reads a feature when the weight is at least this share of its largest.
-const READ: f64 = 0.2;
+pub const READ: f64 = 0.2;
 /// A neuron of less strength than this does nothing.
 const USED: f64 = 0.25;
 

@@ -365,6 +365,25 @@ const OF_TOYS: [&str; 10] = [
     "class_accuracy",
 ];
 
+/// The results of runs of toy models have a column a number, by its name alone.
+#[test]
+fn numbers_of_toy_models_have_names_of_their_own() {
+    let text = "[toy]\npoints = 10\n[optim]\nwarmup_steps = 0\n";
+    let source = crate::spec::Source { path: std::path::Path::new("toys.toml"), text, sets: &[] };
+    let spec: crate::spec::Spec = crate::spec::from_toml(source, |_| vec![]).expect("it is a spec");
+    let toy = spec.toy.as_ref().expect("it has the section");
+    let replicas = toy.replicas(&[0]).expect("it has replicas").into();
+    let examples = Examples { n_examples: 0, n_classes: 0, targets: &[], modular: None };
+    let setting = Setting { toy: Some(ToySetting { spec: toy, replicas }), ..Setting::new(examples, &[]) };
+    let of_toys = ALL.iter().filter(|measure| OF_TOYS.contains(&measure.name()));
+    let scalars = of_toys.flat_map(|measure| measure.columns(&setting)).filter(|column| column.axis.is_none());
+    let mut names: Vec<String> = scalars.map(|column| column.name).collect();
+    names.sort_unstable();
+    let twice = names.windows(2).find(|pair| pair[0] == pair[1]);
+    assert_eq!(twice, None);
+    assert!(names.len() > 20);
+}
+
 #[test]
 fn numpy_gives_the_same_numbers() {
     let lines: Vec<(String, Tensor)> = include_str!("../../tests/fixtures/measures.txt").lines().map(parse).collect();

@@ -4,7 +4,8 @@
 //! [`TILE`] examples goes through all layers, the loss and back before the next one is drawn, and examples lie along the vector lanes:
 //! values are `[width, examples]`, so that two features keep 16 lanes as busy as two hundred do.
 //!
-//! A layer: `a = act(W x + b)`. Loss: `Σ over outputs importance · (a − y)²`, mean over examples. Backward: `dz = da · act'(z)`,
+//! A layer: `a = act(W x + b)`. Loss: `Σ over outputs importance · (a − y)²` or, of the right class,
+//! `−importance · ln a`; mean over examples. Backward: `dz = da · act'(z)`,
 //! `dW = dz xᵀ`, `db = Σ dz`, `dx = Wᵀ dz`. Weights are reached by strides, so that two layers can share one matrix (a tied decoder reads
 //! the encoder's transposed); its gradient then has both parts. One worker takes a replica's whole step, tiles in order: the bits depend
 //! neither on threads nor on other replicas.
@@ -251,10 +252,12 @@ impl Net {
                 *d = per_example * (*weight * *a - importance * *y);
             }
         }
+        // A probability that became 0 has a finite loss, that of the least number; its gradient is right anyway.
+        let least = T::MIN_POSITIVE;
         let of = |(weight, right): (&T, &T)| match *weight > T::ZERO {
-            // In f32 a probability below 1e-38 may have become 0: its loss counts as that of 1e-38, its gradient is right anyway.
-            true => -weight.to_f64() * libm::log(right.to_f64().max(f64::from(f32::MIN_POSITIVE))),
-            false => 0.0,
+            true => -weight.to_f64() * libm::log(if *right < least { least.to_f64() } else { right.to_f64() }),
+            // No class; or no number, which the loss is to show.
+            false => weight.to_f64(),
         };
         weight[..len].iter().zip(&right).map(of).sum::<f64>() * loss.scale
     }

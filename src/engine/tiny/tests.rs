@@ -142,6 +142,11 @@ fn cross_entropy_of_a_hopeless_example_is_finite() {
     });
     assert!((80.0..90.0).contains(&at), "{at}");
     assert_eq!(grads, [-1.0, 1.0]);
+    let spoilt = net.loss_and_grads(&[f32::NAN, 1.0], &mut grads, loss, &mut scratch, |tile| {
+        tile.x.fill(1.0);
+        tile.y[0] = 1.0;
+    });
+    assert!(spoilt.is_nan());
 }
 
 /// The ReLU output model written out, one example at a time.
