@@ -14,7 +14,8 @@ pub struct ClassAccuracy;
 
 const EXPLAIN: &str = "\
 What it is
-  accuracy_frac       share of the examples of the evaluation with a class whose largest output is that class; ties are wrong
+  accuracy_frac       share of the examples of the evaluation with a class whose largest output is that class;
+                      ties are wrong
   accuracy            the same for the examples of each class
   Examples without a class (no target above 0) are left out.
 Reads

@@ -412,7 +412,7 @@ impl<T: Real> Steps for ToySession<'_, T> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::spec::{GridAxis, OptimKind, OptimSpec, PerFeature, Seeds, Sets, TrainSpec, Widths};
+    use crate::spec::{GridAxis, OptimKind, OptimSpec, PerFeature, Seeds, Sets, ToyAct, ToyLoss, TrainSpec, Widths};
 
     fn spec(toy: ToySpec) -> Spec {
         let optim = OptimSpec { kind: OptimKind::Adam, weight_decay: 0.0, warmup_steps: 0, ..OptimSpec::default() };
@@ -469,7 +469,8 @@ mod tests {
 
     #[test]
     fn the_bits_depend_neither_on_threads_nor_on_interruptions_nor_on_other_replicas() {
-        for toy in [tied(), other()] {
+        let classes = ToySpec { loss: ToyLoss::CrossEntropy, act: ToyAct::Softmax, ..tied() };
+        for toy in [tied(), other(), classes] {
             let spec = spec(toy);
             let mut whole = session(&spec, 1);
             advance_to(&mut whole, 30);
