@@ -14,7 +14,7 @@ use super::style::{BLUE, CURVE_WIDTH, GREY, GRID, TICK_SIZE, VERMILLION};
 use super::toys::Toys;
 use super::{Figure, FigureInput, Sink};
 use crate::error::Result;
-use crate::measure::{Directions, Field, Setting, toys_of};
+use crate::measure::{Directions, Field, LEARNED, Setting, toys_of};
 
 /// See the file's first lines.
 pub struct FeatureDimensionality;
@@ -28,8 +28,6 @@ const BARS: usize = 55;
 const HIGHEST: f64 = 1.1;
 /// Dots closer than this are one, darker dot, points.
 const GRAIN: f64 = 0.5;
-/// Features shorter than this have no place in the histogram: they are not represented.
-const LEARNED: f64 = 0.5;
 
 impl Figure for FeatureDimensionality {
     fn name(&self) -> &'static str {

@@ -15,15 +15,13 @@ use super::style::{BLACK, CURVE_WIDTH, Ink};
 use super::toys::{Toys, axis_label};
 use super::{Figure, FigureInput, Sink};
 use crate::error::Result;
-use crate::measure::{Directions, Field, Setting, integrable, toys_of};
+use crate::measure::{Directions, Field, LEARNED, Setting, integrable, toys_of};
 use crate::spec::{GridAxis, ToySpec};
 use crate::theory::population::{self, border_density};
 
 /// See the file's first lines.
 pub struct PhaseDiagram;
 
-/// A direction of at least this length represents its feature.
-const LEARNED: f64 = 0.5;
 /// Interference of at least this much is superposition.
 const SHARED: f64 = 0.15;
 /// Features up to which the least loss is looked for: its cost grows steeply.
@@ -182,8 +180,7 @@ fn least(toys: &Toys<'_>, r: usize) -> (Phase, f64) {
     let (n, m) = (spec.n_features, spec.d_hidden.0[0]);
     let best = population::optimum(&setting, m);
     let w_nm = (0..n).flat_map(|i| (0..m).map(move |j| (i, j))).map(|(i, j)| best.w_mn[j * n + i]).collect();
-    let scale = if spec.reduce == crate::spec::Reduce::Mean { 1.0 / n as f64 } else { 1.0 };
-    (Phase::of(&Directions { m, n, w_nm }), best.loss * scale)
+    (Phase::of(&Directions { m, n, w_nm }), best.loss * spec.loss_scale())
 }
 
 /// An axis whose ends are half a cell beyond its numbers.

@@ -9,6 +9,9 @@ use crate::measure::subject::{Matrix, Setting, ToySetting};
 use crate::tensor::Tensor;
 use crate::toy::{W, W_FIRST, W_OUT, W_SECOND};
 
+/// A feature whose direction is at least this long counts as represented.
+pub const LEARNED: f64 = 0.5;
+
 /// Columns of the encoder.
 #[derive(Debug, Clone)]
 pub struct Directions {

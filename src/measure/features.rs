@@ -3,15 +3,12 @@
 //! Reads the encoder; writes three numbers a feature and two a replica. Source: arXiv 2209.10652.
 
 use crate::error::Result;
-use crate::measure::directions::{Directions, feature_axis, toy};
+use crate::measure::directions::{Directions, LEARNED, feature_axis, toy};
 use crate::measure::subject::{Setting, Subject};
 use crate::measure::{Column, Measure};
 
 /// Norms, interference and dimensionality.
 pub struct Features;
-
-/// A feature of at least this length counts as represented.
-const LEARNED: f64 = 0.5;
 
 const EXPLAIN: &str = "\
 What it is

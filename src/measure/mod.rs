@@ -74,7 +74,7 @@ mod without_each;
 pub use course::{Course, Scope};
 pub use csv::{Field, write_csv};
 pub use data_dimensionality::{has_hidden_points, hidden_points};
-pub use directions::{Directions, read_out, toy as toys_of};
+pub use directions::{Directions, LEARNED, read_out, toy as toys_of};
 pub use driver::measure;
 pub use group::{Group, freq_axis};
 pub use key_freqs::{check_options, describe as describe_key_freqs, large};

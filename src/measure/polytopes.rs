@@ -4,15 +4,13 @@
 
 use crate::error::Result;
 use crate::linalg::symmetric_eigen;
-use crate::measure::directions::{Directions, feature_axis, toy};
+use crate::measure::directions::{Directions, LEARNED, feature_axis, toy};
 use crate::measure::subject::{Setting, Subject};
 use crate::measure::{Column, Measure};
 
 /// Shapes of features.
 pub struct Polytopes;
 
-/// A feature of at least this length is part of a shape.
-const LEARNED: f64 = 0.5;
 /// Cosines closer than this to 0, or to those of a shape, count as equal.
 const TOLERANCE: f64 = 0.15;
 

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::measure::directions::toy;
 use crate::measure::subject::{Matrix, Setting, Subject, ToySetting};
 use crate::measure::{Column, Measure};
-use crate::spec::{Act, Reduce, Sets, ToyAct, ToyLoss, ToyReplica, ToySpec, Values};
+use crate::spec::{Act, Sets, ToyAct, ToyLoss, ToyReplica, ToySpec, Values};
 use crate::theory::one_hot;
 use crate::theory::population::{self, MAX_FEATURES};
 use crate::toy::{B_OUT, W};
@@ -101,7 +101,7 @@ impl Measure for PopulationLoss {
             true => Matrix::of(subject.params, B_OUT)?.values.to_vec(),
             false => vec![0.0; toy.spec.n_features],
         };
-        let scale = if toy.spec.reduce == Reduce::Mean { 1.0 / toy.spec.n_features as f64 } else { 1.0 };
+        let scale = toy.spec.loss_scale();
         if toy.spec.sets == Sets::OneHot {
             return Ok(vec![vec![scale * one_hot::loss(w_mn, &b_n)]]);
         }

@@ -3,15 +3,12 @@
 //! Reads the encoder; writes a number a feature and two a replica.
 
 use crate::error::Result;
-use crate::measure::directions::{Directions, feature_axis, toy};
+use crate::measure::directions::{Directions, LEARNED, feature_axis, toy};
 use crate::measure::subject::{Setting, Subject};
 use crate::measure::{Column, Measure};
 
 /// Alignment of features with neurons.
 pub struct PrivilegedBasis;
-
-/// A feature of at least this length counts.
-const LEARNED: f64 = 0.5;
 
 const EXPLAIN: &str = "\
 What it is

@@ -371,6 +371,14 @@ impl ToySpec {
         if of_pairs { self.n_features / 2 } else { self.n_features }
     }
 
+    /// Factor on the sum over outputs in the loss: 1, or one over their number for their mean.
+    pub fn loss_scale(&self) -> f64 {
+        match self.reduce {
+            Reduce::Sum => 1.0,
+            Reduce::Mean => 1.0 / self.n_outputs() as f64,
+        }
+    }
+
     /// Points of the grid, the last axis fastest; one without axes.
     pub fn grid_points(&self) -> Vec<Vec<f64>> {
         let mut points = vec![vec![]];

@@ -12,7 +12,7 @@ use crate::engine::tiny::{Loss, Net, Scratch, TILE, Tile};
 use crate::engine::{Params, Real, StepOutcome, Workers};
 use crate::error::{Error, Result};
 use crate::optim::{self, At, MAX_MOMENTS, Settings, Update};
-use crate::spec::{Draws, LossKind, Reduce, Spec, ToyReplica, ToySpec};
+use crate::spec::{Draws, LossKind, Spec, ToyReplica, ToySpec};
 use crate::tensor::{Data, Tensor};
 use crate::toy::{BatchAt, Examples, Network, Stream};
 
@@ -184,19 +184,12 @@ impl<'a, T: Real> ToySession<'a, T> {
         self.replicas.iter().map(|replica| replica.non_finite).collect()
     }
 
-    fn scale(&self) -> f64 {
-        match self.toy().reduce {
-            Reduce::Sum => 1.0,
-            Reduce::Mean => 1.0 / self.network.net.d_out() as f64,
-        }
-    }
-
     /// Runs `work` for every replica with buffers of its worker's; gives what it gives, in the order of the replicas.
     fn each(
         &mut self,
         work: impl Fn(usize, &mut Replica<T>, Shared<'_, T>, &mut Scratch<T>) -> f64 + Sync,
     ) -> Vec<f64> {
-        let (pool, net, scale) = (&self.scratch, &self.network.net, self.scale());
+        let (pool, net, scale) = (&self.scratch, &self.network.net, self.toy().loss_scale());
         let shared = Shared { net, update: &*self.update, scale };
         let mut losses: Vec<(&mut Replica<T>, f64)> = self.replicas.iter_mut().map(|r| (r, f64::NAN)).collect();
         self.workers.each_mut(&mut losses, |r, (replica, loss)| {
