@@ -117,7 +117,7 @@ impl MeasurePanels<'_> {
         let xs = || self.curves.iter().flat_map(|curve| curve.x.iter().copied());
         let x = if self.x_log { Scale::log(xs()) } else { Scale::linear(xs()) };
         let x_label = if self.x_log { with_log(&self.x_label) } else { self.x_label.clone() };
-        for (place, (&k, frame)) in there.iter().zip(area.grid(rows, columns, GAP)).enumerate() {
+        for (&k, frame) in there.iter().zip(area.grid(rows, columns, GAP)) {
             let number = self.numbers[k];
             let values =
                 || self.curves.iter().flat_map(|curve| curve.values[k].iter().copied()).filter(|x| x.is_finite());
@@ -145,11 +145,10 @@ impl MeasurePanels<'_> {
                 sink.drawing.line(medians, color(c), CURVE_WIDTH);
             }
             panel.axes(&mut sink.drawing, Names { x: Some(""), y: Some(""), panel: Some(&name) });
-            if place + columns >= panels {
-                let at = (frame.left + frame.width / 2.0, frame.top + frame.height + 32.0);
-                sink.drawing.text(at, &x_label, LABEL_SIZE, BLACK, Anchor::Middle);
-            }
         }
+        // Once, below all: a long name has no room below each panel.
+        let at = (area.left + area.width / 2.0, area.top + area.height + 34.0);
+        sink.drawing.text(at, &x_label, LABEL_SIZE, BLACK, Anchor::Middle);
     }
 }
 
