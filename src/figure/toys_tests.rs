@@ -294,11 +294,13 @@ fn points_are_drawn_where_the_encoder_puts_them() {
 /// Two colours, a dot a replica; the median of two seeds lies between them.
 #[test]
 fn measures_are_drawn_over_the_last_axis_with_a_panel_a_number() {
-    let toy =
-        ToySpec { grid: vec![axis("rate", &[1.0, 3.0]), axis("count", &[3.0, 30.0, 300.0])], ..ToySpec::default() };
+    // A name that is wider than a panel.
+    let long = "count of something that takes many words to say".to_owned();
+    let count = GridAxis { label: Some(long), ..axis("count", &[3.0, 30.0, 300.0]) };
+    let toy = ToySpec { grid: vec![axis("rate", &[1.0, 3.0]), count], ..ToySpec::default() };
     let run = Made::new(toy, |_, _, _| vec![1.0, 0.0]);
     let of = |measure: &str, column: &str| Series { measure: measure.into(), column: column.into(), ..run.losses() };
-    let series = [of("features", "n_represented"), of("metrics", "test_loss")];
+    let series = [of("features", "n_represented"), of("features", "dims_per_feature"), of("metrics", "test_loss")];
     let draw = |series: &[Series]| {
         let input = FigureInput { title: "measures", series, phases: &[], probe: Some(&run), at: At::default() };
         let mut sink = Sink::default();
@@ -311,11 +313,13 @@ fn measures_are_drawn_over_the_last_axis_with_a_panel_a_number() {
         table.starts_with("curve,measure,column,seed,x,value\nrate: 1,features,n_represented,0,3,0.5\n"),
         "{table}"
     );
-    assert_eq!(table.lines().count(), 1 + 2 * 12);
-    for words in ["rate: 1<", "rate: 3<", "features represented", "test loss (log scale)", ">count (log scale)<"] {
+    assert_eq!(table.lines().count(), 1 + 3 * 12);
+    for words in
+        ["rate: 1<", "rate: 3<", "features represented", "test loss (log scale)", "many words to say (log scale)<"]
+    {
         assert!(text.contains(words), "{words}");
     }
-    let error = draw(&series[1..]).unwrap_err();
+    let error = draw(&series[2..]).unwrap_err();
     assert!(error.hint().unwrap().contains("phaselab measure"), "{error}");
 }
 
