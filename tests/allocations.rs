@@ -123,7 +123,7 @@ fn count(threads: usize, replicas: usize, data: Data, (warm, counted): (u64, u64
         if data == Data::Mini {
             for (r, batch) in batches.iter_mut().enumerate() {
                 let at = (step as usize * 37 + r * 11) % (order.len() - 100);
-                batch.gather(&config.tokens, &config.targets, &order[at..at + 100]);
+                batch.gather(&config.tokens, &config.targets, None, &order[at..at + 100]);
                 plan.prepare(batch).unwrap();
             }
         }

@@ -119,8 +119,15 @@ impl Batch {
         }
     }
 
-    /// Replaces the examples by rows `indices` of a larger set, without allocating.
-    pub fn gather(&mut self, all_bt: &[u32], all_targets_bl: &[u32], indices: &[u32]) {
+    /// Replaces the examples by rows `indices` of a larger set, without allocating; `all_weights_bl` are the targets' weights, where
+    /// they are not all 1.
+    pub fn gather(&mut self, all_bt: &[u32], all_targets_bl: &[u32], all_weights_bl: Option<&[f64]>, indices: &[u32]) {
+        if let Some(all_bl) = all_weights_bl {
+            let losses = all_bl.len() / (all_bt.len() / self.n_ctx);
+            let weights = self.weights.get_or_insert_default();
+            weights.clear();
+            weights.extend(indices.iter().flat_map(|&i| &all_bl[i as usize * losses..][..losses]));
+        }
         let (Inputs::Ids(tokens), Targets::Classes(targets)) = (&mut self.x, &mut self.targets) else {
             unreachable!("invariant: only batches of classes are gathered")
         };
@@ -132,6 +139,18 @@ impl Batch {
             tokens.extend_from_slice(&all_bt[i * self.n_ctx..(i + 1) * self.n_ctx]);
             targets.extend_from_slice(&all_targets_bl[i * losses..(i + 1) * losses]);
         }
+    }
+
+    /// Lets `fill` append whole new examples, without allocating: tokens `[B, n_ctx]`, classes and weights `[B, L]`.
+    pub(crate) fn refill(&mut self, fill: impl FnOnce(&mut Vec<u32>, &mut Vec<u32>, &mut Vec<f64>)) {
+        let (Inputs::Ids(tokens), Targets::Classes(targets)) = (&mut self.x, &mut self.targets) else {
+            unreachable!("invariant: only batches of classes are refilled")
+        };
+        let weights = self.weights.get_or_insert_default();
+        tokens.clear();
+        targets.clear();
+        weights.clear();
+        fill(tokens, targets, weights);
     }
 
     /// Looks every token up in a pair table: `row_of[position · d_vocab + token]`.

@@ -313,8 +313,12 @@ impl<'a, T: Real> Work<'a, T> {
     fn plain_outcome(&self) -> StepOutcome {
         let rows = self.batch.examples * self.plan.shape.loss_positions.len();
         let loss: f64 = self.row_loss.part(0, rows).iter().sum();
-        let correct: usize = self.row_correct.part(0, rows).iter().map(|&c| usize::from(c)).sum();
-        StepOutcome { loss, acc_frac: correct as f64 / rows as f64, grad_norm: None, finite: loss.is_finite() }
+        let correct = self.row_correct.part(0, rows).iter().map(|&correct| f64::from(correct));
+        let correct: f64 = match self.batch.weights {
+            Some(weights) => correct.zip(weights).map(|(correct, weight)| correct * weight).sum(),
+            None => correct.sum(),
+        };
+        StepOutcome { loss, acc_frac: correct / self.batch.weight_sum, grad_norm: None, finite: loss.is_finite() }
     }
 
     /// Gradients pass through edits of parameters.

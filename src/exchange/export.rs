@@ -114,7 +114,8 @@ pub fn export(run: &Path, (step, replica): (u64, usize), target: Target, out: &P
             expected: "a run of a task; a toy model's parameters are params/… of run.h5, which h5py opens".into(),
         });
     }
-    let (spec, task) = (reader.spec().clone(), Task::load(&reader.spec().task)?);
+    let spec = reader.spec().clone();
+    let task = Task::of(&spec.task, &spec.data)?;
     let seeds = &spec.train.seeds.0;
     let Some(&seed) = seeds.get(replica) else {
         return Err(Error::Value {

@@ -122,7 +122,7 @@ pub fn preflight(spec: &Spec) -> Result<Option<Task>> {
         measures_fit(spec, &setting)?;
         return Ok(None);
     }
-    let task = Task::load(&spec.task)?;
+    let task = Task::of(&spec.task, &spec.data)?;
     model::fits(&spec.model, &task)?;
     measure::check_options(&spec.measure, &task)?;
     Data::new(spec, &task)?;

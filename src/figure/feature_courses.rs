@@ -130,10 +130,7 @@ Source
 /// Whether the levels of polygons are those of these models.
 fn is_of_polygons(toys: &Toys<'_>) -> bool {
     let polygon_level = crate::measure::find("polygon_level");
-    let setting = Setting {
-        toy: Some(toys.setting.clone()),
-        ..Setting::new(Examples { n_examples: 0, n_classes: 0, targets: &[], modular: None }, &[])
-    };
+    let setting = Setting { toy: Some(toys.setting.clone()), ..Setting::new(Examples::default(), &[]) };
     polygon_level.is_ok_and(|measure| measure.fits(&setting).is_ok())
         && toys.setting.spec.reduce == crate::spec::Reduce::Sum
 }

@@ -233,7 +233,13 @@ impl Probe for MadeUp {
     fn setting(&self) -> Setting<'_> {
         let modular =
             self.modular.then_some(Modular { p: self.p, op: Some(Op::Add), pairs: &self.pairs, ops: &[], op_of: &[] });
-        let examples = Examples { n_examples: self.pairs.len(), n_classes: self.p, targets: &self.targets, modular };
+        let examples = Examples {
+            n_examples: self.pairs.len(),
+            n_classes: self.p,
+            targets: &self.targets,
+            modular,
+            ..Examples::default()
+        };
         let hook = |name: String, positions: &[usize], axes: &[usize]| HookShape {
             name,
             positions: positions.to_vec(),

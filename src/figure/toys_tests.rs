@@ -82,7 +82,7 @@ impl SnapshotSource for Made {
 
 impl Probe for Made {
     fn setting(&self) -> Setting<'_> {
-        let nothing = Examples { n_examples: 0, n_classes: 0, targets: &[], modular: None };
+        let nothing = Examples::default();
         let replicas = self.toy.replicas(&[0, 1]).unwrap().into();
         Setting { toy: Some(ToySetting { spec: &self.toy, replicas }), ..Setting::new(nothing, &[]) }
     }

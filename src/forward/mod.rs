@@ -39,7 +39,7 @@ impl RunSeries {
     pub fn open(folder: &Path, threads: usize) -> Result<RunSeries> {
         let reader = open_snapshots(folder)?;
         let task = match &reader.spec().toy {
-            None => Some(Task::load(&reader.spec().task)?),
+            None => Some(Task::of(&reader.spec().task, &reader.spec().data)?),
             Some(_) => None,
         };
         let Some(&last) = reader.steps().last() else {
@@ -270,7 +270,7 @@ pub fn setting<'a>(spec: &'a Spec, task: Option<&'a Task>) -> Setting<'a> {
 
 /// Parameters and features of a toy model.
 fn toy_setting(spec: &Spec) -> Setting<'_> {
-    let nothing = Examples { n_examples: 0, n_classes: 0, targets: &[], modular: None };
+    let nothing = Examples::default();
     let Some(toy) = &spec.toy else { return Setting::new(nothing, &[]) };
     let layout = toy::Network::new(toy).layout;
     let shape = |info: &ParamInfo| ParamShape { name: info.name.clone(), shape: info.shape.clone() };

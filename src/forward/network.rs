@@ -91,7 +91,9 @@ impl<'a> Network<'a> {
     }
 
     fn all_examples(&self) -> Result<Batch> {
-        Batch::classes(self.task.n_ctx, self.task.tokens_bt.clone(), self.task.targets_bl.clone())
+        let task = self.task;
+        let batch = Batch::classes(task.n_ctx, task.tokens_bt.clone(), task.targets_bl.clone())?;
+        Ok(Batch { weights: task.weights_bl.clone(), ..batch })
     }
 
     /// The pass of [`Forward::logits`] in f32: made when first asked for.

@@ -95,7 +95,7 @@ pub(super) fn setting<'a>(
 ) -> Setting<'a> {
     let n_classes = params.iter().find(|t| t.name == "logits").map_or(p, |t| t.shape[t.shape.len() - 1]);
     let modular = Some(Modular { p, op: Some(op), pairs, ops: &[], op_of: &[] });
-    let examples = Examples { n_examples: pairs.len(), n_classes, targets, modular };
+    let examples = Examples { n_examples: pairs.len(), n_classes, targets, modular, ..Examples::default() };
     let is_weight = |t: &&Tensor| t.name != "logits" && !t.name.contains("hook_");
     let own: Vec<Tensor> = params.iter().filter(is_weight).cloned().collect();
     let hooks = params.iter().filter(|t| t.name.contains("hook_"));

@@ -109,7 +109,7 @@ mod tests {
     fn the_stride_is_the_least_that_fits_and_meets_every_operand() {
         let of_rows = |p: usize, n: usize| {
             let targets = vec![0; n];
-            stride(&Examples { n_examples: n, n_classes: p, targets: &targets, modular: None })
+            stride(&Examples { n_examples: n, n_classes: p, targets: &targets, ..Examples::default() })
         };
         let stride_of = |p: usize| of_rows(p, p * p);
         assert_eq!((stride_of(59), stride_of(63), stride_of(113)), (1, 1, 6));

@@ -15,7 +15,7 @@ const EXPLAIN: &str = "\
 What it is
   Mean over examples and loss positions of -log softmax(logits)[target], and the fraction of them whose largest logit
   is the target's, for the training and the test split apart. Log-softmax is computed in f64. Of equal largest logits
-  the lowest index counts as the answer. An empty split, or a logit that is not a number, gives no value.
+  the lowest index counts as the answer. Positions at which nothing is asked do not count. An empty split, or a logit that is not a number, gives no value.
 Reads
   The logits of all examples, the targets, the split of the replica.
 Unit and range
@@ -56,9 +56,13 @@ impl Measure for Loss {
     }
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
+        let examples = &subject.setting.examples;
         let (mut loss, mut acc) = (SplitMean::default(), SplitMean::default());
         for (row, (logits, &target)) in rows(subject).enumerate() {
-            let train = subject.train_mask[row / subject.setting.examples.n_positions()];
+            if examples.weights.is_some_and(|weights| weights[row] == 0.0) {
+                continue;
+            }
+            let train = subject.train_mask[row / examples.n_positions()];
             let [nats, right] = score(logits, target);
             loss.add(train, nats);
             acc.add(train, right);

@@ -168,7 +168,7 @@ mod tests {
         };
         let identity = |n: usize| -> Vec<f64> { (0..n * n).map(|i| f64::from(u8::from(i % (n + 1) == 0))).collect() };
         let twice = [block.as_slice(), &block].concat();
-        let examples = Examples { n_examples: 0, n_classes: p, targets: &[], modular: None };
+        let examples = Examples { n_classes: p, ..Examples::default() };
         let setting =
             Setting { varying_positions: vec![0, 1], operand_positions: vec![0, 1], ..Setting::new(examples, &[]) };
         let two_hot = vec![tensor(W_IN, &[2 * p, n_neurons], &twice)];
@@ -196,7 +196,7 @@ mod tests {
         let group = Group::new(p, Op::Add).expect("sums have a group");
         let w_in: Vec<f64> = (0..3 * height * d_mlp).map(|i| i as f64).collect();
         let tensor = Tensor::new(W_IN, vec![3 * height, d_mlp], Data::F64(w_in.clone())).expect("sizes fit");
-        let examples = Examples { n_examples: 0, n_classes: p, targets: &[], modular: None };
+        let examples = Examples { n_classes: p, ..Examples::default() };
         let setting =
             Setting { varying_positions: vec![0, 1, 2], operand_positions: vec![0, 2], ..Setting::new(examples, &[]) };
         let maps = input_maps(&setting, &[tensor], &group).expect("all weights are there");

@@ -14,7 +14,7 @@ use crate::measure::sums::Sums;
 use crate::measure::weights::w_l;
 use crate::measure::{clusters, group};
 use crate::spec::{Draws, MeasureSpec, ToyReplica, ToySpec};
-use crate::task::{Op, Operation, Task};
+use crate::task::{Labels, Op, Operation, Task};
 use crate::tensor::{Data, Tensor};
 
 /// A modular task: two operands, one answer.
@@ -39,7 +39,7 @@ impl<'a> From<&'a crate::task::Modular> for Modular<'a> {
 }
 
 /// The examples that every replica is measured on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Examples<'a> {
     /// N.
     pub n_examples: usize,
@@ -47,6 +47,10 @@ pub struct Examples<'a> {
     pub n_classes: usize,
     /// `[N, L]` right answers.
     pub targets: &'a [u32],
+    /// `[N, L]` weight of each answer in the loss, 0 where nothing is asked; 1 for all when unset.
+    pub weights: Option<&'a [f64]>,
+    /// What examples are told apart by, if by anything.
+    pub labels: Option<&'a Labels>,
     /// The operands, for modular tasks.
     pub modular: Option<Modular<'a>>,
 }
@@ -57,6 +61,8 @@ impl<'a> From<&'a Task> for Examples<'a> {
             n_examples: task.n_examples(),
             n_classes: task.d_vocab_out,
             targets: &task.targets_bl,
+            weights: task.weights_bl.as_deref(),
+            labels: task.labels.as_ref(),
             modular: task.modular.as_ref().map(Modular::from),
         }
     }

@@ -373,7 +373,7 @@ fn numbers_of_toy_models_have_names_of_their_own() {
     let spec: crate::spec::Spec = crate::spec::from_toml(source, |_| vec![]).expect("it is a spec");
     let toy = spec.toy.as_ref().expect("it has the section");
     let replicas = toy.replicas(&[0]).expect("it has replicas").into();
-    let examples = Examples { n_examples: 0, n_classes: 0, targets: &[], modular: None };
+    let examples = Examples::default();
     let setting = Setting { toy: Some(ToySetting { spec: toy, replicas }), ..Setting::new(examples, &[]) };
     let of_toys = ALL.iter().filter(|measure| OF_TOYS.contains(&measure.name()));
     let scalars = of_toys.flat_map(|measure| measure.columns(&setting)).filter(|column| column.axis.is_none());

@@ -97,8 +97,8 @@ pub enum Dtype {
     F64,
 }
 
-/// Which examples are for training.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+/// Which examples there are, and which of them are for training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSpec {
     /// Fraction of the examples for training, above 0 and at most 1; the card's own when unset.
@@ -107,6 +107,27 @@ pub struct DataSpec {
     pub seed: Option<u64>,
     /// Whose random order is split: the first `train_frac` of it are for training.
     pub split: SplitRule,
+    /// Fresh examples without end (true), or a finite set (false); as the card says when unset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<bool>,
+    /// How many different examples a finite set has; the card's own number when unset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub examples: Option<usize>,
+    /// Fixed examples that a stream is tested on, the same for all replicas.
+    pub test_examples: usize,
+}
+
+impl Default for DataSpec {
+    fn default() -> DataSpec {
+        DataSpec {
+            train_frac: None,
+            seed: None,
+            split: SplitRule::Phaselab,
+            stream: None,
+            examples: None,
+            test_examples: 1024,
+        }
+    }
 }
 
 /// Whose random order a split takes.

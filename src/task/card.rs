@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::{FAMILIES, Facts, Task, Worked, family, find};
 use crate::error::{Error, Fault, Result, nearest};
 use crate::spec::parse::line_of_key;
-use crate::spec::{Source, from_toml};
+use crate::spec::{DataSpec, Source, from_toml};
 
 /// A task card. [`Card::parse`] and [`Card::load`] give only cards without faults; what they state is not yet replayed.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -55,6 +55,10 @@ pub struct Layout {
 pub struct SplitCard {
     /// Fraction of the examples, above 0 and at most 1.
     pub train_frac: Option<f64>,
+    /// How many different examples a finite set has, where there are too many to take them all.
+    pub examples: Option<usize>,
+    /// Fresh examples without end, instead of a finite set.
+    pub stream: bool,
 }
 
 impl Card {
@@ -87,7 +91,19 @@ impl Card {
             Some(family) => faults.extend(family.faults(self)),
             None => faults.push(fault("family", self.unknown_family())),
         }
+        let family = family(&self.family);
+        if self.split.stream && family.is_some_and(|family| !family.can_stream()) {
+            faults.push(fault(
+                "split.stream",
+                format!("the family {} has finitely many examples; remove it", self.family),
+            ));
+        }
+        if self.split.examples.is_some() && family.is_some_and(|family| !family.can_stream()) {
+            let message = format!("the family {} takes all the examples that it has; remove it", self.family);
+            faults.push(fault("split.examples", message));
+        }
         match self.split.train_frac {
+            None if self.split.stream => {}
             None => faults.push(fault("split.train_frac", "missing; a fraction above 0 and at most 1")),
             Some(frac) if frac > 0.0 && frac <= 1.0 => {}
             Some(frac) => {
@@ -127,8 +143,20 @@ impl Card {
     /// # Errors
     /// [`Error::Spec`] for a card that [`Card::parse`] would not have given.
     pub fn build(&self) -> Result<Task> {
+        self.build_for(&DataSpec::default())
+    }
+
+    /// As [`Card::build`], with the examples that a spec chooses.
+    ///
+    /// # Errors
+    /// As [`Card::build`]; [`Error::Spec`] for a finite set that the task does not have, or a stream of a family that has none.
+    pub fn build_for(&self, data: &DataSpec) -> Result<Task> {
         match family(&self.family) {
-            Some(family) => family.build(self),
+            Some(family) if !family.can_stream() && (data.stream == Some(true) || data.examples.is_some()) => {
+                let message = format!("{}; remove data.stream and data.examples", family.name());
+                Err(self.fail(vec![fault("family", format!("all examples are taken in the family {message}"))]))
+            }
+            Some(family) => family.build(self, data),
             None => Err(self.fail(vec![fault("family", self.unknown_family())])),
         }
     }
@@ -215,17 +243,17 @@ out = 0
                 "line 12: split.trian_frac: unknown key; did you mean `train_frac`?",
             ]
         );
+        let known = FAMILIES.iter().map(|family| family.name()).collect::<Vec<_>>().join(", ");
+        assert_eq!(
+            faults(&[("\"modular\"", "\"xylophone\"")]),
+            [format!("line 2: family: there is no task family `xylophone`; known: {known}")]
+        );
         for (old, new, message) in [
             ("op = ", "pp = 3\nop = ", "line 5: params.pp: unknown key; did you mean `op`?"),
             (
                 "\"modular\"",
                 "\"modluar\"",
                 "line 2: family: there is no task family `modluar`; did you mean `modular`?",
-            ),
-            (
-                "\"modular\"",
-                "\"groups\"",
-                "line 2: family: there is no task family `groups`; known: modular, random_labels",
             ),
             (
                 "x+y\"\n",

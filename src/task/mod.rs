@@ -12,7 +12,9 @@ pub mod op;
 mod operation;
 pub mod random_labels;
 mod replay;
+pub mod rule;
 mod sample;
+mod sort;
 mod split;
 
 pub use card::Card;
@@ -21,13 +23,18 @@ pub use modular::Modular;
 pub use op::Op;
 pub use operation::{Formula, Operation};
 pub use replay::{Facts, Worked};
+pub use rule::{Drawn, Example, IGNORED, Rule};
 pub use sample::sample;
 pub use split::{Split, n_train, split};
 
+use std::sync::Arc;
+
 use crate::error::{Fault, Result};
+use crate::spec::DataSpec;
+use rule::Of;
 
 /// Every task family, in the order of `phaselab list`.
-pub const FAMILIES: &[&dyn TaskFamily] = &[&modular::Family, &random_labels::Family];
+pub const FAMILIES: &[&dyn TaskFamily] = &[&modular::Family, &random_labels::Family, &Of::<sort::Sort>::FAMILY];
 
 /// A way of making examples, which cards set the parameters of.
 pub trait TaskFamily: std::fmt::Debug + Sync {
@@ -43,11 +50,16 @@ pub trait TaskFamily: std::fmt::Debug + Sync {
     /// All that is wrong with the family's own part of a card: `params` and `layout`.
     fn faults(&self, card: &Card) -> Vec<Fault>;
 
-    /// Makes all examples.
+    /// Whether examples can be drawn without end, instead of being a finite set.
+    fn can_stream(&self) -> bool {
+        false
+    }
+
+    /// Makes all examples, or those that a stream is tested on.
     ///
     /// # Errors
-    /// [`Error::Spec`](crate::error::Error::Spec) with what [`TaskFamily::faults`] finds.
-    fn build(&self, card: &Card) -> Result<Task>;
+    /// [`Error::Spec`](crate::error::Error::Spec) with what [`TaskFamily::faults`] finds, and for a set that cannot be made.
+    fn build(&self, card: &Card, data: &DataSpec) -> Result<Task>;
 
     /// The index of the example with these operands, as a card's worked row gives them; `None` when there is none.
     fn find_example(&self, task: &Task, operands: &[u32]) -> Option<usize>;
@@ -56,7 +68,17 @@ pub trait TaskFamily: std::fmt::Debug + Sync {
     fn write_example(&self, task: &Task, example: usize) -> String;
 }
 
-/// A task: all its examples, in a fixed order (`modular`: first operand major, second minor).
+/// What examples are told apart by: the number of carries of a sum, the length of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labels {
+    /// `carries`, `length`, …
+    pub name: &'static str,
+    /// `[N]`.
+    pub of: Vec<u32>,
+}
+
+/// A task: all its examples, in a fixed order (`modular`: first operand major, second minor). A stream has no end: its examples here
+/// are those that it is tested on, and training draws its own.
 #[derive(Debug, Clone)]
 pub struct Task {
     /// The card's name, e.g. `mod_add_113`.
@@ -79,6 +101,14 @@ pub struct Task {
     pub tokens_bt: Vec<u32>,
     /// `[N, loss_positions]`, row-major.
     pub targets_bl: Vec<u32>,
+    /// `[N, loss_positions]` weight of each target in the loss; 1 for all when unset.
+    pub weights_bl: Option<Vec<f64>>,
+    /// What examples are told apart by in measures, if by anything.
+    pub labels: Option<Labels>,
+    /// The rule that makes examples, where the family has one.
+    pub rule: Option<Arc<dyn Rule>>,
+    /// Whether training draws fresh examples without end.
+    pub stream: bool,
     /// The card's fraction of examples for training; a spec may choose another.
     pub train_frac: f64,
     /// Modulus, operations and operands, for the measures that need them.
@@ -98,8 +128,18 @@ impl Task {
     /// [`Error::Spec`]: crate::error::Error::Spec
     /// [`Error::Io`]: crate::error::Error::Io
     pub fn load(name_or_path: &str) -> Result<Task> {
+        Task::of(name_or_path, &DataSpec::default())
+    }
+
+    /// As [`Task::load`], with the examples that a spec chooses.
+    ///
+    /// # Errors
+    /// As [`Task::load`]; [`Error::Spec`] for a finite set that the task does not have.
+    ///
+    /// [`Error::Spec`]: crate::error::Error::Spec
+    pub fn of(name_or_path: &str, data: &DataSpec) -> Result<Task> {
         let card = Card::load(name_or_path)?;
-        let task = card.build()?;
+        let task = card.build_for(data)?;
         let faults = card.replay(&task);
         if faults.is_empty() { Ok(task) } else { Err(card.fail(faults)) }
     }
@@ -118,6 +158,12 @@ impl Task {
     pub fn targets_l(&self, example: usize) -> &[u32] {
         let width = self.loss_positions.len();
         &self.targets_bl[example * width..][..width]
+    }
+
+    /// The weights of one example's targets, `[loss_positions]`; none where all are 1.
+    pub fn weights_l(&self, example: usize) -> Option<&[f64]> {
+        let width = self.loss_positions.len();
+        self.weights_bl.as_ref().map(|weights_bl| &weights_bl[example * width..][..width])
     }
 
     /// The loss of a model that gives every class the same logit: ln `d_vocab_out`, nats.
@@ -160,7 +206,8 @@ mod tests {
             let task = card.build().unwrap();
             assert_eq!(card.replay(&task), [], "{name}");
             assert!(card.worked.len() >= 3, "{name} has too few worked rows");
-            assert!(card.facts.examples.is_some() && card.facts.chance_loss_nats.is_some(), "{name} states no facts");
+            let counted = card.facts.examples.is_some() || task.stream;
+            assert!(counted && card.facts.chance_loss_nats.is_some(), "{name} states no facts");
             assert_eq!(task.tokens_bt.len(), task.n_examples() * task.n_ctx, "{name}");
             assert_eq!(task.targets_bl.len(), task.n_examples() * task.loss_positions.len(), "{name}");
         }

@@ -12,6 +12,7 @@ use super::card::fault;
 use super::layout::Layout;
 use super::{Card, Op, Operation, Task, TaskFamily, possible_tokens};
 use crate::error::{Fault, Result};
+use crate::spec::DataSpec;
 
 /// Above this the pairs no longer fit a full batch of any use: a million examples.
 const P_RANGE: RangeInclusive<u32> = 2..=1024;
@@ -194,7 +195,7 @@ impl TaskFamily for Family {
         read(card).err().unwrap_or_default()
     }
 
-    fn build(&self, card: &Card) -> Result<Task> {
+    fn build(&self, card: &Card, _: &DataSpec) -> Result<Task> {
         let (modular, layout) = read(card).map_err(|faults| card.fail(faults))?;
         let (p, n_ops, n_examples) = (modular.p, modular.ops.len(), modular.pairs.len());
         let (n_ctx, d_vocab) = (layout.n_ctx(), layout.d_vocab(p, n_ops));
@@ -216,6 +217,10 @@ impl TaskFamily for Family {
             possible_tokens: possible_tokens(&tokens_bt, n_ctx, d_vocab),
             tokens_bt,
             targets_bl,
+            weights_bl: None,
+            labels: None,
+            rule: None,
+            stream: false,
             train_frac: card.split.train_frac.unwrap_or_default(),
             modular: Some(modular),
         })

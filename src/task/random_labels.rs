@@ -13,6 +13,7 @@ use super::layout::Layout;
 use super::{Card, Task, TaskFamily, possible_tokens};
 use crate::error::{Fault, Result};
 use crate::rng::Rng;
+use crate::spec::DataSpec;
 
 /// As many numbers as the `modular` family has.
 const RANGE: RangeInclusive<u32> = 2..=1024;
@@ -85,7 +86,7 @@ impl TaskFamily for Family {
         read(card).err().unwrap_or_default()
     }
 
-    fn build(&self, card: &Card) -> Result<Task> {
+    fn build(&self, card: &Card, _: &DataSpec) -> Result<Task> {
         let (n, classes, seed, layout) = read(card).map_err(|faults| card.fail(faults))?;
         let (n_ctx, d_vocab) = (layout.n_ctx(), layout.d_vocab(n, 0));
         let (mut tokens_bt, mut labels) = (vec![], Rng::stream(seed, "labels"));
@@ -103,6 +104,10 @@ impl TaskFamily for Family {
             possible_tokens: possible_tokens(&tokens_bt, n_ctx, d_vocab),
             targets_bl: (0..n * n).map(|_| labels.below(classes)).collect(),
             tokens_bt,
+            weights_bl: None,
+            labels: None,
+            rule: None,
+            stream: false,
             train_frac: card.split.train_frac.unwrap_or_default(),
             modular: None,
         })

@@ -5,6 +5,7 @@
 use serde::Deserialize;
 
 use super::card::fault;
+use super::rule::{Example, IGNORED, text};
 use super::{Card, Task, n_train};
 use crate::error::Fault;
 
@@ -36,8 +37,35 @@ pub struct Worked {
     /// The operands, without the tokens that every example has; before them the operation's number where a task has several.
     #[serde(rename = "in")]
     pub operands: Vec<u32>,
-    /// The target at the one loss position.
-    pub out: Option<u32>,
+    /// The target at the one loss position, or the list of all that count.
+    pub out: Option<Answers>,
+    /// The whole example in words, as `phaselab sample` writes it, for families that draw their examples.
+    pub text: Option<String>,
+}
+
+/// One target, or several in the order of their positions.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Answers {
+    /// `out = 2`.
+    One(u32),
+    /// `out = [2, 4, 6, 9]`.
+    Many(Vec<u32>),
+}
+
+impl Answers {
+    fn list(&self) -> &[u32] {
+        match self {
+            Answers::One(one) => std::slice::from_ref(one),
+            Answers::Many(many) => many,
+        }
+    }
+}
+
+impl std::fmt::Display for Answers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.list().iter().map(u32::to_string).collect::<Vec<_>>().join(", "))
+    }
 }
 
 impl Card {
@@ -45,7 +73,7 @@ impl Card {
     pub fn replay(&self, task: &Task) -> Vec<Fault> {
         let (n, frac) = (task.n_examples(), task.train_frac);
         let mut faults = vec![];
-        if n_train(n, frac) == 0 {
+        if !task.stream && n_train(n, frac) == 0 {
             let message = format!("{frac} of {n} examples leaves the training split empty; it must be at least 1/{n}");
             faults.push(fault("split.train_frac", message));
         }
@@ -58,9 +86,10 @@ impl Card {
 
 impl Facts {
     fn replay(&self, task: &Task) -> Vec<Fault> {
+        let finite = |stated: Option<usize>| if task.stream { None } else { stated };
         let counts = [
-            ("facts.examples", self.examples, task.n_examples()),
-            ("facts.train_examples", self.train_examples, n_train(task.n_examples(), task.train_frac)),
+            ("facts.examples", finite(self.examples), task.n_examples()),
+            ("facts.train_examples", finite(self.train_examples), n_train(task.n_examples(), task.train_frac)),
             ("facts.d_vocab", self.d_vocab, task.d_vocab),
             ("facts.d_vocab_out", self.d_vocab_out, task.d_vocab_out),
             ("facts.n_ctx", self.n_ctx, task.n_ctx),
@@ -86,17 +115,34 @@ impl Worked {
     /// What is wrong with the row, if anything.
     fn replay(&self, task: &Task) -> Option<String> {
         let operands = &self.operands;
+        if let Some(rule) = task.rule.as_deref() {
+            let mut example = Example::default();
+            return match rule.write(operands, &mut example) {
+                false => Some(format!("the task has no example with in = {operands:?}")),
+                true => self.compare(&example, &text(rule, &example)),
+            };
+        }
         let Some(example) = task.family.find_example(task, operands) else {
             return Some(format!("the task has no example with in = {operands:?}"));
         };
-        match (self.out, task.targets_l(example)) {
-            (Some(out), &[target]) if out == target => None,
-            (Some(out), targets) => {
-                let found: Vec<String> = targets.iter().map(u32::to_string).collect();
-                let text = task.family.write_example(task, example);
-                Some(format!("in = {operands:?}: the card says {out}, its examples give {} ({text})", found.join(", ")))
+        let words = task.family.write_example(task, example);
+        self.compare(&Example { tokens: vec![], targets: task.targets_l(example).to_vec() }, &words)
+    }
+
+    /// What the example with these operands has otherwise than the row states.
+    fn compare(&self, example: &Example, words: &str) -> Option<String> {
+        let operands = &self.operands;
+        let counted = example.targets.iter().copied().filter(|&target| target != IGNORED);
+        let found = Answers::Many(counted.collect());
+        match (&self.out, &self.text) {
+            (None, None) => Some(format!("in = {operands:?} has no `out`")),
+            (Some(out), _) if out.list() != found.list() => {
+                Some(format!("in = {operands:?}: the card says {out}, its examples give {found} ({words})"))
             }
-            (None, _) => Some(format!("in = {operands:?} has no `out`")),
+            (_, Some(text)) if text != words => {
+                Some(format!("in = {operands:?}: the card says `{text}`, its examples give `{words}`"))
+            }
+            _ => None,
         }
     }
 }

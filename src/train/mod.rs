@@ -101,7 +101,7 @@ fn train_as<T: Real>(
     if spec.toy.is_some() {
         return run(&mut ToySession::<T>::new(spec, workers)?, spec, folder, options, watch);
     }
-    let task = Task::load(&spec.task)?;
+    let task = Task::of(&spec.task, &spec.data)?;
     run(&mut Session::<T>::new(spec, &task, workers)?, spec, folder, options, watch)
 }
 

@@ -60,6 +60,12 @@ fn data_crc32(task: &Task, mask: &Tensor) -> u32 {
     for number in task.tokens_bt.iter().chain(&task.targets_bl) {
         crc.update(&number.to_le_bytes());
     }
+    for weight in task.weights_bl.iter().flatten() {
+        crc.update(&weight.to_le_bytes());
+    }
+    if task.stream {
+        crc.update(b"stream");
+    }
     if let Numbers::U8(mask) = &mask.data {
         crc.update(mask);
     }

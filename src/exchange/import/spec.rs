@@ -41,7 +41,7 @@ pub fn own(replicas: &[Replica], files: &[File], options: &ImportOptions<'_>) ->
         return Ok(None);
     };
     let spec = from_toml(Source { path, text, sets: &[] }, Spec::faults)?;
-    let task = Task::load(options.task.unwrap_or(&spec.task))?;
+    let task = Task::of(options.task.unwrap_or(&spec.task), &spec.data)?;
     let graph = model::graph(&spec.model, &task_shape(&task));
     let params: Vec<(String, Vec<usize>)> =
         graph.params.infos.iter().map(|info| (info.name.clone(), info.shape.clone())).collect();
