@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 use phaselab::engine::{Hook, Params, Runner, Savings, State, StepOutcome, Workers};
 use phaselab::optim::{Settings, build};
-use phaselab::spec::{Act, Family, Input, Join, LossKind, Normalization, OptimSpec, Parametrization, Positional};
+use phaselab::spec::{
+    Act, Attention, Family, Input, Join, LossKind, Normalization, OptimSpec, Parametrization, Positional,
+};
 
 use crate::configs::{self, Config, apart, norm, size_floor};
 
@@ -95,7 +97,13 @@ impl Witness<'_> {
         };
         let (q, k, v) = (project('Q')?, project('K')?, project('V')?);
         let scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? / (q.dim(3)? as f64).sqrt())?;
-        let mask: Vec<f64> = (0..n_ctx * n_ctx).map(|i| if i % n_ctx > i / n_ctx { -1e5 } else { 0.0 }).collect();
+        let model = &self.config.model;
+        let hidden = |query: usize, key: usize| {
+            let ahead = model.attention == Attention::Causal && key > query;
+            ahead || model.window.is_some_and(|width| key + width <= query)
+        };
+        let mask: Vec<f64> =
+            (0..n_ctx * n_ctx).map(|i| if hidden(i / n_ctx, i % n_ctx) { -1e5 } else { 0.0 }).collect();
         let scores = scores.broadcast_add(&Tensor::from_vec(mask, (n_ctx, n_ctx), &Device::Cpu)?)?;
         let z = candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&v)?;
         let out = z.broadcast_matmul(self.p(&format!("{block}.attn.W_O")))?.sum(1)?;

@@ -13,7 +13,7 @@ use phaselab::loss::LossTerm;
 use phaselab::model::{self, TaskShape};
 use phaselab::rng::Rng;
 use phaselab::spec::{
-    Act, Family, Formula, Input, Join, LossKind, ModelSpec, Normalization, Parametrization, Positional,
+    Act, Attention, Family, Formula, Input, Join, LossKind, ModelSpec, Normalization, Parametrization, Positional,
 };
 use phaselab::tensor::Tensor;
 
@@ -68,17 +68,22 @@ pub fn modular(name: &'static str, p: u32, model: ModelSpec, kind: LossKind) -> 
 
 /// Twelve sequences of five of nine tokens, as a stream gives them: what can stand where is not known.
 pub fn sequences(name: &'static str, model: ModelSpec) -> Config {
-    let mut rng = Rng::stream(5, "tests/sequences");
-    let tokens: Vec<u32> = (0..60).map(|_| rng.below(9)).collect();
-    let targets = (0..60).map(|i| tokens[(i + 1) % 60]).collect();
-    let weights = (0..60).map(|i| [1.0, 0.5, 2.0, 0.0][i % 4]).collect();
-    let all = vec![0, 1, 2, 3, 4];
+    sequences_of(5, name, model)
+}
+
+/// The same, longer: `n_ctx` tokens each. Attention works in blocks of keys where there are many.
+pub fn sequences_of(n_ctx: usize, name: &'static str, model: ModelSpec) -> Config {
+    let (mut rng, n) = (Rng::stream(5, "tests/sequences"), 12 * n_ctx);
+    let tokens: Vec<u32> = (0..n).map(|_| rng.below(9)).collect();
+    let targets = (0..n).map(|i| tokens[(i + 1) % n]).collect();
+    let weights = (0..n).map(|i| [1.0, 0.5, 2.0, 0.0][i % 4]).collect();
+    let all: Vec<usize> = (0..n_ctx).collect();
     Config {
         name,
         task: TaskShape {
             d_vocab: 9,
             d_vocab_out: 9,
-            n_ctx: 5,
+            n_ctx,
             loss_positions: all.clone(),
             varying_positions: all,
             varying_tokens: 9,
@@ -149,6 +154,7 @@ fn variants() -> Vec<Config> {
     let mean_field =
         ModelSpec { parametrization: Parametrization::MeanField, unembed_bias: true, ..mlp(Join::Concat, 2) };
     let no_positions = ModelSpec { positional: Positional::None, n_layers: 2, ..small() };
+    let deep = |attention, window| ModelSpec { attention, window, ..everything(7).model };
     let tied_only = ModelSpec { tied_unembed: true, ..small() };
     vec![
         with_norm("2 layers, LayerNorm without weights", Normalization::LnPre),
@@ -162,6 +168,11 @@ fn variants() -> Vec<Config> {
         with_act("an expression", formula()),
         modular("2 layers, no positions", 7, no_positions.clone(), ce),
         sequences("sequences, no positions", no_positions),
+        sequences_of(19, "long sequences", deep(Attention::Causal, None)),
+        sequences_of(19, "long sequences, window", deep(Attention::Causal, Some(4))),
+        sequences_of(19, "long sequences, bidirectional", deep(Attention::Bidirectional, None)),
+        sequences("sequences, window", deep(Attention::Causal, Some(2))),
+        sequences("sequences, bidirectional", deep(Attention::Bidirectional, None)),
         modular("tied unembedding", 7, tied_only.clone(), ce),
         sequences("sequences, tied unembedding", tied_only),
         tied(7),

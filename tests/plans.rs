@@ -3,7 +3,7 @@
 
 use phaselab::engine::{Batch, Hook, Plan, Runner, Savings, Workers};
 use phaselab::model;
-use phaselab::spec::{Family, Input};
+use phaselab::spec::{Attention, Family, Input};
 use phaselab::tensor::Tensor;
 
 use crate::configs::{self, Config, PLAIN, apart, grads_apart, loss_and_grads, norm, observe};
@@ -121,7 +121,7 @@ fn tokens_mut(batch: &mut Batch) -> &mut Vec<u32> {
 }
 
 #[test]
-fn a_token_changes_no_logits_before_it() {
+fn a_token_changes_the_logits_of_those_that_see_it_and_no_others() {
     for config in configs::all().into_iter().filter(|config| config.possible_tokens.is_none()) {
         let (before, _) = logits(&config, |_| ());
         let (n_ctx, vocab) = (config.task.n_ctx, config.task.d_vocab as u32);
@@ -133,7 +133,13 @@ fn a_token_changes_no_logits_before_it() {
             });
             let rows = || before.chunks_exact(vocab as usize).zip(after.chunks_exact(vocab as usize)).enumerate();
             for (row, (before, after)) in rows() {
-                assert_eq!(row % n_ctx < t, before == after, "{}: row {row}, token {t}", config.name);
+                let (model, at) = (&config.model, row % n_ctx);
+                let reach = model.window.map_or(n_ctx, |width| model.n_layers * (width - 1));
+                let seen = match model.attention {
+                    Attention::Causal => (t..=t + reach).contains(&at),
+                    Attention::Bidirectional => true,
+                };
+                assert_eq!(seen, before != after, "{}: row {row}, token {t}", config.name);
             }
         }
     }

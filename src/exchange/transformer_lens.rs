@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::engine::cpu::layer_norm::EPS;
 use crate::error::{Error, Result};
-use crate::spec::{Normalization, Spec};
+use crate::spec::{Attention, ModelSpec, Normalization, Spec};
 use crate::task::Task;
 use crate::tensor::{Data, Tensor};
 
@@ -54,6 +54,9 @@ pub fn config(spec: &Spec, task: &Task) -> Result<Value> {
     if let Some(layer) = &m.layer {
         return Err(refuse(of_layer(layer)));
     }
+    if let Some(cause) = other_attention(m) {
+        return Err(refuse(cause));
+    }
     if m.d_mlp > 0 && !ACTS.contains(&text.act.as_str()) {
         return Err(refuse(format!(
             "its activation `{}` is none of TransformerLens's ({})",
@@ -79,6 +82,12 @@ pub fn config(spec: &Spec, task: &Task) -> Result<Value> {
         "device": "cpu",
         "dtype": format!("{:?}", spec.dtype).replace('F', "float"),
     }))
+}
+
+/// Why a model's attention is not what other codes compute, if it is not.
+pub fn other_attention(m: &ModelSpec) -> Option<String> {
+    let is_plain = m.attention == Attention::Causal && m.window.is_none();
+    (!is_plain).then(|| "only causal attention over all positions is exported, the model has another".into())
 }
 
 /// All parameters and buffers, in TransformerLens's shapes.

@@ -15,7 +15,8 @@ const EXPLAIN: &str = "\
 What it is
   Mean over examples and loss positions of -log softmax(logits)[target], and the fraction of them whose largest logit
   is the target's, for the training and the test split apart. Log-softmax is computed in f64. Of equal largest logits
-  the lowest index counts as the answer. Positions at which nothing is asked do not count. An empty split, or a logit that is not a number, gives no value.
+  the lowest index counts as the answer. Positions where nothing is asked do not count. An empty split, or a logit
+  that is not a number, gives no value.
 Reads
   The logits of all examples, the targets, the split of the replica.
 Unit and range

@@ -11,13 +11,13 @@ use crate::engine::cpu::layer_norm::LayerNorm;
 use crate::engine::cpu::linear::Linear;
 use crate::engine::cpu::mix::Mix;
 use crate::engine::cpu::pre_norm::PreNorm;
-use crate::engine::cpu::scores::{Heads, Scores};
+use crate::engine::cpu::scores::{Heads, Scores, Sight};
 use crate::engine::cpu::softmax::Softmax;
 use crate::engine::cpu::sum::Sum;
 use crate::engine::cpu::tied::Tied;
 use crate::engine::op::{ParamId, ValueId};
 use crate::outside;
-use crate::spec::{ModelSpec, Normalization, Positional};
+use crate::spec::{Attention, ModelSpec, Normalization, Positional};
 
 /// The graph of a transformer.
 pub(super) fn graph(spec: &ModelSpec, task: &TaskShape) -> Graph {
@@ -116,7 +116,12 @@ fn attention(g: &mut Graph, spec: &ModelSpec, layer: usize, x: ValueId) -> Value
     };
     let (q, key, v) = (project('Q'), project('K'), project('V'));
     let keys = g.n_ctx;
-    let heads = Heads { n_heads: h, d_head: k, keys };
+    let sight = match (spec.attention, spec.window) {
+        (Attention::Bidirectional, _) => Sight::Full,
+        (Attention::Causal, Some(width)) => Sight::Window(width),
+        (Attention::Causal, None) => Sight::Causal,
+    };
+    let heads = Heads { n_heads: h, n_kv_heads: h, d_head: k, keys, sight };
     let scores = g.value(name("attn.hook_attn_scores"), &[h, keys]);
     g.push(Scores { q, k: key, scores, heads });
     let pattern = g.value(name("attn.hook_pattern"), &[h, keys]);

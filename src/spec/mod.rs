@@ -165,6 +165,11 @@ pub struct ModelSpec {
     pub normalization: Normalization,
     /// What tells a transformer where a token stands.
     pub positional: Positional,
+    /// Which positions a position of a transformer attends to.
+    pub attention: Attention,
+    /// Positions that it attends to at most, its own and those just before it; all when unset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<usize>,
     /// A transformer's logits are x W_Eᵀ (the classes' rows), and there is no `W_U`.
     pub tied_unembed: bool,
     /// `b_Q`, `b_K`, `b_V`, `b_O`.
@@ -273,6 +278,16 @@ pub enum Positional {
     Learned,
     /// Nothing but the causal mask; there is no `W_pos`.
     None,
+}
+
+/// Which positions a position attends to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Attention {
+    /// Itself and those before it.
+    Causal,
+    /// All.
+    Bidirectional,
 }
 
 /// What an MLP's first layer reads.
@@ -668,6 +683,8 @@ impl Default for ModelSpec {
             input: Input::Embed,
             join: Join::Sum,
             parametrization: Parametrization::Standard,
+            attention: Attention::Causal,
+            window: None,
             init: Init::Paper,
             init_scale: 1.0,
             layer: None,

@@ -1,8 +1,9 @@
 //! What a spec's types cannot tell: sizes that contradict each other, ranges, keys that another family reads.
 
 use super::{
-    Act, DataSpec, Family, Formula, Init, Input, KeyFreqsBy, KeyRule, LossKind, LossSpec, MeasureSpec, ModelSpec,
-    Normalization, OptimSpec, Parametrization, Positional, Snapshots, Spec, SplitRule, StopMetric, TermSpec, TrainSpec,
+    Act, Attention, DataSpec, Family, Formula, Init, Input, KeyFreqsBy, KeyRule, LossKind, LossSpec, MeasureSpec,
+    ModelSpec, Normalization, OptimSpec, Parametrization, Positional, Snapshots, Spec, SplitRule, StopMetric, TermSpec,
+    TrainSpec,
 };
 use crate::error::Fault;
 use crate::term;
@@ -119,6 +120,10 @@ fn transformer(m: &ModelSpec, found: &mut Found) {
     found.check(wide <= MAX_WIDTH, "model.d_head", || {
         format!("{} heads of {} are wider than {MAX_WIDTH}", m.n_heads, m.d_head())
     });
+    found.check(m.window != Some(0), "model.window", || "must be at least 1; leave it out for no limit".into());
+    found.check(m.window.is_none() || m.attention == Attention::Causal, "model.window", || {
+        "a window reaches back from its position; remove it, or set model.attention = \"causal\"".into()
+    });
     found.check(m.input == Input::Embed, "model.input", || {
         "a transformer reads embeddings; remove it, or set model.family = \"mlp\"".into()
     });
@@ -135,6 +140,9 @@ fn mlp(m: &ModelSpec, found: &mut Found) {
     });
     found.check(m.positional == Positional::Learned, "model.positional", || {
         "an MLP reads its tokens in their order and has no positions; remove it".into()
+    });
+    found.check(m.attention == Attention::Causal && m.window.is_none(), "model.attention", || {
+        "an MLP has no attention; remove it, and model.window".into()
     });
     found.check(!m.tied_unembed, "model.tied_unembed", || {
         "an MLP's W_U reads the last hidden layer, not the embedding's width; remove it".into()

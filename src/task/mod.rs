@@ -7,14 +7,19 @@
 pub mod card;
 mod find;
 mod layout;
+mod list_answer;
+mod list_map;
 pub mod modular;
 pub mod op;
 mod operation;
 pub mod random_labels;
+mod random_strings;
+mod recurrence;
 mod replay;
 pub mod rule;
 mod sample;
 mod sort;
+mod sparse_parity;
 mod split;
 
 pub use card::Card;
@@ -34,7 +39,16 @@ use crate::spec::DataSpec;
 use rule::Of;
 
 /// Every task family, in the order of `phaselab list`.
-pub const FAMILIES: &[&dyn TaskFamily] = &[&modular::Family, &random_labels::Family, &Of::<sort::Sort>::FAMILY];
+pub const FAMILIES: &[&dyn TaskFamily] = &[
+    &modular::Family,
+    &random_labels::Family,
+    &Of::<sort::Sort>::FAMILY,
+    &Of::<list_map::ListMap>::FAMILY,
+    &Of::<list_answer::ListAnswer>::FAMILY,
+    &Of::<recurrence::Recurrence>::FAMILY,
+    &Of::<sparse_parity::SparseParity>::FAMILY,
+    &Of::<random_strings::RandomStrings>::FAMILY,
+];
 
 /// A way of making examples, which cards set the parameters of.
 pub trait TaskFamily: std::fmt::Debug + Sync {

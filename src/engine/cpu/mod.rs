@@ -1,6 +1,7 @@
 //! The operations, one file each: formula, shapes, forward, hand-derived backward, test.
 
 pub(crate) mod activation;
+mod attend;
 pub(crate) mod change;
 pub(crate) mod embed;
 pub(crate) mod factor;
