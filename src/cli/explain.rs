@@ -114,12 +114,19 @@ fn names() -> Vec<String> {
 }
 
 fn explain_task(task: &Task) -> String {
-    let n_train = task::n_train(task.n_examples(), task.train_frac);
+    let n = task.n_examples();
+    let counts = match task.stream {
+        true => format!("fresh ones without end; {n} fixed ones for testing"),
+        false => {
+            let n_train = task::n_train(n, task.train_frac);
+            format!("{n}, of which {n_train} for training (train_frac {})", task.train_frac)
+        }
+    };
     let examples = sample(task, 3, 0).into_iter().map(|line| format!("  {line}\n")).collect::<String>();
     format!(
         "{}: {}\n\n\
          family       {} (`phaselab explain {}`)\n\
-         {}examples     {}, of which {n_train} for training (train_frac {})\n\
+         {}examples     {counts}\n\
          tokens       {} positions, vocabulary {}\n\
          answers      {} classes; equal logits have a loss of {:.3} nats\n\n\
          For example:\n{examples}",
@@ -128,8 +135,6 @@ fn explain_task(task: &Task) -> String {
         task.family.name(),
         task.family.name(),
         operations(task),
-        task.n_examples(),
-        task.train_frac,
         task.n_ctx,
         task.d_vocab,
         task.d_vocab_out,

@@ -374,6 +374,45 @@ mod tests {
         assert_eq!(second.metrics(), whole.metrics());
     }
 
+    /// Fresh examples are a function of the seed and the step: neither threads, nor the replica beside, nor a resume change them.
+    #[test]
+    fn a_stream_keeps_the_bits_and_gives_every_replica_and_step_examples_of_its_own() {
+        let card = "title = \"t\"\nfamily = \"sort\"\nparams = { values = 9, length = 8, min_length = 2 }\n\
+                    split = { stream = true }\n";
+        let card = crate::task::Card::parse("t.toml".as_ref(), card).unwrap();
+        let mut spec = Spec { train: TrainSpec { stop: None, steps: 12, ..spec().train }, ..spec() };
+        (spec.train.batch_size, spec.data.test_examples) = (Some(40), 64);
+        let task = card.build_for(&spec.data).unwrap();
+        assert_eq!((task.n_examples(), task.n_ctx, task.weights_bl.is_some()), (64, 18, true));
+        let mut whole = session(&spec, &task, 1);
+        let start = bits(&whole);
+        advance_to(&mut whole, 1);
+        let first_batches = whole.batches.clone();
+        assert_ne!(first_batches[0].tokens(), first_batches[1].tokens());
+        advance_to(&mut whole, 2);
+        assert_ne!(first_batches[0].tokens(), whole.batches[0].tokens());
+        advance_to(&mut whole, u64::MAX);
+        whole.evaluate_last().unwrap();
+        assert_ne!(bits(&whole), start);
+        let mut first = session(&spec, &task, 4);
+        advance_to(&mut first, 7);
+        let mut second = session(&spec, &task, 2);
+        second.restore(&first.resume_point()).unwrap();
+        advance_to(&mut second, u64::MAX);
+        second.evaluate_last().unwrap();
+        assert_eq!(bits(&second), bits(&whole), "resumed");
+        assert_eq!(second.metrics(), whole.metrics());
+        let mut only = spec.clone();
+        only.train.seeds = Seeds(vec![5]);
+        let mut alone = session(&only, &task, 2);
+        advance_to(&mut alone, u64::MAX);
+        let stride = alone.params.layout.stride;
+        assert_eq!(bits(&alone), bits(&whole)[stride..], "alone");
+        spec.train.batch_size = None;
+        let error = Session::<f32>::new(&spec, &task, Workers::new(1).unwrap()).err().unwrap();
+        assert!(error.to_string().contains("train.batch_size"), "{error}");
+    }
+
     /// Two operations in one task, by another library's split and start: as with everything, the bits depend neither on threads, nor on
     /// the replica beside, nor on a resume.
     #[test]
