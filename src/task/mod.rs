@@ -119,6 +119,8 @@ pub struct Task {
     pub weights_bl: Option<Vec<f64>>,
     /// What examples are told apart by in measures, if by anything.
     pub labels: Option<Labels>,
+    /// `[N]` operands of the examples, as worked rows give them; empty for a family without a rule.
+    pub operands: Vec<Vec<u32>>,
     /// The rule that makes examples, where the family has one.
     pub rule: Option<Arc<dyn Rule>>,
     /// Whether training draws fresh examples without end.

@@ -219,6 +219,7 @@ impl TaskFamily for Family {
             targets_bl,
             weights_bl: None,
             labels: None,
+            operands: vec![],
             rule: None,
             stream: false,
             train_frac: card.split.train_frac.unwrap_or_default(),

@@ -106,6 +106,7 @@ impl TaskFamily for Family {
             tokens_bt,
             weights_bl: None,
             labels: None,
+            operands: vec![],
             rule: None,
             stream: false,
             train_frac: card.split.train_frac.unwrap_or_default(),

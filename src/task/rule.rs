@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::marker::PhantomData;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -61,6 +62,11 @@ pub trait Rule: Debug + Send + Sync {
         self.draw(rng, operands);
     }
 
+    /// As [`Rule::draw`], for the examples that a stream is tested on: a rule whose examples are few keeps some apart for this.
+    fn draw_test(&self, rng: &mut Rng, operands: &mut Vec<u32>) {
+        self.draw(rng, operands);
+    }
+
     /// The operands of every example there is, where they are few enough to be listed.
     fn all(&self) -> Option<Vec<Vec<u32>>> {
         None
@@ -78,6 +84,32 @@ pub trait Rule: Debug + Send + Sync {
     fn label(&self, _operands: &[u32]) -> u32 {
         0
     }
+
+    /// `[loss positions]` lists, ascending: the classes that are right there, where several can be (legal moves, brackets that may
+    /// follow); an empty list where nothing is asked. None for a task with one answer.
+    fn allowed(&self, _operands: &[u32]) -> Option<Vec<Vec<u32>>> {
+        None
+    }
+
+    /// What the world behind an example consists of (the squares of a board), for probes: lower-case letters, digits and `_`.
+    fn state_names(&self) -> Vec<String> {
+        vec![]
+    }
+
+    /// `[n_ctx, state_names]`: that world once each token is read.
+    fn states(&self, _operands: &[u32]) -> Vec<u32> {
+        vec![]
+    }
+
+    /// Exact predictors that a model is compared with (`bayes`); lower-case letters and `_`.
+    fn baselines(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// `[baselines, loss positions]`: the loss of each on this example, nats; 0 where nothing is asked.
+    fn baseline_losses(&self, _operands: &[u32]) -> Vec<f64> {
+        vec![]
+    }
 }
 
 /// A rule that a card's `[params]` describe, with the texts of its family.
@@ -88,6 +120,9 @@ pub trait Drawn: Rule + DeserializeOwned + 'static {
     const SUMMARY: &'static str;
     /// The definition, under the headings *What it is / Reads / Unit and range / Value at a known point / Source*.
     const EXPLAIN: &'static str;
+
+    /// Tells the parameters in which folder their card lies, for the files that they name.
+    fn beside(&mut self, _folder: &Path) {}
 
     /// The rule ready for use, after a look at everything that the types cannot tell.
     ///
@@ -125,7 +160,10 @@ impl<R: Drawn> Debug for Of<R> {
 fn read<R: Drawn>(card: &Card) -> Result<R, Vec<Fault>> {
     let in_params = |fault: Fault| Fault { key: format!("params.{}", fault.key), line: None, ..fault };
     let rule = card.params(|_: &R| vec![]);
-    let rule = rule.and_then(|rule| rule.ready().map_err(|faults| faults.into_iter().map(in_params).collect()));
+    let rule = rule.and_then(|mut rule| {
+        rule.beside(card.path.parent().unwrap_or(Path::new("")));
+        rule.ready().map_err(|faults| faults.into_iter().map(in_params).collect())
+    });
     let layout = (!card.layout.tokens.is_empty())
         .then(|| fault("layout.tokens", format!("the family {} has one layout; remove it", R::NAME)));
     match (rule, layout) {
@@ -162,7 +200,7 @@ impl<R: Drawn> TaskFamily for Of<R> {
             true => test_examples(&*rule, data.test_examples),
             false => examples(&*rule, data.examples.or(card.split.examples)).map_err(|f| card.fail(vec![f]))?,
         };
-        Ok(set(rule, &operands, card, &Of::<R>::FAMILY, stream))
+        Ok(set(rule, operands, card, &Of::<R>::FAMILY, stream))
     }
 
     fn find_example(&self, _: &Task, _: &[u32]) -> Option<usize> {
@@ -194,7 +232,7 @@ fn test_examples(rule: &dyn Rule, n: usize) -> Vec<Vec<u32>> {
     let rng = Rng::stream(0, "test examples");
     let draw = |i: usize| {
         let mut operands = vec![];
-        rule.draw(&mut rng.substream(i as u64), &mut operands);
+        rule.draw_test(&mut rng.substream(i as u64), &mut operands);
         operands
     };
     (0..n).map(draw).collect()
@@ -238,12 +276,18 @@ fn examples(rule: &dyn Rule, n: Option<usize>) -> Result<Vec<Vec<u32>>, Fault> {
 }
 
 /// The task of these examples.
-fn set(rule: Arc<dyn Rule>, operands: &[Vec<u32>], card: &Card, family: &'static dyn TaskFamily, stream: bool) -> Task {
+fn set(
+    rule: Arc<dyn Rule>,
+    operands: Vec<Vec<u32>>,
+    card: &Card,
+    family: &'static dyn TaskFamily,
+    stream: bool,
+) -> Task {
     let (n_ctx, d_vocab) = (rule.n_ctx(), rule.words().len());
     let loss_positions = rule.loss_positions();
     let mut all = Example::default();
     let mut example = Example::default();
-    for operands in operands {
+    for operands in &operands {
         fill(&*rule, operands, &mut example);
         all.tokens.extend(&example.tokens);
         all.targets.extend(&example.targets);
@@ -269,6 +313,7 @@ fn set(rule: Arc<dyn Rule>, operands: &[Vec<u32>], card: &Card, family: &'static
         targets_bl: all.targets,
         weights_bl,
         labels,
+        operands,
         train_frac: card.split.train_frac.unwrap_or(0.0),
         modular: None,
         stream,
