@@ -105,6 +105,28 @@ pub fn sum<T: Real>(x: &[T]) -> T {
     )
 }
 
+/// Σ a · b · f(c).
+#[inline(always)]
+pub fn dot3<T: Real>(a: &[T], b: &[T], c: &[T], f: impl Fn(T) -> T) -> T {
+    let (a16, a_rest) = a.as_chunks::<LANES>();
+    let (b16, b_rest) = b.as_chunks::<LANES>();
+    let (c16, c_rest) = c.as_chunks::<LANES>();
+    let mut lanes = [T::ZERO; LANES];
+    for ((a, b), c) in a16.iter().zip(b16).zip(c16) {
+        for (((lane, &a), &b), &c) in lanes.iter_mut().zip(a).zip(b).zip(c) {
+            *lane = (a * b).mul_add(f(c), *lane);
+        }
+    }
+    for (((lane, &a), &b), &c) in lanes.iter_mut().zip(a_rest).zip(b_rest).zip(c_rest) {
+        *lane = (a * b).mul_add(f(c), *lane);
+    }
+    fold(
+        lanes,
+        #[inline(always)]
+        |a, b| a + b,
+    )
+}
+
 /// The largest number; −∞ for none. NaN is passed over.
 #[inline(always)]
 pub fn max<T: Real>(x: &[T]) -> T {
@@ -136,6 +158,9 @@ mod tests {
             let b: Vec<f64> = (0..n).map(|i| 1.0 / (1.0 + f64::from(i))).collect();
             let plain: f64 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
             assert!((vectorized!(dot(&a, &b)) - plain).abs() < 1e-12);
+            let cubed: f64 = a.iter().zip(&b).map(|(a, b)| a * b * (a - 1.0)).sum();
+            let less_one = |x: f64| x - 1.0;
+            assert!((vectorized!(dot3(&a, &b, &a, less_one)) - cubed).abs() < 1e-10);
             assert!((vectorized!(sum(&a)) - a.iter().sum::<f64>()).abs() < 1e-12);
             assert_eq!(vectorized!(max(&a)), a.iter().copied().fold(f64::NEG_INFINITY, f64::max));
         }

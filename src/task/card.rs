@@ -76,7 +76,9 @@ impl Card {
     /// # Errors
     /// [`Error::Spec`] with all faults, in line order.
     pub fn parse(path: &Path, text: &str) -> Result<Card> {
-        let card: Card = from_toml(Source { path, text, sets: &[] }, Card::faults)?;
+        // Files that parameters name lie beside the card, so that its family must know its path before it looks for faults.
+        let faults = |card: &Card| Card { path: path.into(), ..card.clone() }.faults();
+        let card: Card = from_toml(Source { path, text, sets: &[] }, faults)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Card { name, path: path.into(), text: text.into(), ..card })
     }

@@ -4,8 +4,16 @@
 //! `tokens_bt [N, n_ctx]` and `targets_bl [N, loss positions]`. A card of a known family is a new file and edits nothing; a
 //! new family is one file here and one line in [`FAMILIES`].
 
+mod arithmetic;
+mod automaton;
+mod automaton_table;
 pub mod card;
 mod find;
+pub mod group;
+mod group_table;
+pub mod ioi;
+mod ioi_flip;
+mod ioi_sentences;
 mod layout;
 mod list_answer;
 mod list_map;
@@ -21,6 +29,10 @@ mod sample;
 mod sort;
 mod sparse_parity;
 mod split;
+mod template;
+mod template_docstring;
+mod template_slots;
+mod wording;
 
 pub use card::Card;
 pub use find::{CARDS, list};
@@ -45,7 +57,12 @@ pub const FAMILIES: &[&dyn TaskFamily] = &[
     &Of::<sort::Sort>::FAMILY,
     &Of::<list_map::ListMap>::FAMILY,
     &Of::<list_answer::ListAnswer>::FAMILY,
+    &Of::<arithmetic::Arithmetic>::FAMILY,
     &Of::<recurrence::Recurrence>::FAMILY,
+    &Of::<group::Group>::FAMILY,
+    &Of::<automaton::Automaton>::FAMILY,
+    &Of::<ioi::Ioi>::FAMILY,
+    &Of::<template::Template>::FAMILY,
     &Of::<sparse_parity::SparseParity>::FAMILY,
     &Of::<random_strings::RandomStrings>::FAMILY,
 ];

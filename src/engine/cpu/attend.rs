@@ -5,8 +5,9 @@
 //! - [`mixes`]: `x(q) = Σ_t w(q)[t] y(t)` (mixed values; gradient of the queries);
 //! - [`folds`]: `y(t) = Σ_q w(q)[t] x(q)` (gradients of keys and values).
 //!
-//! Each walks over blocks that stay in registers: 16 lanes of keys or of a head's width, four rows at a time. Sums run in the order of
-//! their index, so that nothing depends on who computes what. Weights of keys that a query does not see must be 0.
+//! Each walks over blocks that stay in registers: 16 lanes of keys or of a head's width, eight rows at a time, 16 terms of a sum at a
+//! time. What every group of rows reads is copied to the stack first, so that it lies dense whatever table or batch it comes from. Sums run
+//! in the order of their index, so that nothing depends on who computes what. Weights of keys that a query does not see must be 0.
 
 use std::ops::Range;
 
@@ -18,28 +19,70 @@ use crate::engine::simd::LANES;
 pub(super) const KEYS: usize = 8;
 
 /// Rows at a time.
-const ROWS: usize = 4;
+const ROWS: usize = 8;
 
-/// Columns of a head that are turned over at a time.
-const DEPTH: usize = 64;
+/// Terms of a sum whose rows lie on the stack at once, in blocks of [`LANES`].
+const BLOCKS: usize = 8;
+
+/// 16 numbers of each of 16 rows.
+type Block<T> = [[T; LANES]; LANES];
 
 #[inline(always)]
 fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
-/// Up to [`LANES`] numbers from `start` on, then zeros.
+/// The first index of each block of `width` in `range`, from the one that holds its start.
 #[inline(always)]
-fn lanes<T: Real>(row: &[T], start: usize) -> [T; LANES] {
-    match row[start..].first_chunk::<LANES>() {
+fn blocks(range: Range<usize>, width: usize) -> impl Iterator<Item = usize> {
+    (range.start / width * width..range.end).step_by(width)
+}
+
+/// `N` numbers from `start` on, zeros beyond the end of the row.
+#[inline(always)]
+fn chunk<T: Real, const N: usize>(row: &[T], start: usize) -> [T; N] {
+    match row[start..].first_chunk::<N>() {
         Some(whole) => *whole,
         None => {
-            let mut part = [T::ZERO; LANES];
+            let mut part = [T::ZERO; N];
             let rest = &row[start..];
             part[..rest.len()].copy_from_slice(rest);
             part
         }
     }
+}
+
+/// `sums[r] += Σ_i a(i)[r] · b[i]`, with `a(i)` the factors of all rows.
+#[inline(always)]
+fn multiply<T: Real>(sums: &mut [[T; LANES]; ROWS], a: impl Fn(usize, usize) -> T, b: &Block<T>) {
+    for (i, b) in b.iter().enumerate() {
+        for (r, sums) in sums.iter_mut().enumerate() {
+            let factor = a(i, r);
+            for (sum, &b) in sums.iter_mut().zip(b) {
+                *sum = factor.mul_add(b, *sum);
+            }
+        }
+    }
+}
+
+/// The queries of a group of rows, the last of all standing in for those beyond it.
+#[inline(always)]
+fn group(first: usize, queries: &[usize]) -> [usize; ROWS] {
+    std::array::from_fn(
+        #[inline(always)]
+        |i| (first + i).min(queries.len() - 1),
+    )
+}
+
+/// The keys that any of these queries sees, and those between them.
+#[inline(always)]
+fn seen_by(heads: &Heads, queries: impl Iterator<Item = usize>) -> Range<usize> {
+    let mut all = usize::MAX..0;
+    for at in queries {
+        let seen = heads.seen(at);
+        all = all.start.min(seen.start)..all.end.max(seen.end);
+    }
+    all
 }
 
 /// Calls `out` with (query, first key, dot products with it and those after it, whether to add them to what is there).
@@ -51,81 +94,94 @@ pub(super) fn dots<'a, T: Real>(
     y: impl Fn(usize) -> &'a [T],
     mut out: impl FnMut(usize, usize, &[T], bool),
 ) {
-    let last = queries.len() - 1;
-    for start in (0..heads.d_head).step_by(DEPTH) {
-        let depth = DEPTH.min(heads.d_head - start);
-        for first in (0..heads.keys).step_by(LANES) {
-            let block = first..heads.keys.min(first + LANES);
-            if !queries.iter().any(|&at| overlap(&heads.seen(at), &block)) {
-                continue;
-            }
-            let mut y_turned = [[T::ZERO; LANES]; DEPTH];
-            for (lane, key) in block.clone().enumerate() {
-                for (column, &value) in y_turned.iter_mut().zip(&y(key)[start..start + depth]) {
-                    column[lane] = value;
-                }
-            }
-            for group in (0..queries.len()).step_by(ROWS) {
-                let query: [usize; ROWS] = std::array::from_fn(|i| (group + i).min(last));
-                if !query.iter().any(|&q| overlap(&heads.seen(queries[q]), &block)) {
-                    continue;
-                }
-                let x: [&[T]; ROWS] = query.map(
-                    #[inline(always)]
-                    |q| &x(q)[start..start + depth],
-                );
-                let mut sums = [[T::ZERO; LANES]; ROWS];
-                for (i, column) in y_turned[..depth].iter().enumerate() {
-                    for (sums, x) in sums.iter_mut().zip(&x) {
-                        let factor = x[i];
-                        for (sum, &y) in sums.iter_mut().zip(column) {
-                            *sum = factor.mul_add(y, *sum);
-                        }
+    let seen = seen_by(heads, queries.iter().copied());
+    for start in (0..heads.d_head).step_by(BLOCKS * LANES) {
+        let columns = start..heads.d_head.min(start + BLOCKS * LANES);
+        for first in blocks(seen.clone(), LANES) {
+            let keys = first..heads.keys.min(first + LANES);
+            let mut turned = [[[T::ZERO; LANES]; LANES]; BLOCKS];
+            for (lane, key) in keys.clone().enumerate() {
+                let y = y(key);
+                for (block, from) in turned.iter_mut().zip(columns.clone().step_by(LANES)) {
+                    let y: [T; LANES] = chunk(y, from);
+                    for (row, y) in block.iter_mut().zip(y) {
+                        row[lane] = y;
                     }
                 }
-                for (q, sums) in (group..=last).zip(&sums) {
-                    out(q, first, &sums[..block.len()], start > 0);
+            }
+            for from in (0..queries.len()).step_by(ROWS) {
+                let group = group(from, queries);
+                if !group.iter().any(|&q| overlap(&heads.seen(queries[q]), &keys)) {
+                    continue;
+                }
+                let mut sums = [[T::ZERO; LANES]; ROWS];
+                for (block, column) in turned.iter().zip(columns.clone().step_by(LANES)) {
+                    let mut a = [[T::ZERO; LANES]; ROWS];
+                    for (a, q) in a.iter_mut().zip(group) {
+                        *a = chunk(x(q), column);
+                    }
+                    multiply(
+                        &mut sums,
+                        #[inline(always)]
+                        |i, r| a[r][i],
+                        block,
+                    );
+                }
+                for (q, sums) in (from..queries.len()).zip(&sums) {
+                    out(q, first, &sums[..keys.len()], start > 0);
                 }
             }
         }
     }
 }
 
-/// Calls `out` with (query, first column, weighted sums of the rows `y` from it on).
+/// Calls `out` with (query, first column, weighted sums of the rows `y` from it on, whether to add them to what is there).
 #[inline(always)]
 pub(super) fn mixes<'a, T: Real>(
     heads: &Heads,
     queries: &[usize],
     w: impl Fn(usize) -> &'a [T],
     y: impl Fn(usize) -> &'a [T],
-    mut out: impl FnMut(usize, usize, &[T]),
+    mut out: impl FnMut(usize, usize, &[T], bool),
 ) {
-    let last = queries.len() - 1;
-    for group in (0..queries.len()).step_by(ROWS) {
-        let query: [usize; ROWS] = std::array::from_fn(|i| (group + i).min(last));
-        let seen = query.map(|q| heads.seen(queries[q]));
-        let keys = seen.iter().map(|s| s.start).min().unwrap_or(0)..seen.iter().map(|s| s.end).max().unwrap_or(0);
-        let w: [&[T]; ROWS] = query.map(&w);
-        for start in (0..heads.d_head).step_by(LANES) {
-            let mut sums = [[T::ZERO; LANES]; ROWS];
-            for key in keys.clone() {
-                let y = lanes(y(key), start);
-                for (sums, w) in sums.iter_mut().zip(&w) {
-                    let factor = w[key];
-                    for (sum, &y) in sums.iter_mut().zip(&y) {
-                        *sum = factor.mul_add(y, *sum);
-                    }
-                }
+    let seen = seen_by(heads, queries.iter().copied());
+    for start in (0..heads.d_head).step_by(LANES) {
+        let width = LANES.min(heads.d_head - start);
+        for first in blocks(seen.clone(), BLOCKS * LANES) {
+            let keys = first..heads.keys.min(first + BLOCKS * LANES);
+            let mut dense = [[[T::ZERO; LANES]; LANES]; BLOCKS];
+            for (row, key) in dense.as_flattened_mut().iter_mut().zip(keys.clone()) {
+                *row = chunk(y(key), start);
             }
-            let width = LANES.min(heads.d_head - start);
-            for (q, sums) in (group..=last).zip(&sums) {
-                out(q, start, &sums[..width]);
+            for from in (0..queries.len()).step_by(ROWS) {
+                let group = group(from, queries);
+                let seen = seen_by(heads, group.iter().map(|&q| queries[q]));
+                if !overlap(&seen, &keys) && first > 0 {
+                    continue;
+                }
+                let seen = seen.start.max(keys.start)..seen.end.min(keys.end);
+                let mut sums = [[T::ZERO; LANES]; ROWS];
+                for key in blocks(seen, LANES) {
+                    let mut a = [[T::ZERO; LANES]; ROWS];
+                    for (a, q) in a.iter_mut().zip(group) {
+                        *a = chunk(w(q), key);
+                    }
+                    multiply(
+                        &mut sums,
+                        #[inline(always)]
+                        |i, r| a[r][i],
+                        &dense[(key - first) / LANES],
+                    );
+                }
+                for (q, sums) in (from..queries.len()).zip(&sums) {
+                    out(q, start, &sums[..width], first > 0);
+                }
             }
         }
     }
 }
 
-/// Calls `out` with (key, first column, weighted sums of the rows `x` from it on).
+/// Calls `out` with (key, first column, weighted sums of the rows `x` from it on), possibly several times for a key.
 #[inline(always)]
 pub(super) fn folds<'a, T: Real>(
     heads: &Heads,
@@ -134,26 +190,40 @@ pub(super) fn folds<'a, T: Real>(
     x: impl Fn(usize) -> &'a [T],
     mut out: impl FnMut(usize, usize, &[T]),
 ) {
-    for first in (0..heads.keys).step_by(ROWS) {
-        let block = first..heads.keys.min(first + ROWS);
-        let see = |&q: &usize| overlap(&heads.seen(queries[q]), &block);
-        let Some(from) = (0..queries.len()).find(see) else { continue };
-        let to = (0..queries.len()).rfind(see).map_or(0, |q| q + 1);
-        for start in (0..heads.d_head).step_by(LANES) {
-            let mut sums = [[T::ZERO; LANES]; ROWS];
-            for q in from..to {
-                let (x, w) = (lanes(x(q), start), w(q));
-                for (sums, key) in sums.iter_mut().zip(first..) {
-                    // Beyond the last key the sums are not used.
-                    let factor = w[key.min(block.end - 1)];
-                    for (sum, &x) in sums.iter_mut().zip(&x) {
-                        *sum = factor.mul_add(x, *sum);
+    for start in (0..heads.d_head).step_by(LANES) {
+        let width = LANES.min(heads.d_head - start);
+        for first in (0..queries.len()).step_by(BLOCKS * LANES) {
+            let these = first..queries.len().min(first + BLOCKS * LANES);
+            let mut dense = [[[T::ZERO; LANES]; LANES]; BLOCKS];
+            for (row, q) in dense.as_flattened_mut().iter_mut().zip(these.clone()) {
+                *row = chunk(x(q), start);
+            }
+            for key in (0..heads.keys).step_by(ROWS) {
+                let keys = key..heads.keys.min(key + ROWS);
+                let mut sums = [[T::ZERO; LANES]; ROWS];
+                let mut any = false;
+                for (block, from) in dense.iter().zip(these.clone().step_by(LANES)) {
+                    let queries = &queries[from..these.end.min(from + LANES)];
+                    if !queries.iter().any(|&at| overlap(&heads.seen(at), &keys)) {
+                        continue;
+                    }
+                    any = true;
+                    let mut a = [[T::ZERO; ROWS]; LANES];
+                    for (a, q) in a.iter_mut().zip(from..from + queries.len()) {
+                        *a = chunk(w(q), key);
+                    }
+                    multiply(
+                        &mut sums,
+                        #[inline(always)]
+                        |i, r| a[i][r],
+                        block,
+                    );
+                }
+                if any {
+                    for (key, sums) in keys.zip(&sums) {
+                        out(key, start, &sums[..width]);
                     }
                 }
-            }
-            let width = LANES.min(heads.d_head - start);
-            for (key, sums) in block.clone().zip(&sums) {
-                out(key, start, &sums[..width]);
             }
         }
     }

@@ -8,7 +8,7 @@
 use crate::engine::ctx::Ctx;
 use crate::engine::op::{Kernel, Op, ParamId, Tile, ValueId, kernels, swap_id};
 use crate::engine::real::Real;
-use crate::engine::simd::{add, dot, sum, vectorized};
+use crate::engine::simd::{add, dot, dot3, sum, vectorized};
 
 use super::{column_blocks, columns};
 
@@ -77,17 +77,18 @@ impl<T: Real> Kernel<T> for LayerNorm {
                 x.chunks_exact(d).zip(dy.chunks_exact(d)).zip(dx.chunks_exact_mut(d)).zip(scales)
             {
                 let (centre, inverse) = (mean(x), T::ONE / scale);
-                let (mut sum_g, mut sum_gn) = (T::ZERO, T::ZERO);
-                for ((&x, &dy), &w) in x.iter().zip(dy).zip(w) {
-                    let g = dy * w;
-                    sum_g += g;
-                    sum_gn = g.mul_add((x - centre) * inverse, sum_gn);
-                }
                 let n = T::from_f64(d as f64);
-                let (mean_g, mean_gn) = (sum_g / n, sum_gn / n);
+                let mean_g = dot(dy, w) / n;
+                let along = dot3(
+                    dy,
+                    w,
+                    x,
+                    #[inline(always)]
+                    |x| x - centre,
+                );
+                let mean_gn = along * inverse / n;
                 for (((&x, &dy), &w), dx) in x.iter().zip(dy).zip(w).zip(dx) {
-                    let normal = (x - centre) * inverse;
-                    let through = (dy * w - mean_g - normal * mean_gn) * inverse;
+                    let through = (dy * w - mean_g - (x - centre) * inverse * mean_gn) * inverse;
                     *dx = if adding { *dx + through } else { through };
                 }
             }

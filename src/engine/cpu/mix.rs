@@ -108,7 +108,10 @@ impl<T: Real> Kernel<T> for Mix {
                             #[inline(always)]
                             |key| v.part(example, key, key, &kv_cols),
                             #[inline(always)]
-                            |i, start, sums| z[row(i) * d_head + start..][..sums.len()].copy_from_slice(sums),
+                            |i, start, sums, adding| {
+                                let z = &mut z[row(i) * d_head + start..][..sums.len()];
+                                if adding { add(z, sums) } else { z.copy_from_slice(sums) }
+                            },
                         );
                     }
                 }

@@ -219,7 +219,7 @@ impl Scores {
                         #[inline(always)]
                         |key| k.part(example, key, key, &kv_cols),
                         #[inline(always)]
-                        |i, start, sums| {
+                        |i, start, sums, _| {
                             let row = q.row(example, i, queries[i]);
                             add(row, cols.start + start, &scaled(sums, scale)[..sums.len()]);
                         },
@@ -294,9 +294,11 @@ impl<T: Real> Kernel<T> for Scores {
                             let s = &mut s[(row * n_heads + head) * keys..][..keys];
                             let seen = self.heads.seen(queries[i]);
                             let (from, to) = (seen.start.max(first), seen.end.min(first + dots.len()));
-                            for key in from..to {
-                                let score = dots[key - first] * scale;
-                                s[key] = if adding { s[key] + score } else { score };
+                            if from < to {
+                                let dots = &dots[from - first..to - first];
+                                for (s, &dot) in s[from..to].iter_mut().zip(dots) {
+                                    *s = if adding { dot.mul_add(scale, *s) } else { dot * scale };
+                                }
                             }
                         },
                     );
