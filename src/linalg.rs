@@ -99,6 +99,15 @@ fn matrix(a_rc: &[f64], n_rows: usize, n_cols: usize) -> Option<MatRef<'_, f64>>
     a_rc.iter().all(|x| x.is_finite()).then(|| MatRef::from_row_major_slice(a_rc, n_rows, n_cols))
 }
 
+/// Eigenvalues of any square matrix, as real and imaginary parts.
+///
+/// # Shapes
+/// `a_nn` `[n, n]` -> `[n]`
+pub fn eigenvalues(a_nn: &[f64], n: usize) -> Vec<[f64; 2]> {
+    let found = matrix(a_nn, n, n).filter(|_| n > 0).and_then(|a| a.eigenvalues().ok());
+    found.map_or_else(|| vec![[f64::NAN; 2]; n], |values| values.iter().map(|value| [value.re, value.im]).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +150,13 @@ mod tests {
             let image: Vec<f64> = a.chunks_exact(3).map(|row| row.iter().zip(v).map(|(a, v)| a * v).sum()).collect();
             assert!(close(&image, &v.iter().map(|v| v * value).collect::<Vec<_>>()));
         }
+    }
+
+    #[test]
+    fn a_rotation_has_complex_eigenvalues() {
+        let mut values = eigenvalues(&[0.0, -2.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 3.0], 3);
+        values.sort_by(|a, b| a[1].total_cmp(&b[1]));
+        assert!(close(&values.concat(), &[0.0, -2.0, 3.0, 0.0, 0.0, 2.0]), "{values:?}");
     }
 
     #[test]

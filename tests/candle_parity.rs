@@ -55,6 +55,7 @@ impl Witness<'_> {
             Act::Abs => x.abs(),
             Act::Tanh => x.tanh(),
             Act::Silu => x * sigmoid(x)?,
+            Act::Solu | Act::SoluLn => x * candle_nn::ops::softmax(x, D::Minus1)?,
             Act::Formula(formula) => {
                 assert_eq!(formula.text(), "x*sigmoid(1.7*x)", "the witness knows this one");
                 x * sigmoid(&(x * 1.7)?)?
@@ -89,15 +90,24 @@ impl Witness<'_> {
 
     /// `[B, T, d]`.
     fn attention(&self, x: &Tensor, block: &str) -> Result<Tensor> {
-        let (x, n_ctx) = (x.unsqueeze(1)?, self.config.task.n_ctx);
-        let project = |letter: char| {
-            let y = x.broadcast_matmul(self.p(&format!("{block}.attn.W_{letter}")))?;
-            let b = format!("{block}.attn.b_{letter}");
-            if self.has(&b) { y.broadcast_add(&self.p(&b).unsqueeze(1)?) } else { Ok(y) }
+        let (model, n_ctx) = (&self.config.model, self.config.task.n_ctx);
+        let placed = match model.positional {
+            Positional::Shortformer => x.broadcast_add(self.p("pos_embed.W_pos"))?,
+            _ => x.clone(),
         };
-        let (q, k, v) = (project('Q')?, project('K')?, project('V')?);
+        let project = |letter: char, x: &Tensor| {
+            let y = x.unsqueeze(1)?.broadcast_matmul(self.p(&format!("{block}.attn.W_{letter}")))?;
+            let b = format!("{block}.attn.b_{letter}");
+            let y = if self.has(&b) { y.broadcast_add(&self.p(&b).unsqueeze(1)?)? } else { y };
+            let turned = model.positional == Positional::Rotary && letter != 'V';
+            let y = if turned { self.rotated(&y)? } else { y };
+            // Each head of keys and values stands for as many heads of queries.
+            let each = model.n_heads / y.dim(1)?;
+            let copies: Vec<u32> = (0..model.n_heads as u32).map(|head| head / each as u32).collect();
+            y.index_select(&Tensor::new(copies, &Device::Cpu)?, 1)
+        };
+        let (q, k, v) = (project('Q', &placed)?, project('K', &placed)?, project('V', x)?);
         let scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? / (q.dim(3)? as f64).sqrt())?;
-        let model = &self.config.model;
         let hidden = |query: usize, key: usize| {
             let ahead = model.attention == Attention::Causal && key > query;
             ahead || model.window.is_some_and(|width| key + width <= query)
@@ -111,6 +121,15 @@ impl Witness<'_> {
         if self.has(&b) { out.broadcast_add(self.p(&b)) } else { Ok(out) }
     }
 
+    /// candle's own rotary embedding.
+    fn rotated(&self, x: &Tensor) -> Result<Tensor> {
+        let (n_ctx, half) = (x.dim(2)?, x.dim(3)? / 2);
+        let base = self.config.model.rotary_base;
+        let angle = |i: usize| (i / half) as f64 / base.powf((i % half) as f64 / half as f64);
+        let angles = Tensor::from_vec((0..n_ctx * half).map(angle).collect(), (n_ctx, half), &Device::Cpu)?;
+        candle_nn::rotary_emb::rope_slow(&x.contiguous()?, &angles.cos()?, &angles.sin()?)
+    }
+
     fn embed(&self) -> Result<Tensor> {
         let config = self.config;
         let tokens = Tensor::from_slice(&config.tokens, config.tokens.len(), &Device::Cpu)?;
@@ -120,12 +139,21 @@ impl Witness<'_> {
 
     fn transformer(&self) -> Result<Tensor> {
         let mut x = self.embed()?;
-        assert_eq!(self.has("pos_embed.W_pos"), self.config.model.positional == Positional::Learned);
-        if self.has("pos_embed.W_pos") {
+        let positional = self.config.model.positional;
+        let has_learned = matches!(positional, Positional::Learned | Positional::Shortformer);
+        assert_eq!(self.has("pos_embed.W_pos"), has_learned);
+        if positional == Positional::Learned {
             x = x.broadcast_add(self.p("pos_embed.W_pos"))?;
+        } else if positional == Positional::Sinusoidal {
+            x = x.broadcast_add(&sinusoids(self.config.task.n_ctx, self.config.model.d_model)?)?;
         }
         for layer in 0..self.config.model.n_layers {
             let block = format!("blocks.{layer}");
+            if self.config.model.parallel {
+                let attended = self.attention(&self.normalize(&x, &format!("{block}.ln1"))?, &block)?;
+                x = ((&x + attended)? + self.layer(&self.normalize(&x, &format!("{block}.ln2"))?, &block)?)?;
+                continue;
+            }
             x = (&x + self.attention(&self.normalize(&x, &format!("{block}.ln1"))?, &block)?)?;
             if self.config.model.d_mlp > 0 {
                 let normal = self.normalize(&x, &format!("{block}.ln2"))?;
@@ -146,7 +174,19 @@ impl Witness<'_> {
 
     /// A hidden layer and the way back to the residual stream.
     fn layer(&self, x: &Tensor, block: &str) -> Result<Tensor> {
-        let hidden = self.act(&self.linear(x, &format!("{block}.mlp.W_in"), &format!("{block}.mlp.b_in"))?)?;
+        let model = &self.config.model;
+        let [w_in, b_in] = ["W_in", "b_in"].map(|name| format!("{block}.mlp.{name}"));
+        let mut hidden = if model.gated_mlp {
+            let gate = self.act(&x.broadcast_matmul(self.p(&format!("{block}.mlp.W_gate")))?)?;
+            let product = gate.mul(&x.broadcast_matmul(self.p(&w_in))?)?;
+            if self.has(&b_in) { product.broadcast_add(self.p(&b_in))? } else { product }
+        } else {
+            self.act(&self.linear(x, &w_in, &b_in)?)?
+        };
+        if model.act == Act::SoluLn {
+            let [w, b] = ["w", "b"].map(|name| self.p(&format!("{block}.mlp.ln.{name}")));
+            hidden = candle_nn::ops::layer_norm_slow(&hidden, w, b, 1e-5)?;
+        }
         self.linear(&hidden, &format!("{block}.mlp.W_out"), &format!("{block}.mlp.b_out"))
     }
 
@@ -216,6 +256,16 @@ impl Witness<'_> {
             .map(|(name, var)| Ok((name.clone(), numbers(grads.get(var.as_tensor()).unwrap())?)))
             .collect()
     }
+}
+
+/// `[n_ctx, d]`, as section 3.5 of arXiv 1706.03762 has them.
+fn sinusoids(n_ctx: usize, d: usize) -> Result<Tensor> {
+    let number = |i: usize| {
+        let (position, column) = ((i / d) as f64, i % d);
+        let angle = position / 10_000f64.powf((column - column % 2) as f64 / d as f64);
+        if column % 2 == 0 { angle.sin() } else { angle.cos() }
+    };
+    Tensor::from_vec((0..n_ctx * d).map(number).collect(), (n_ctx, d), &Device::Cpu)
 }
 
 fn numbers(x: &Tensor) -> Result<Vec<f64>> {

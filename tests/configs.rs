@@ -145,6 +145,19 @@ pub fn formula() -> Act {
     Act::Formula(Formula::new("x*sigmoid(1.7*x)").unwrap())
 }
 
+/// Blocks as large language models have them, with the positions given.
+fn modern(positional: Positional) -> ModelSpec {
+    ModelSpec {
+        positional,
+        rotary_base: 100.0,
+        n_kv_heads: Some(2),
+        gated_mlp: true,
+        parallel: true,
+        act: Act::Silu,
+        ..everything(7).model
+    }
+}
+
 /// What the grokking model and the sequence model can be made of otherwise.
 fn variants() -> Vec<Config> {
     let ce = LossKind::CrossEntropy;
@@ -173,6 +186,18 @@ fn variants() -> Vec<Config> {
         sequences_of(19, "long sequences, bidirectional", deep(Attention::Bidirectional, None)),
         sequences("sequences, window", deep(Attention::Causal, Some(2))),
         sequences("sequences, bidirectional", deep(Attention::Bidirectional, None)),
+        sequences_of(19, "rotary, shared keys, gated SiLU, parallel", modern(Positional::Rotary)),
+        sequences("sinusoidal, shared keys, gated SiLU, parallel", modern(Positional::Sinusoidal)),
+        modular("shortformer, shared keys, gated SiLU, parallel", 7, modern(Positional::Shortformer), ce),
+        modular("rotary, few keys", 7, ModelSpec { positional: Positional::Rotary, ..everything(7).model }, ce),
+        sequences(
+            "gated without bias, SoLU",
+            ModelSpec { gated_mlp: true, mlp_bias: false, act: Act::Solu, ..small() },
+        ),
+        sequences("SoLU with LayerNorm", ModelSpec { act: Act::SoluLn, ..everything(7).model }),
+        sequences("shortformer, 2 layers", ModelSpec { positional: Positional::Shortformer, n_layers: 2, ..small() }),
+        sequences("12 layers, RMSNorm", ModelSpec { n_layers: 12, normalization: Normalization::Rms, ..small() }),
+        modular("MLP, SoLU", 7, ModelSpec { act: Act::Solu, ..mlp(Join::Concat, 2) }, ce),
         modular("tied unembedding", 7, tied_only.clone(), ce),
         sequences("sequences, tied unembedding", tied_only),
         tied(7),

@@ -216,6 +216,25 @@ impl<'a, T: Real> Ctx<'a, T> {
         }
     }
 
+    /// Calls `each` with (row within `tile`, position) for the rows of a value.
+    #[inline(always)]
+    pub(crate) fn each_position(&self, id: ValueId, tile: &Tile, mut each: impl FnMut(usize, usize)) {
+        match &self.plan.values[id].space {
+            Space::Pairs => {
+                for (row, &(_, position)) in self.plan.pairs[tile.clone()].iter().enumerate() {
+                    each(row, position);
+                }
+            }
+            Space::Batch(positions) => {
+                for b in 0..tile.len() {
+                    for (i, &position) in positions.iter().enumerate() {
+                        each(b * positions.len() + i, position);
+                    }
+                }
+            }
+        }
+    }
+
     /// Width of a value.
     #[inline(always)]
     pub fn width(&self, id: ValueId) -> usize {

@@ -227,7 +227,7 @@ fn nanda(spec: &Spec, task: &Task, mut params: Vec<Tensor>, notes: &mut Vec<Stri
     if text.family != "transformer" || m.d_mlp == 0 {
         return refuse("that code is a transformer with an MLP in each block".into());
     }
-    if let Some(cause) = transformer_lens::other_attention(m) {
+    if let Some(cause) = transformer_lens::other_attention(m).or_else(|| transformer_lens::other_block(m)) {
         return refuse(cause);
     }
     if text.normalization != "none" {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::engine::cpu::layer_norm::EPS;
 use crate::error::{Error, Result};
-use crate::spec::{Attention, ModelSpec, Normalization, Spec};
+use crate::spec::{Attention, ModelSpec, Normalization, Positional, Spec};
 use crate::task::Task;
 use crate::tensor::{Data, Tensor};
 
@@ -54,7 +54,7 @@ pub fn config(spec: &Spec, task: &Task) -> Result<Value> {
     if let Some(layer) = &m.layer {
         return Err(refuse(of_layer(layer)));
     }
-    if let Some(cause) = other_attention(m) {
+    if let Some(cause) = other_attention(m).or_else(|| other_block(m)) {
         return Err(refuse(cause));
     }
     if m.d_mlp > 0 && !ACTS.contains(&text.act.as_str()) {
@@ -86,8 +86,18 @@ pub fn config(spec: &Spec, task: &Task) -> Result<Value> {
 
 /// Why a model's attention is not what other codes compute, if it is not.
 pub fn other_attention(m: &ModelSpec) -> Option<String> {
-    let is_plain = m.attention == Attention::Causal && m.window.is_none();
-    (!is_plain).then(|| "only causal attention over all positions is exported, the model has another".into())
+    let is_plain = m.attention == Attention::Causal && m.window.is_none() && m.n_kv_heads() == m.n_heads;
+    (!is_plain).then(|| {
+        "only causal attention over all positions, with keys for each head, is exported, the model has another".into()
+    })
+}
+
+/// Why a model's blocks or positions are not what other codes compute, if they are not.
+pub fn other_block(m: &ModelSpec) -> Option<String> {
+    let is_plain = !m.gated_mlp && !m.parallel && matches!(m.positional, Positional::Learned | Positional::None);
+    (!is_plain).then(|| {
+        "only learned positions, plain MLPs and blocks of one after the other are exported, the model has others".into()
+    })
 }
 
 /// All parameters and buffers, in TransformerLens's shapes.

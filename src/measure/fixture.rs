@@ -3,7 +3,7 @@
 use super::subject::Matrix;
 use super::*;
 use crate::engine::Hook;
-use crate::task::Op;
+use crate::task::{Labels, Op};
 use crate::tensor::{Data, Tensor};
 
 /// Snapshots in memory; the logits of a checkpoint travel as the parameter `logits`.
@@ -124,4 +124,59 @@ pub(super) fn parse(line: &str) -> (String, Tensor) {
     let (name, sizes) = (fields.next().expect("a name"), fields.next().expect("sizes"));
     let shape: Vec<usize> = sizes.split('x').map(|size| size.parse().expect("a size")).collect();
     (name.to_owned(), tensor(name, &shape, fields.map(|x| x.parse().expect("a number")).collect()))
+}
+
+/// What a measure says of three examples with two loss positions, 3 and 5, and three classes: logits are 4 for the class that is
+/// answered and 0 for the others; the first example is for training; labels are 3, 1 and 3.
+pub(super) fn answered(
+    measure: &dyn Measure,
+    answers: &[[u32; 2]; 3],
+    targets: &[[u32; 2]; 3],
+    weights: &[f64; 6],
+) -> Vec<Vec<f64>> {
+    let labels = Labels { name: "length", of: vec![3, 1, 3] };
+    let logit = |answer: u32, class: u32| if answer == class { 4.0 } else { 0.0 };
+    let logits: Vec<f64> = answers.iter().flatten().flat_map(|&a| (0..3).map(move |class| logit(a, class))).collect();
+    let examples = Examples {
+        n_examples: 3,
+        n_classes: 3,
+        targets: targets.as_flattened(),
+        weights: Some(weights),
+        labels: Some(&labels),
+        ..Examples::default()
+    };
+    let setting = Setting { loss_positions: vec![3, 5], ..Setting::new(examples, &[]) };
+    measure.fits(&setting).expect("it fits");
+    evaluated(measure, &setting, &[true, false, false], &[], &logits)
+}
+
+/// What a measure says of parameters alone.
+pub(super) fn of_params(measure: &dyn Measure, params: &[Tensor]) -> Vec<Vec<f64>> {
+    let setting = Setting::new(Examples::default(), &grown(params));
+    measure.fits(&setting).expect("it fits");
+    evaluated(measure, &setting, &[], params, &[])
+}
+
+fn evaluated(
+    measure: &dyn Measure,
+    setting: &Setting,
+    train_mask: &[bool],
+    params: &[Tensor],
+    logits: &[f64],
+) -> Vec<Vec<f64>> {
+    let shared = Shared::default();
+    let subject = Subject {
+        setting,
+        replica: 0,
+        train_mask,
+        params,
+        logits,
+        activations: &[],
+        model: &Never,
+        key_freqs: &[],
+        shared: &shared,
+    };
+    let columns = measure.eval(&subject).expect("it has all it needs");
+    assert!(columns.iter().map(Vec::len).eq(measure.columns(setting).iter().map(Column::width)));
+    columns
 }

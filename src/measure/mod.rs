@@ -6,9 +6,11 @@
 //! line, in files and of the source file.
 
 mod adversarial_vulnerability;
+mod allowed_answers;
 mod circle_isolation;
 mod class_accuracy;
 mod clusters;
+mod copying_score;
 mod course;
 mod csv;
 mod cube;
@@ -22,6 +24,7 @@ mod directions;
 mod distance_irrelevance;
 mod driver;
 mod effective_rank;
+mod exact_accuracy;
 mod excluded_loss;
 mod excluded_loss_each;
 mod excluded_loss_protocols;
@@ -34,6 +37,7 @@ mod gather;
 mod gini;
 mod gradient_symmetricity;
 mod group;
+mod head_scores;
 mod ipr;
 mod key_freqs;
 mod key_freqs_neurons;
@@ -46,6 +50,8 @@ mod logits_cube_fit;
 mod logits_pca;
 mod logits_trajectory;
 mod loss;
+mod loss_by_label;
+mod loss_by_position;
 mod mlp_directions_explained;
 mod neuron_clusters;
 mod neuron_freqs;
@@ -60,6 +66,7 @@ mod privileged_basis;
 mod projection;
 mod restricted_loss;
 mod restricted_loss_protocols;
+mod rows;
 mod series;
 mod subject;
 mod sums;
@@ -167,6 +174,12 @@ impl Column {
 /// Every measure, in the order of help and lists.
 pub const ALL: &[&dyn Measure] = &[
     &loss::Loss,
+    &exact_accuracy::ExactAccuracy,
+    &loss_by_position::LossByPosition,
+    &loss_by_label::LossByLabel,
+    &allowed_answers::AllowedAnswers,
+    &head_scores::HeadScores,
+    &copying_score::CopyingScore,
     &weight_norm::WeightNorm,
     &effective_rank::EffectiveRank,
     &fourier_norm_w_e::FourierNormWE,

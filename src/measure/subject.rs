@@ -14,7 +14,7 @@ use crate::measure::sums::Sums;
 use crate::measure::weights::w_l;
 use crate::measure::{clusters, group};
 use crate::spec::{Draws, MeasureSpec, ToyReplica, ToySpec};
-use crate::task::{Labels, Op, Operation, Task};
+use crate::task::{Labels, Op, Operation, Rule, Task};
 use crate::tensor::{Data, Tensor};
 
 /// A modular task: two operands, one answer.
@@ -53,6 +53,12 @@ pub struct Examples<'a> {
     pub labels: Option<&'a Labels>,
     /// The operands, for modular tasks.
     pub modular: Option<Modular<'a>>,
+    /// `[N, n_ctx]` what the model reads.
+    pub tokens: &'a [u32],
+    /// What makes the examples, where it is a rule.
+    pub rule: Option<&'a dyn Rule>,
+    /// `[N]` the operands that the rule makes each example from; empty without one.
+    pub operands: &'a [Vec<u32>],
 }
 
 impl<'a> From<&'a Task> for Examples<'a> {
@@ -64,6 +70,9 @@ impl<'a> From<&'a Task> for Examples<'a> {
             weights: task.weights_bl.as_deref(),
             labels: task.labels.as_ref(),
             modular: task.modular.as_ref().map(Modular::from),
+            tokens: &task.tokens_bt,
+            rule: task.rule.as_deref(),
+            operands: &task.operands,
         }
     }
 }

@@ -11,6 +11,7 @@ pub use init::initialize;
 use crate::engine::Graph;
 use crate::engine::cpu::activation::Activation;
 use crate::engine::cpu::formula::FormulaOp;
+use crate::engine::cpu::solu::Solu;
 use crate::engine::op::ValueId;
 use crate::error::{Error, Result};
 use crate::outside;
@@ -84,6 +85,7 @@ pub fn readout(spec: &ModelSpec) -> Option<f64> {
 fn activate(g: &mut Graph, act: &Act, x: ValueId, y: ValueId) {
     match act {
         Act::Formula(formula) => g.push(FormulaOp::new(x, y, formula)),
+        Act::Solu | Act::SoluLn => g.push(Solu { x, y }),
         named => g.push(Activation { x, y, act: named.clone() }),
     }
 }

@@ -68,7 +68,8 @@ impl fmt::Debug for Formula {
 
 impl Act {
     /// The activations that have a name, in the order of help.
-    pub const NAMED: [Act; 7] = [Act::Relu, Act::Gelu, Act::Identity, Act::Square, Act::Abs, Act::Tanh, Act::Silu];
+    pub const NAMED: [Act; 9] =
+        [Act::Relu, Act::Gelu, Act::Identity, Act::Square, Act::Abs, Act::Tanh, Act::Silu, Act::Solu, Act::SoluLn];
 
     /// As a spec writes it.
     pub fn text(&self) -> &str {
@@ -80,6 +81,8 @@ impl Act {
             Act::Abs => "abs",
             Act::Tanh => "tanh",
             Act::Silu => "silu",
+            Act::Solu => "solu",
+            Act::SoluLn => "solu_ln",
             Act::Formula(formula) => formula.text(),
         }
     }

@@ -149,22 +149,34 @@ pub enum SplitRule {
 pub struct ModelSpec {
     /// Transformer or MLP, or the name of a model that the program adds.
     pub family: Family,
-    /// Transformer blocks, or hidden layers of an MLP: 1 to 4.
+    /// Transformer blocks, or hidden layers of an MLP: 1 to 12.
     pub n_layers: usize,
     /// Width of the residual stream, or of an MLP's token embedding.
     pub d_model: usize,
     /// Attention heads.
     pub n_heads: usize,
+    /// Heads of keys and values, each shared by as many attention heads; one each when unset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub n_kv_heads: Option<usize>,
     /// Width of a head; `d_model / n_heads` when unset.
     pub d_head: Option<usize>,
     /// Width of the hidden layer; 0 for an attention-only transformer.
     pub d_mlp: usize,
     /// Activation of the hidden layer: a name, or an expression in x, like `x^2` or `x*sigmoid(1.7*x)`.
     pub act: Act,
+    /// The hidden layer is act(x W_gate) · x W_in.
+    #[serde(skip_serializing_if = "is_false")]
+    pub gated_mlp: bool,
+    /// Attention and MLP of a block both read its input.
+    #[serde(skip_serializing_if = "is_false")]
+    pub parallel: bool,
     /// Normalisation before attention, MLP and unembedding.
     pub normalization: Normalization,
     /// What tells a transformer where a token stands.
     pub positional: Positional,
+    /// Rotary positions: the angle between neighbours is base^(-2i/d_head) in the i-th pair of columns.
+    #[serde(skip_serializing_if = "is_default_base")]
+    pub rotary_base: f64,
     /// Which positions a position of a transformer attends to.
     pub attention: Attention,
     /// Positions that it attends to at most, its own and those just before it; all when unset.
@@ -246,6 +258,11 @@ pub enum Act {
     Tanh,
     /// x σ(x), σ the logistic function.
     Silu,
+    /// x softmax(x), over the hidden layer.
+    Solu,
+    /// The same, then a LayerNorm with weights (`mlp.ln`).
+    #[serde(rename = "solu_ln")]
+    SoluLn,
     /// An expression in x.
     Formula(Formula),
 }
@@ -276,6 +293,12 @@ pub enum Normalization {
 pub enum Positional {
     /// `W_pos`, added to the embedding.
     Learned,
+    /// `W_pos`, added to what queries and keys read, in each layer, and to nothing else.
+    Shortformer,
+    /// Sines and cosines, added to the embedding (Vaswani et al. 2017); there is no `W_pos`.
+    Sinusoidal,
+    /// Queries and keys are turned by angles that grow with the position; there is no `W_pos`.
+    Rotary,
     /// Nothing but the causal mask; there is no `W_pos`.
     None,
 }
@@ -671,11 +694,15 @@ impl Default for ModelSpec {
             n_layers: 1,
             d_model: 128,
             n_heads: 4,
+            n_kv_heads: None,
             d_head: None,
             d_mlp: 512,
             act: Act::Relu,
+            gated_mlp: false,
+            parallel: false,
             normalization: Normalization::None,
             positional: Positional::Learned,
+            rotary_base: ROTARY_BASE,
             tied_unembed: false,
             attn_bias: false,
             mlp_bias: true,
@@ -698,6 +725,22 @@ impl ModelSpec {
     pub fn d_head(&self) -> usize {
         self.d_head.unwrap_or(self.d_model / self.n_heads.max(1))
     }
+
+    /// Heads of keys and values.
+    pub fn n_kv_heads(&self) -> usize {
+        self.n_kv_heads.unwrap_or(self.n_heads)
+    }
+}
+
+/// Su et al. 2021.
+const ROTARY_BASE: f64 = 10_000.0;
+
+fn is_default_base(base: &f64) -> bool {
+    *base == ROTARY_BASE
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Default for LossSpec {

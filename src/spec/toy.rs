@@ -195,6 +195,7 @@ impl TryFrom<String> for ToyAct {
         match text.as_str() {
             "softmax" => Ok(ToyAct::Softmax),
             "solu" => Ok(ToyAct::Solu),
+            "solu_ln" => Err("toy models have no LayerNorm; use `solu`".into()),
             _ => Act::try_from(text).map(ToyAct::Each),
         }
     }

@@ -90,8 +90,8 @@ fn model(m: &ModelSpec, found: &mut Found) {
     if let Family::Outside(_) = m.family {
         return;
     }
-    found.check((1..=4).contains(&m.n_layers), "model.n_layers", || {
-        format!("{} layers; a model has 1 to 4", m.n_layers)
+    found.check((1..=12).contains(&m.n_layers), "model.n_layers", || {
+        format!("{} layers; a model has 1 to 12", m.n_layers)
     });
     found.check((1..=MAX_WIDTH).contains(&m.d_model), "model.d_model", || format!("must be 1 to {MAX_WIDTH}"));
     found.check(m.d_mlp <= MAX_WIDTH, "model.d_mlp", || format!("must be at most {MAX_WIDTH}"));
@@ -120,6 +120,24 @@ fn transformer(m: &ModelSpec, found: &mut Found) {
     found.check(wide <= MAX_WIDTH, "model.d_head", || {
         format!("{} heads of {} are wider than {MAX_WIDTH}", m.n_heads, m.d_head())
     });
+    let kv_heads = m.n_kv_heads();
+    found.check(kv_heads > 0 && m.n_heads.is_multiple_of(kv_heads.max(1)), "model.n_kv_heads", || {
+        format!("{kv_heads} heads of keys do not divide {} heads; take a divisor, or leave it out", m.n_heads)
+    });
+    found.check(m.positional != Positional::Rotary || m.d_head().is_multiple_of(2), "model.positional", || {
+        format!("rotary positions turn pairs of columns, and a head has {}; set an even model.d_head", m.d_head())
+    });
+    found.check(m.rotary_base.is_finite() && m.rotary_base > 1.0, "model.rotary_base", || {
+        format!("{} is not a finite number above 1", m.rotary_base)
+    });
+    let has_mlp = m.d_mlp > 0 && m.layer.is_none();
+    found.check(has_mlp || !m.gated_mlp, "model.gated_mlp", || "the model has no MLP of its own; remove it".into());
+    found.check(m.d_mlp > 0 || m.layer.is_some() || !m.parallel, "model.parallel", || {
+        "there is no MLP beside the attention; remove it, or set model.d_mlp".into()
+    });
+    found.check(m.init != Init::Torch || (!m.gated_mlp && m.n_kv_heads.is_none()), "model.init", || {
+        "`torch` does not know gated MLPs and shared keys; take another".into()
+    });
     found.check(m.window != Some(0), "model.window", || "must be at least 1; leave it out for no limit".into());
     found.check(m.window.is_none() || m.attention == Attention::Causal, "model.window", || {
         "a window reaches back from its position; remove it, or set model.attention = \"causal\"".into()
@@ -144,6 +162,12 @@ fn mlp(m: &ModelSpec, found: &mut Found) {
     found.check(m.attention == Attention::Causal && m.window.is_none(), "model.attention", || {
         "an MLP has no attention; remove it, and model.window".into()
     });
+    found.check(m.n_kv_heads.is_none(), "model.n_kv_heads", || "an MLP has no attention; remove it".into());
+    found.check(!m.parallel, "model.parallel", || "an MLP has no attention; remove it".into());
+    found.check(!m.gated_mlp, "model.gated_mlp", || {
+        "only a transformer's MLPs are gated; remove it, or set model.family = \"transformer\"".into()
+    });
+    found.check(m.act != Act::SoluLn, "model.act", || "an MLP has no normalisation; use `solu`".into());
     found.check(!m.tied_unembed, "model.tied_unembed", || {
         "an MLP's W_U reads the last hidden layer, not the embedding's width; remove it".into()
     });

@@ -5,18 +5,22 @@
 //! new family is one file here and one line in [`FAMILIES`].
 
 mod arithmetic;
+mod associative_recall;
 mod automaton;
 mod automaton_table;
 pub mod card;
 mod find;
 pub mod group;
 mod group_table;
+mod induction;
 pub mod ioi;
 mod ioi_flip;
 mod ioi_sentences;
 mod layout;
 mod list_answer;
 mod list_map;
+mod markov;
+mod markov_tables;
 pub mod modular;
 pub mod op;
 mod operation;
@@ -26,6 +30,7 @@ mod recurrence;
 mod replay;
 pub mod rule;
 mod sample;
+mod skip_trigram;
 mod sort;
 mod sparse_parity;
 mod split;
@@ -61,6 +66,10 @@ pub const FAMILIES: &[&dyn TaskFamily] = &[
     &Of::<recurrence::Recurrence>::FAMILY,
     &Of::<group::Group>::FAMILY,
     &Of::<automaton::Automaton>::FAMILY,
+    &Of::<induction::Induction>::FAMILY,
+    &Of::<associative_recall::AssociativeRecall>::FAMILY,
+    &Of::<skip_trigram::SkipTrigram>::FAMILY,
+    &Of::<markov::Markov>::FAMILY,
     &Of::<ioi::Ioi>::FAMILY,
     &Of::<template::Template>::FAMILY,
     &Of::<sparse_parity::SparseParity>::FAMILY,

@@ -14,10 +14,14 @@ pub(crate) mod matmul;
 pub(crate) mod mix;
 pub(crate) mod one_hot;
 pub(crate) mod pre_norm;
+pub(crate) mod product;
 pub(crate) mod reals;
+pub(crate) mod rotary;
 pub(crate) mod scores;
 pub(crate) mod select;
+pub(crate) mod sinusoid;
 pub(crate) mod softmax;
+pub(crate) mod solu;
 pub(crate) mod sum;
 pub(crate) mod tied;
 

@@ -64,6 +64,7 @@ fn each<T: Real>(act: &Act, a: &mut [T], slope: &mut [T]) {
         Act::Abs => map(a, slope, abs),
         Act::Tanh => map(a, slope, tanh),
         Act::Silu => map(a, slope, silu),
+        Act::Solu | Act::SoluLn => unreachable!("invariant: over outputs, it is taken above; with LayerNorm, refused"),
         Act::Formula(formula) => {
             sweep(formula.slope(), a, |at, row| {
                 let n = row.len().min(slope.len() - at);
