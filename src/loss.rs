@@ -1,7 +1,8 @@
 //! Losses: logits and targets -> nats (or squared error), and the gradient of the logits.
 //!
 //! Reads logits `[rows, v]`, row = (example, loss position); writes one loss a row and `dlogits [rows, v]`.
-//! Cross-entropy: `−log softmax(l)[target]`, gradient `softmax(l) − onehot`; mean squared error over rows and outputs:
+//! Cross-entropy: `−log softmax(l)[target]`, gradient `softmax(l) − onehot`; with smoothing ε the target is (1 − ε) onehot + ε / v, as
+//! PyTorch's. Mean squared error over rows and outputs:
 //! `(l − y)²`, gradient `2 (l − y) / v`. The loss of a batch is the weighted mean over its rows.
 
 use std::ops::Range;
@@ -22,12 +23,14 @@ pub struct LossTerm {
     pub weight: f64,
     /// Log-softmax in f64 whatever the dtype.
     pub f64: bool,
+    /// Cross-entropy: what of the target's weight is spread evenly over all classes, 0 to 1.
+    pub smoothing: f64,
 }
 
 impl LossTerm {
     /// A single term of weight 1.
     pub fn new(kind: LossKind, f64: bool) -> LossTerm {
-        LossTerm { kind, weight: 1.0, f64 }
+        LossTerm { kind, weight: 1.0, f64, smoothing: 0.0 }
     }
 }
 
@@ -73,9 +76,10 @@ pub(crate) fn term<T: Real>(
             (Targets::Classes(classes), LossKind::CrossEntropy) => {
                 let class = classes[at] as usize;
                 out.correct[i] = u8::from(first_largest(logits, class));
+                let target = (class, term.smoothing);
                 vectorized!(match term.f64 {
-                    true => cross_entropy::<T, f64>(logits, class, weight, d),
-                    false => cross_entropy::<T, T>(logits, class, weight, d),
+                    true => cross_entropy::<T, f64>(logits, target, weight, d),
+                    false => cross_entropy::<T, T>(logits, target, weight, d),
                 })
             }
             (Targets::Classes(classes), LossKind::Mse) => {
@@ -140,7 +144,12 @@ fn first_largest<T: Real>(logits: &[T], class: usize) -> bool {
 
 /// Exponents and sums in `A`. Exponentials are computed twice rather than stored: they are cheap and storage is not.
 #[inline(always)]
-fn cross_entropy<T: Real, A: Real>(logits: &[T], class: usize, weight: f64, d: Option<(&mut [T], bool)>) -> f64 {
+fn cross_entropy<T: Real, A: Real>(
+    logits: &[T],
+    (class, smoothing): (usize, f64),
+    weight: f64,
+    d: Option<(&mut [T], bool)>,
+) -> f64 {
     let wide = |x: T| A::from_f64(x.to_f64());
     let top = wide(max(logits));
     let mut lanes = [A::ZERO; LANES];
@@ -154,18 +163,23 @@ fn cross_entropy<T: Real, A: Real>(logits: &[T], class: usize, weight: f64, d: O
         *lane += (wide(x) - top).exp();
     }
     let total = sum(&lanes);
+    let even = smoothing / logits.len() as f64;
     if let Some((d, adding)) = d {
         let factor = A::from_f64(weight) / total;
         let before = if adding { d[class] } else { T::ZERO };
         for (d, &x) in d.iter_mut().zip(logits) {
-            let g = T::from_f64(((wide(x) - top).exp() * factor).to_f64());
+            let g = T::from_f64(((wide(x) - top).exp() * factor - A::from_f64(weight * even)).to_f64());
             *d = if adding { *d + g } else { g };
         }
         // In `A`, before rounding: near the end of training the probability is so close to 1 that in f32 nothing is left.
-        let own = (wide(logits[class]) - top).exp() * factor - A::from_f64(weight);
+        let own = (wide(logits[class]) - top).exp() * factor - A::from_f64(weight * (1.0 - smoothing + even));
         d[class] = before + T::from_f64(own.to_f64());
     }
-    weight * (libm::log(total.to_f64()) - (wide(logits[class]) - top).to_f64())
+    let mut expected = (1.0 - smoothing) * (wide(logits[class]) - top).to_f64();
+    if smoothing > 0.0 {
+        expected += even * logits.iter().map(|&x| (wide(x) - top).to_f64()).sum::<f64>();
+    }
+    weight * (libm::log(total.to_f64()) - expected)
 }
 
 fn squared<T: Real>(logits: &[T], y: impl Fn(usize) -> f64, weight: f64, d: Option<(&mut [T], bool)>) -> f64 {
@@ -190,11 +204,15 @@ mod tests {
     use crate::engine::batch::Batch;
 
     fn loss_of(kind: LossKind, logits: &[f64], class: u32) -> (f64, Vec<f64>, u8) {
+        loss_of_term(&LossTerm::new(kind, false), logits, class)
+    }
+
+    fn loss_of_term(kind: &LossTerm, logits: &[f64], class: u32) -> (f64, Vec<f64>, u8) {
         let batch = Batch::classes(1, vec![0], vec![class]).expect("one example");
         let (mut loss, mut correct, mut d) = ([0.0], [0], vec![0.0; logits.len()]);
         let rows = Rows { logits, width: logits.len(), per_example: 1, tile: 0..1 };
         let out = Results { dlogits: Some((&mut d, false)), loss: &mut loss, correct: &mut correct };
-        term(&LossTerm::new(kind, false), &batch.view(), &rows, out).expect("built in");
+        term(kind, &batch.view(), &rows, out).expect("built in");
         (loss[0], d, correct[0])
     }
 
@@ -219,16 +237,28 @@ mod tests {
         assert!((f64::from(d[1]) / want - 1.0).abs() < 1e-6, "{} against {want}", d[1]);
     }
 
+    /// The mixture of the losses of all classes that smoothing is.
+    #[test]
+    fn a_smoothed_loss_is_a_mean_over_targets() {
+        let logits = [0.3, -1.0, 2.0, 0.0, 1.5];
+        let smoothing = LossTerm { smoothing: 0.2, ..LossTerm::new(LossKind::CrossEntropy, false) };
+        let each: Vec<f64> = (0..5).map(|class| loss_of(LossKind::CrossEntropy, &logits, class).0).collect();
+        let want = 0.8 * each[2] + 0.2 * each.iter().sum::<f64>() / 5.0;
+        assert!((loss_of_term(&smoothing, &logits, 2).0 - want).abs() < 1e-14);
+    }
+
     #[test]
     fn gradients_agree_with_finite_differences() {
-        for kind in [LossKind::CrossEntropy, LossKind::Mse] {
+        let smoothing = LossTerm { smoothing: 0.1, ..LossTerm::new(LossKind::CrossEntropy, false) };
+        let plain = [LossKind::CrossEntropy, LossKind::Mse].map(|kind| LossTerm::new(kind, false));
+        for kind in plain.iter().chain([&smoothing]) {
             let logits: Vec<f64> = (0..37).map(|i| (f64::from(i) * 1.7).sin() * 3.0).collect();
-            let (_, d, _) = loss_of(kind, &logits, 5);
+            let (_, d, _) = loss_of_term(kind, &logits, 5);
             for j in 0..37 {
                 let (mut up, mut down) = (logits.clone(), logits.clone());
                 up[j] += 1e-6;
                 down[j] -= 1e-6;
-                let fd = (loss_of(kind, &up, 5).0 - loss_of(kind, &down, 5).0) / 2e-6;
+                let fd = (loss_of_term(kind, &up, 5).0 - loss_of_term(kind, &down, 5).0) / 2e-6;
                 assert!((fd - d[j]).abs() < 1e-8, "{kind:?} {j}: {fd} against {}", d[j]);
             }
         }

@@ -29,6 +29,11 @@ pub struct ParamInfo {
 }
 
 impl ParamInfo {
+    /// Whether a pattern is its name: `*` stands for any letters, dots too.
+    pub fn is_named(&self, pattern: &str) -> bool {
+        matches(pattern, &self.name)
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
@@ -169,5 +174,15 @@ impl<T: Real> Params<T> {
             }
         }
         Ok(params)
+    }
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((head, rest)) => name.strip_prefix(head).is_some_and(|tail| {
+            let ends = tail.char_indices().map(|(at, _)| at).chain([tail.len()]);
+            ends.into_iter().any(|at| matches(rest, &tail[at..]))
+        }),
     }
 }

@@ -11,6 +11,7 @@
 //! To add a figure: a new file `figure/NAME.rs` with a unit struct that implements [`Figure`], and one line in [`ALL`].
 //! The tests below then check its name, its headings and that it can draw whatever runs give.
 
+mod along;
 pub mod animation;
 pub mod arms;
 mod arms_curves;
@@ -35,7 +36,9 @@ mod fourier_bars;
 mod fourier_spectrum;
 mod grid_losses;
 mod grid_measures;
+mod head_curves;
 mod heat;
+mod label_curves;
 mod loss_curves;
 mod maps;
 mod measure_panels;
@@ -48,6 +51,7 @@ mod pca_trajectory;
 mod phase_diagram;
 mod png;
 mod point_directions;
+mod position_curves;
 mod probe;
 mod progress;
 mod raster;
@@ -152,6 +156,9 @@ pub struct Sink {
 /// Every figure, in the order of help and lists.
 pub const ALL: &[&dyn Figure] = &[
     &loss_curves::LossCurves,
+    &position_curves::PositionCurves,
+    &label_curves::LabelCurves,
+    &head_curves::HeadCurves,
     &replicas::Replicas,
     &restricted_excluded::RestrictedExcluded,
     &fourier_spectrum::FourierSpectrum,
@@ -420,8 +427,11 @@ mod tests {
     #[test]
     fn axes_say_what_they_count_and_that_they_are_logarithmic() {
         let run = synthetic::run(&[1, 10, 100, 1000], 3);
-        let labels: [(&str, &[&str]); 13] = [
+        let labels: [(&str, &[&str]); 16] = [
             ("loss_curves", &["loss (nats, log scale)", "accuracy (fraction)", "memorisation", "cleanup", "seed 2"]),
+            ("position_curves", &["test loss (nats, log scale)", "test accuracy (fraction)", "position 3"]),
+            ("label_curves", &["test loss (nats, log scale)", "all right (fraction)", "carries 1"]),
+            ("head_curves", &["prefix matching (fraction)", "previous token (fraction)", "head 1"]),
             ("replicas", &["test loss (nats, log scale)", "test accuracy (fraction)", "interquartile range", "3 of 3"]),
             ("restricted_excluded", &["loss (nats, log scale)", "restricted (test pairs)", "circuit formation"]),
             ("fourier_spectrum", &["frequency (waves per p)", "component (no unit)", "seed 0: 2, 5"]),

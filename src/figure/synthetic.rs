@@ -85,6 +85,20 @@ pub fn run(steps: &[u64], replicas: u64) -> Run {
         map("neuron_freqs", "explained_frac", &|_, f| f as f64 / FREQUENCIES as f64),
         map("key_freqs_w_l", "is_key", &|_, f| f64::from(u8::from(is_key(f)))),
     ];
+    for (measure, axis, fraction) in
+        [("loss_by_position", "position", "test_acc_frac"), ("loss_by_label", "carries", "test_exact_frac")]
+    {
+        let axis = Some(Axis { name: axis.into(), ticks: (1..=FREQUENCIES).map(|t| t as f64).collect() });
+        let late = |s: u64, t: usize| rise(s, 100.0 * t as f64);
+        let loss = map(measure, "test_loss_nats", &|s, t| 4.0 * (-8.0 * late(s, t)).exp());
+        series.push(Series { axis: axis.clone(), unit: "nats".into(), ..loss });
+        series.push(Series { axis, unit: "fraction".into(), ..map(measure, fraction, &late) });
+    }
+    for name in ["prefix_matching", "previous_token"] {
+        let axis = Some(Axis { name: "head".into(), ticks: (0..FREQUENCIES).map(|t| t as f64).collect() });
+        let scores = map("head_scores", name, &|s, t| rise(s, 300.0) / t as f64);
+        series.push(Series { axis, unit: "fraction".into(), ..scores });
+    }
     for (i, name) in ["embed.W_E", "pos_embed.W_pos", "blocks.0.mlp.W_in"].into_iter().enumerate() {
         series.push(column("weight_norm", name, "1", &|s, late| 10.0 + i as f64 + rise(s, 90.0 * late)));
     }

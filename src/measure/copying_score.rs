@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::linalg::{eigenvalues, product};
 use crate::measure::subject::{Matrix, Setting, Subject};
 use crate::measure::{Axis, Column, Measure};
+use crate::task::Rule;
 
 /// Positivity of the eigenvalues of the OV circuit.
 pub struct CopyingScore;
@@ -16,7 +17,7 @@ What it is
   eigenvalues are taken of W_O W_U W_E W_V, which has the same ones but for zeros. Normalisation and MLPs are left out.
   best_copying is the largest of the heads.
 Reads
-  embed.W_E, blocks.L.attn.W_V and W_O, unembed.W_U; the task's classes must be its tokens.
+  embed.W_E, blocks.L.attn.W_V and W_O, unembed.W_U; the task's classes must be tokens, the first ones.
 Unit and range
   -1 (the head lowers the logit of what it reads) to 1 (it copies), along the axis head, which counts
   layer * n_heads + head. No value for a head of zeros.
@@ -45,7 +46,13 @@ impl Measure for CopyingScore {
         let (Some(embed), Some(unembed)) = (setting.shape("embed.W_E"), setting.shape("unembed.W_U")) else {
             return Err("the model has no W_E or W_U".into());
         };
-        if embed[0] == unembed[1] { Ok(()) } else { Err("the task's classes are not its tokens".into()) }
+        let same = embed[0] == unembed[1];
+        let first = |rule: &dyn Rule| rule.words().starts_with(&rule.classes());
+        if same || setting.examples.rule.is_some_and(first) {
+            Ok(())
+        } else {
+            Err("the task's classes are not its tokens".into())
+        }
     }
 
     fn columns(&self, setting: &Setting) -> Vec<Column> {
@@ -57,7 +64,9 @@ impl Measure for CopyingScore {
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
         let embed = Matrix::of(subject.params, "embed.W_E")?;
         let unembed = Matrix::of(subject.params, "unembed.W_U")?;
-        let round = product(unembed.values, embed.values, unembed.n_cols);
+        // Tokens that are no answers, such as signs, come after the others.
+        let answers = &embed.values[..unembed.n_cols * embed.n_cols];
+        let round = product(unembed.values, answers, unembed.n_cols);
         let mut scores = vec![];
         for (layer, n_heads) in heads(subject.setting) {
             let of = |name: &str| Matrix::of(subject.params, &format!("{layer}.{name}"));

@@ -1,17 +1,23 @@
-//! Gradients -> parameters: AdamW, Adam and SGD with PyTorch's semantics, schedules, clipping by norm, Grokfast's filter.
+//! Gradients -> parameters: AdamW, Adam and SGD with PyTorch's semantics, Lion, schedules, clipping by norm, Grokfast's filter,
+//! parameters frozen or without decay by name.
 //!
 //! Every setting is an array over replicas, so that a sweep is replicas. State beyond the parameters is a list of arrays of the
 //! parameters' shape ([`Update::moments`]) and the step count, so that a resume point holds all of it.
 
 mod adam;
 mod grokfast;
+mod groups;
+mod lion;
 mod sgd;
 
 pub use adam::Adam;
 pub use grokfast::Grokfast;
+pub use groups::Groups;
+pub use lion::Lion;
 pub use sgd::Sgd;
 
-use crate::engine::Real;
+use crate::engine::{ParamLayout, Real};
+use crate::error::Result;
 use crate::spec::{OptimKind, OptimSpec, Schedule};
 
 /// Where an update is.
@@ -108,11 +114,24 @@ pub fn build<T: Real>(spec: &OptimSpec, settings: Settings) -> Box<dyn Update<T>
         OptimKind::Adamw => Box::new(Adam { settings, decoupled: true }),
         OptimKind::Adam => Box::new(Adam { settings, decoupled: false }),
         OptimKind::Sgd => Box::new(Sgd { settings }),
+        OptimKind::Lion => Box::new(Lion { settings }),
     };
     match &spec.grokfast {
         Some(filter) => Box::new(Grokfast::new(filter, replicas, update)),
         None => update,
     }
+}
+
+/// The same for parameters by name: those that `freeze` names are left alone, those that `no_decay` names have no decay.
+///
+/// # Errors
+/// [`Error::Value`](crate::error::Error::Value) for a pattern that names no parameter, and when everything is frozen.
+pub fn build_over<T: Real>(spec: &OptimSpec, settings: Settings, layout: &ParamLayout) -> Result<Box<dyn Update<T>>> {
+    if spec.freeze.is_empty() && spec.no_decay.is_empty() {
+        return Ok(build(spec, settings));
+    }
+    let bare = Settings { weight_decay: vec![0.0; settings.lr.len()], ..settings.clone() };
+    Ok(Box::new(Groups::new(spec, layout, [build(spec, settings), build(spec, bare)])?))
 }
 
 #[cfg(test)]

@@ -368,6 +368,9 @@ pub struct LossSpec {
     pub kind: LossKind,
     /// Log-softmax in f64 whatever the dtype, as the grokking paper does.
     pub f64: bool,
+    /// Cross-entropy: what of the target's weight is spread evenly over all classes, in training alone.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub label_smoothing: f64,
     /// Added to it, weighted; `phaselab explain terms` tells what there is.
     pub terms: Vec<TermSpec>,
 }
@@ -478,6 +481,12 @@ pub struct OptimSpec {
     /// Warm-up from 0 instead: step s uses lr · min(1, s / warmup_steps), so the first update changes nothing. The code published with
     /// Nanda et al. 2023 does so.
     pub warmup_from_zero: bool,
+    /// Parameters that keep their start, by name: `embed.W_E`, `blocks.0.*`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
+    /// Parameters without weight decay, by name: `*.b_*`, `*ln*`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub no_decay: Vec<String>,
     /// Filter on the (clipped) gradients before the optimiser: slow parts amplified, arXiv 2405.20233.
     pub grokfast: Option<Grokfast>,
 }
@@ -512,6 +521,8 @@ pub enum OptimKind {
     Adam,
     /// SGD with momentum.
     Sgd,
+    /// Steps of one size, in the direction of a sign (arXiv 2302.06675).
+    Lion,
 }
 
 /// Learning rate after warm-up.
@@ -739,13 +750,17 @@ fn is_default_base(base: &f64) -> bool {
     *base == ROTARY_BASE
 }
 
+fn is_zero(x: &f64) -> bool {
+    *x == 0.0
+}
+
 fn is_false(flag: &bool) -> bool {
     !flag
 }
 
 impl Default for LossSpec {
     fn default() -> LossSpec {
-        LossSpec { kind: LossKind::CrossEntropy, f64: false, terms: vec![] }
+        LossSpec { kind: LossKind::CrossEntropy, f64: false, label_smoothing: 0.0, terms: vec![] }
     }
 }
 
@@ -787,6 +802,8 @@ impl Default for OptimSpec {
             schedule: Schedule::Constant,
             warmup_steps: 10,
             warmup_from_zero: false,
+            freeze: vec![],
+            no_decay: vec![],
             grokfast: None,
         }
     }

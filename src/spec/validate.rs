@@ -14,6 +14,7 @@ impl Spec {
         let mut found = Found(vec![]);
         data(&self.data, &mut found);
         model(&self.model, &mut found);
+        smoothing(&self.loss, &mut found);
         terms(&self.loss, &mut found);
         optim(&self.optim, &mut found);
         train(&self.train, self.train.steps, &mut found);
@@ -189,6 +190,16 @@ fn gromov(m: &ModelSpec, found: &mut Found) {
     });
 }
 
+fn smoothing(loss: &LossSpec, found: &mut Found) {
+    let smoothing = loss.label_smoothing;
+    found.check((0.0..1.0).contains(&smoothing), "loss.label_smoothing", || {
+        format!("{smoothing} must be at least 0 and below 1")
+    });
+    found.check(smoothing == 0.0 || loss.kind == LossKind::CrossEntropy, "loss.label_smoothing", || {
+        "only cross-entropy has it; remove it, or set loss.kind = \"cross_entropy\"".into()
+    });
+}
+
 fn terms(loss: &LossSpec, found: &mut Found) {
     for (i, term) in loss.terms.iter().enumerate() {
         let key = |name: &str| format!("loss.terms[{i}]{}{name}", if name.is_empty() { "" } else { "." });
@@ -255,6 +266,9 @@ fn optim(o: &OptimSpec, found: &mut Found) {
     });
     found.check(o.clip_norm.is_none_or(|c| c > 0.0), "optim.clip_norm", || {
         "must be above 0; leave it out for no clipping".into()
+    });
+    found.check(o.clip_norm.is_none() || o.freeze.is_empty(), "optim.clip_norm", || {
+        "the norm would count frozen parameters (optim.freeze); leave one of the two out".into()
     });
     if let Some(filter) = &o.grokfast {
         found.check((0.0..1.0).contains(&filter.alpha), "optim.grokfast.alpha", || {

@@ -8,8 +8,12 @@ mod arithmetic;
 mod associative_recall;
 mod automaton;
 mod automaton_table;
+mod brackets;
 pub mod card;
+mod dyck;
 mod find;
+mod graph;
+mod graph_path;
 pub mod group;
 mod group_table;
 mod induction;
@@ -24,6 +28,7 @@ mod markov_tables;
 pub mod modular;
 pub mod op;
 mod operation;
+mod program;
 pub mod random_labels;
 mod random_strings;
 mod recurrence;
@@ -66,6 +71,9 @@ pub const FAMILIES: &[&dyn TaskFamily] = &[
     &Of::<recurrence::Recurrence>::FAMILY,
     &Of::<group::Group>::FAMILY,
     &Of::<automaton::Automaton>::FAMILY,
+    &Of::<dyck::Dyck>::FAMILY,
+    &Of::<graph_path::GraphPath>::FAMILY,
+    &Of::<program::Program>::FAMILY,
     &Of::<induction::Induction>::FAMILY,
     &Of::<associative_recall::AssociativeRecall>::FAMILY,
     &Of::<skip_trigram::SkipTrigram>::FAMILY,

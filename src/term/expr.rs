@@ -71,17 +71,7 @@ pub(super) fn build(term: &TermSpec, place: &Place<'_>) -> Result<TermKind> {
 
 /// The parameters that a pattern names: `*` stands for any letters, dots too.
 fn matching(pattern: &str, params: &ParamLayout) -> Vec<ParamId> {
-    (0..params.infos.len()).filter(|&id| matches(pattern, &params.infos[id].name)).collect()
-}
-
-fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((head, rest)) => name.strip_prefix(head).is_some_and(|tail| {
-            let ends = tail.char_indices().map(|(at, _)| at).chain([tail.len()]);
-            ends.into_iter().any(|at| matches(rest, &tail[at..]))
-        }),
-    }
+    (0..params.infos.len()).filter(|&id| params.infos[id].is_named(pattern)).collect()
 }
 
 /// f(w), summed or averaged over all numbers of some parameters.

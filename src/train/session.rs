@@ -104,11 +104,12 @@ impl<'a, T: Real> Session<'a, T> {
         model::fits(&spec.model, task)?;
         let data = Data::new(spec, task)?;
         let seeds = &spec.train.seeds.0;
-        let losses = [LossTerm::new(spec.loss.kind, spec.loss.f64)];
+        let plain = [LossTerm::new(spec.loss.kind, spec.loss.f64)];
+        let trained = [LossTerm { smoothing: spec.loss.label_smoothing, ..plain[0].clone() }];
         let graph = || model::graph(&spec.model, &task_shape(task));
-        let plan = Plan::build(graph(), &batch_shape(task, data.batch_examples()), &losses, &[], &[])?;
+        let plan = Plan::build(graph(), &batch_shape(task, data.batch_examples()), &trained, &[], &[])?;
         let evaluator = |examples: usize, batches: &dyn Fn(&Plan) -> Result<Vec<Batch>>| -> Result<Evaluator<T>> {
-            let plan = Plan::build_forward(graph(), &batch_shape(task, examples), &losses, &[], &[])?;
+            let plan = Plan::build_forward(graph(), &batch_shape(task, examples), &plain, &[], &[])?;
             let batches = batches(&plan)?;
             let outcomes = vec![StepOutcome::default(); seeds.len()];
             Ok(Evaluator { runner: Runner::new(Arc::new(plan), workers.clone()), batches, outcomes })
@@ -125,7 +126,11 @@ impl<'a, T: Real> Session<'a, T> {
         let params = model::initialize(plan.params(), &spec.model, seeds);
         let mask = data.train_mask();
         let zeros = || Params::zeros(Arc::clone(plan.params()), seeds.len());
-        let update = optim::build::<T>(&spec.optim, Settings::new(&spec.optim, seeds.len(), spec.train.steps));
+        let update = optim::build_over::<T>(
+            &spec.optim,
+            Settings::new(&spec.optim, seeds.len(), spec.train.steps),
+            plan.params(),
+        )?;
         let place = Place { task, params: plan.params(), batch_size: spec.train.batch_size };
         let terms = term::build(&spec.loss, &place, &Replicas { count: seeds.len(), batches: &batches })?;
         let late_freqs = LateFreqs::new(&spec.loss, task);

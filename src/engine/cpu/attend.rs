@@ -77,12 +77,16 @@ fn group(first: usize, queries: &[usize]) -> [usize; ROWS] {
 /// The keys that any of these queries sees, and those between them.
 #[inline(always)]
 fn seen_by(heads: &Heads, queries: impl Iterator<Item = usize>) -> Range<usize> {
-    let mut all = usize::MAX..0;
-    for at in queries {
-        let seen = heads.seen(at);
-        all = all.start.min(seen.start)..all.end.max(seen.end);
-    }
-    all
+    let mut seen = queries.map(
+        #[inline(always)]
+        |at| heads.seen(at),
+    );
+    let first = seen.next().unwrap_or(0..0);
+    seen.fold(
+        first,
+        #[inline(always)]
+        |all, one| all.start.min(one.start)..all.end.max(one.end),
+    )
 }
 
 /// Calls `out` with (query, first key, dot products with it and those after it, whether to add them to what is there).
