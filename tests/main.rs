@@ -13,5 +13,6 @@ mod h5py;
 mod kill;
 mod plans;
 mod same_bits;
+mod task_family;
 mod torch_parity;
 mod toys;

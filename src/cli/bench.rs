@@ -1,6 +1,7 @@
 //! `phaselab bench`: the trainer's own step beside PyTorch's, alternating in one run, as medians and ratios.
 //!
-//! Ours is the canonical grokking set-up with default options, or with `--toys` toy models of superposition, through [`Steps::advance`];
+//! Ours is the canonical grokking set-up with default options, or with `--toys` toy models of superposition,
+//! or with `--transformers` transformers on streams, through [`Steps::advance`];
 //! theirs are the scripts in `benches/peers/`.
 //! Every round runs each side once, so that a machine that slows down slows both; a ratio is the median of the rounds' ratios.
 
@@ -10,8 +11,10 @@ use std::time::Instant;
 
 use phaselab::engine::{Workers, peak_flops};
 use phaselab::error::{Error, Result};
-use phaselab::spec::{OptimKind, OptimSpec, PerFeature, Seeds, Spec, ToySpec, Widths};
-use phaselab::task::Task;
+use phaselab::rng::Rng;
+use phaselab::spec::{Normalization, OptimKind, OptimSpec, PerFeature, Seeds, Spec, ToySpec, Widths};
+use phaselab::task::rule::Stream;
+use phaselab::task::{Card, Task};
 use phaselab::train::{Session, Steps, ToySession};
 
 use super::exit::{Answer, Failure};
@@ -20,7 +23,7 @@ use super::output::Output;
 /// Times the training step, and PyTorch's beside it
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Example:\n  phaselab bench --python .venv/bin/python --compile\n  phaselab bench --python .venv/bin/python --toys"
+    after_long_help = "Example:\n  phaselab bench --python .venv/bin/python --compile\n  phaselab bench --python .venv/bin/python --toys\n  phaselab bench --python .venv/bin/python --transformers --compile"
 )]
 pub struct Args {
     /// A Python with PyTorch; without it only phaselab is timed
@@ -32,6 +35,9 @@ pub struct Args {
     /// Time toy models of superposition instead of the canonical grokking step
     #[arg(long)]
     toys: bool,
+    /// Time small transformers on streams of sequences instead
+    #[arg(long, conflicts_with = "toys")]
+    transformers: bool,
     /// Time the peers through torch.compile as well
     #[arg(long)]
     compile: bool,
@@ -57,6 +63,8 @@ struct Case {
 enum Kind {
     Ours { replicas: u64, flops_per_step: f64 },
     Peer { step: &'static str, compile: bool },
+    Sequences { case: &'static str, drawing: f64 },
+    SequencePeer { case: &'static str, compile: bool },
     Toys { sizes: [u64; 3] },
     ToyPeer { sizes: [u64; 3], compile: bool },
 }
@@ -76,25 +84,36 @@ pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
         None => std::thread::available_parallelism().map_or(1, Into::into),
     };
     let workers = Workers::new(threads)?;
-    let mut cases = if args.toys { toy_cases(args) } else { cases(args, &workers)? };
+    let mut cases = match (args.toys, args.transformers) {
+        (true, _) => toy_cases(args),
+        (_, true) => sequence_cases(args),
+        _ => cases(args, &workers)?,
+    };
     let mut peaks = vec![];
     for round in 1..=args.rounds {
         output.note(&format!("round {round} of {}", args.rounds));
         peaks.push(peak_flops::<f32>(&workers));
         for case in &mut cases {
-            case.ms.push(match case.kind {
-                Kind::Ours { replicas, .. } => ours(replicas, args.steps, &workers)?,
-                Kind::Peer { step, compile } => peer(args, "grokking.py", step, compile, threads)?,
-                Kind::Toys { sizes } => toys(sizes, args.steps, &workers)?,
-                Kind::ToyPeer { sizes, compile } => {
+            case.ms.push(match &mut case.kind {
+                Kind::Sequences { case, drawing } => {
+                    let [ms, share] = sequences(case, args.steps, &workers)?;
+                    *drawing = share;
+                    ms
+                }
+                &mut Kind::SequencePeer { case, compile } => peer(args, "transformers.py", case, compile, threads)?,
+                &mut Kind::Ours { replicas, .. } => ours(replicas, args.steps, &workers)?,
+                &mut Kind::Peer { step, compile } => peer(args, "grokking.py", step, compile, threads)?,
+                &mut Kind::Toys { sizes } => toys(sizes, args.steps, &workers)?,
+                &mut Kind::ToyPeer { sizes, compile } => {
                     peer(args, "superposition.py", &sizes.map(|n| n.to_string()).join(","), compile, threads)?
                 }
             });
         }
     }
-    output.print(&match args.toys {
-        true => toy_table(&cases, threads),
-        false => table(&cases, median(&peaks), threads),
+    output.print(&match (args.toys, args.transformers) {
+        (true, _) => toy_table(&cases, threads),
+        (_, true) => sequence_table(&cases, threads),
+        _ => table(&cases, median(&peaks), threads),
     })?;
     Ok(Answer::Yes)
 }
@@ -140,6 +159,76 @@ fn toy_cases(args: &Args) -> Vec<Case> {
         }
     }
     cases
+}
+
+/// The two transformers, each with its peers.
+fn sequence_cases(args: &Args) -> Vec<Case> {
+    let mut cases = vec![];
+    for case in ["attention", "mlp"] {
+        let sizes = if case == "mlp" { "d_model 128, MLPs of 512" } else { "d_model 64, attention only" };
+        let kind = Kind::Sequences { case, drawing: f64::NAN };
+        cases.push(Case { name: format!("2 layers, {sizes}"), kind, ms: vec![] });
+        for compile in [false, true] {
+            if args.python.is_some() && (args.compile || !compile) {
+                let how = if compile { "torch.compile" } else { "eager" };
+                let kind = Kind::SequencePeer { case, compile };
+                cases.push(Case { name: format!("  PyTorch {how}"), kind, ms: vec![] });
+            }
+        }
+    }
+    cases
+}
+
+/// Repeated random tokens, the next one asked everywhere: vocabulary 64, 32 positions.
+const SEQUENCES: &str = "title = \"repeated random tokens\"\nfamily = \"induction\"\n\
+    params = { vocab = 63, length = 32, subsequence = 15, ask = \"all\" }\nsplit = { stream = true }\n";
+
+/// A step on fresh sequences, never evaluated but at step 0: milliseconds, and the share of them in which examples are drawn.
+fn sequences(case: &str, steps: u32, workers: &Workers) -> Result<[f64; 2]> {
+    let mut spec = Spec::default();
+    spec.train.seeds = Seeds(vec![0]);
+    (spec.train.eval_every, spec.train.batch_size) = (u64::MAX, Some(256));
+    (spec.model.n_layers, spec.model.normalization) = (2, Normalization::Ln);
+    (spec.model.d_model, spec.model.d_mlp) = if case == "mlp" { (128, 512) } else { (64, 0) };
+    (spec.optim.weight_decay, spec.optim.betas) = (0.01, [0.9, 0.999]);
+    let task = Card::parse("bench.toml".as_ref(), SEQUENCES)?.build_for(&spec.data)?;
+    let rule = task.rule.clone().expect("invariant: the family is one of rules");
+    let mut session = Session::<f32>::new(&spec, &task, workers.clone())?;
+    let (mut times, mut drawn) = (vec![], vec![]);
+    let mut stream = Stream::default();
+    for i in 0..u64::from(WARMUP + steps) {
+        let started = Instant::now();
+        session.advance(u64::MAX)?;
+        let step = started.elapsed().as_secs_f64();
+        let (mut tokens, mut targets, mut weights) = (vec![], vec![], vec![]);
+        let started = Instant::now();
+        stream.draw(&*rule, (256, i), &mut Rng::stream(1, "bench"), (&mut tokens, &mut targets, &mut weights));
+        if i >= u64::from(WARMUP) {
+            times.push(1e3 * step);
+            drawn.push(started.elapsed().as_secs_f64() / step);
+        }
+    }
+    Ok([median(&times), median(&drawn)])
+}
+
+fn sequence_table(cases: &[Case], threads: usize) -> String {
+    let mut text = format!(
+        "transformers on fresh sequences, vocabulary 64, 32 positions, batch 256, 4 heads, LayerNorm, AdamW, f32, {threads} threads, \
+         medians over rounds\n"
+    );
+    let mut own: Option<&Case> = None;
+    for case in cases {
+        text += &format!("{:<44} {:9.2} ms a step", case.name, median(&case.ms));
+        if let Kind::Sequences { drawing, .. } = case.kind {
+            text += &format!(", {:.1} % of them to draw the examples", 100.0 * drawing);
+            own = Some(case);
+        } else {
+            let ratios = own.iter().flat_map(|own| case.ms.iter().zip(&own.ms)).map(|(peer, own)| peer / own);
+            text += &format!(", {:.1} times as long", median(&ratios.collect::<Vec<_>>()));
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// A step of toy models that draw fresh examples each, never evaluated but at step 0; milliseconds.

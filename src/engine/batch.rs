@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
+use crate::rng::Rng;
 
 /// What enters a network.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +68,8 @@ pub struct BatchView<'a> {
     pub(crate) pairs: &'a [u32],
     /// Sum of the weights.
     pub(crate) weight_sum: f64,
+    /// What dropout draws from; none outside training.
+    pub(crate) noise: Option<Rng>,
 }
 
 impl Batch {
@@ -170,6 +173,7 @@ impl Batch {
             weights: self.weights.as_deref(),
             pairs: &self.pairs,
             weight_sum,
+            noise: None,
         }
     }
 }
@@ -178,7 +182,16 @@ impl BatchView<'_> {
     /// No examples.
     pub(crate) fn empty(n_ctx: usize) -> BatchView<'static> {
         static EMPTY: (Inputs, Targets) = (Inputs::Ids(vec![]), Targets::Classes(vec![]));
-        BatchView { n_ctx, examples: 0, x: &EMPTY.0, targets: &EMPTY.1, weights: None, pairs: &[], weight_sum: 0.0 }
+        BatchView {
+            n_ctx,
+            examples: 0,
+            x: &EMPTY.0,
+            targets: &EMPTY.1,
+            weights: None,
+            pairs: &[],
+            weight_sum: 0.0,
+            noise: None,
+        }
     }
 
     /// Token at `position` of `example`.

@@ -65,11 +65,17 @@ fn numbers(n: usize) -> impl Iterator<Item = f64> {
 pub(crate) struct OpCheck {
     graph: Graph,
     examples: usize,
+    noise: Vec<u64>,
 }
 
 impl OpCheck {
     pub(crate) fn new(examples: usize, n_ctx: usize) -> OpCheck {
-        OpCheck { graph: Graph::new(n_ctx), examples }
+        OpCheck { graph: Graph::new(n_ctx), examples, noise: vec![] }
+    }
+
+    /// Lets dropout draw.
+    pub(crate) fn with_noise(self, seed: u64) -> OpCheck {
+        OpCheck { noise: vec![seed], ..self }
     }
 
     pub(crate) fn param(&mut self, name: &str, shape: &[usize]) -> ParamId {
@@ -112,6 +118,7 @@ impl OpCheck {
         batch.x = super::batch::Inputs::Ids(tokens);
         let layout = Arc::clone(plan.params());
         let mut runner = Runner::<f64>::new(Arc::new(plan), Workers::new(2).expect("two workers"));
+        runner.set_noise(&self.noise);
         let mut params = Params::<f64>::zeros(Arc::clone(&layout), 1);
         for (id, info) in layout.infos.iter().enumerate() {
             params.set(0, id, numbers(info.len()));

@@ -80,6 +80,23 @@ impl ParamLayout {
         self.infos.iter().map(ParamInfo::len).sum()
     }
 
+    /// Whether each parameter has a name that one of `patterns` stands for; `key` is where they were given.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for a pattern that names no parameter.
+    pub fn named(&self, key: &str, patterns: &[String]) -> Result<Vec<bool>> {
+        let names_one = |pattern: &&String| self.infos.iter().any(|info| info.is_named(pattern));
+        if let Some(idle) = patterns.iter().find(|pattern| !names_one(pattern)) {
+            let names: Vec<&str> = self.infos.iter().map(|info| info.name.as_str()).collect();
+            return Err(Error::Value {
+                what: key.into(),
+                got: format!("{idle}, which names no parameter"),
+                expected: format!("patterns of {}", names.join(", ")),
+            });
+        }
+        Ok(self.infos.iter().map(|info| patterns.iter().any(|pattern| info.is_named(pattern))).collect())
+    }
+
     /// Index of a name.
     pub fn find(&self, name: &str) -> Option<usize> {
         self.infos.iter().position(|info| info.name == name)

@@ -22,6 +22,7 @@ use super::work::{Slot, Work, copy_wants};
 use super::workers::Workers;
 use crate::error::{Error, Result};
 use crate::optim::{At, MAX_MOMENTS, Update};
+use crate::rng::Rng;
 use crate::tensor::Tensor;
 
 /// Rows of a pair table that are worked on together.
@@ -59,6 +60,8 @@ pub struct Runner<T: Real> {
     shared: Option<(Slot<T>, SlotLayout)>,
     /// Replicas that steps pass over.
     skipped: Vec<bool>,
+    /// `[R]` seeds of what dropout draws; empty where nothing is dropped.
+    noise_seeds: Vec<u64>,
     /// Pieces of the flat parameter array that an update works on; frozen parameters are in none.
     blocks: Vec<std::ops::Range<usize>>,
     /// Gradient sums that may be worked on at the same time, the batch's first.
@@ -100,6 +103,7 @@ impl<T: Real> Runner<T> {
             own: vec![],
             shared: None,
             skipped: vec![],
+            noise_seeds: vec![],
             blocks,
             sums,
             terms: vec![],
@@ -107,6 +111,11 @@ impl<T: Real> Runner<T> {
             term_values: vec![],
             failure: Failure::default(),
         }
+    }
+
+    /// Lets dropout draw, by the seed of each replica; without seeds nothing is dropped.
+    pub fn set_noise(&mut self, seeds: &[u64]) {
+        self.noise_seeds = seeds.to_vec();
     }
 
     /// Adds `terms` to the loss that steps follow; outcomes tell the loss without them.
@@ -312,7 +321,12 @@ impl<T: Real> Runner<T> {
         if alone < replicas {
             self.make_shared();
         }
-        let batch_of = |r: usize| batches[if batches.len() == 1 { 0 } else { r }].view();
+        let (noise_seeds, step) = (std::mem::take(&mut self.noise_seeds), self.at_step);
+        let noise = |r: usize| noise_seeds.get(r).map(|&seed| Rng::stream(seed, "dropout").substream(step));
+        let batch_of = |r: usize| {
+            let batch = &batches[if batches.len() == 1 { 0 } else { r }];
+            BatchView { noise: noise(r), ..batch.view() }
+        };
         let mut term_values = std::mem::take(&mut self.term_values);
         term_values.resize(replicas * self.terms.len(), f64::NAN);
         term_values.fill(f64::NAN);
@@ -355,6 +369,7 @@ impl<T: Real> Runner<T> {
             unsafe { out.part_mut(r, 1)[0] = outcome };
         }
         self.term_values = term_values;
+        self.noise_seeds = noise_seeds;
     }
 
     /// The terms of replica `r` in this step.

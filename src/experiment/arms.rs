@@ -150,8 +150,8 @@ mod tests {
     fn faults_name_the_variant_and_a_swept_key_is_not_set_twice() {
         let cause = |text: &str, sets: &[&str]| of(text, sets).unwrap_err().cause().join("; ");
         assert_eq!(
-            cause("[sweep]\nkey = \"model.n_layers\"\nvalues = [1, 9]\n", &[]),
-            "model.n_layers: 9 layers; a model has 1 to 4 (variant n_layers_9)"
+            cause("[sweep]\nkey = \"model.n_layers\"\nvalues = [1, 19]\n", &[]),
+            "model.n_layers: 19 layers; a model has 1 to 12 (variant n_layers_19)"
         );
         assert_eq!(
             cause(SWEEP, &["optim.weight_decay=2"]),

@@ -6,6 +6,7 @@
 
 use super::{TaskShape, activate};
 use crate::engine::Graph;
+use crate::engine::cpu::dropout::Dropout;
 use crate::engine::cpu::embed::{Embed, Index};
 use crate::engine::cpu::gain::Gain;
 use crate::engine::cpu::layer_norm::LayerNorm;
@@ -27,13 +28,26 @@ use crate::spec::{Act, Attention, ModelSpec, Normalization, Positional};
 pub(super) fn graph(spec: &ModelSpec, task: &TaskShape) -> Graph {
     let mut g = Graph::new(task.n_ctx);
     let w_e = g.param("embed.W_E", &[task.d_vocab, spec.d_model]);
-    let (mut x, position) = embed(&mut g, spec, task, w_e);
+    let (x, position) = embed(&mut g, spec, task, w_e);
+    let mut x = dropped(&mut g, spec.dropout.embedding, x);
     for layer in 0..spec.n_layers {
         x = block(&mut g, spec, task, layer, (x, position));
     }
     let x = normalize(&mut g, spec, "ln_final", x);
     g.logits = unembed(&mut g, spec, task, (x, w_e));
     g
+}
+
+/// The value with numbers set to 0 at random in training.
+fn dropped(g: &mut Graph, rate: f64, x: ValueId) -> ValueId {
+    if rate == 0.0 {
+        return x;
+    }
+    let (name, axes) = (g.values[x].name.clone(), g.values[x].axes.clone());
+    let (y, mask) = (g.value(format!("{name}.dropped"), &axes), g.value(format!("{name}.mask"), &axes));
+    let number = g.ops.len() as u64;
+    g.push(Dropout { x, y, mask, rate, number });
+    y
 }
 
 /// What enters the first block, and the positions that each attention adds to its queries and keys, if it does.
@@ -49,7 +63,7 @@ fn embed(g: &mut Graph, spec: &ModelSpec, task: &TaskShape, w_e: ParamId) -> (Va
         let position = g.value("hook_pos_embed", &[d]);
         match w_pos {
             Some(w) => g.push(Embed { w, output: position, index: Index::Position }),
-            None => g.push(Sinusoid { y: position }),
+            None => g.push(Sinusoid::new(task.n_ctx, d, position)),
         }
         position
     });
@@ -85,6 +99,7 @@ fn block(
     let d = spec.d_model;
     let name = |rest: &str| format!("blocks.{layer}.{rest}");
     let attn_out = attention(g, spec, layer, (x, position));
+    let attn_out = dropped(g, spec.dropout.residual, attn_out);
     if spec.d_mlp == 0 && spec.layer.is_none() {
         return residual(g, spec, layer, (x, attn_out));
     }
@@ -115,10 +130,11 @@ fn mlp(g: &mut Graph, spec: &ModelSpec, task: &TaskShape, layer: usize, x: Value
         };
     }
     let hidden = if spec.gated_mlp { gated(g, spec, layer, normal) } else { plain(g, spec, layer, normal) };
+    let hidden = dropped(g, spec.dropout.hidden, hidden);
     let (w_out, b_out) = matrix(g, &name("mlp"), "out", [d_mlp, d], spec.mlp_bias);
     let mlp_out = g.value(name("hook_mlp_out"), &[d]);
     g.push(Linear { x: hidden, y: mlp_out, w: w_out, b: b_out, residual: None, d_in: d_mlp, d_out: d });
-    mlp_out
+    dropped(g, spec.dropout.residual, mlp_out)
 }
 
 /// `act(x W_in + b_in)`, normalised where the activation says so.
@@ -206,6 +222,7 @@ fn attention(g: &mut Graph, spec: &ModelSpec, layer: usize, (x, position): (Valu
     g.push(Scores { q, k: key, scores, heads });
     let pattern = g.value(name("attn.hook_pattern"), &[h, keys]);
     g.push(Softmax { scores, pattern, keys });
+    let pattern = dropped(g, spec.dropout.attention, pattern);
     let z = g.value(name("attn.hook_z"), &[h, k]);
     g.push(Mix { pattern, v, z, heads });
     let w = g.param(name("attn.W_O"), &[h, k, d]);

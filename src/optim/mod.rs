@@ -1,19 +1,19 @@
 //! Gradients -> parameters: AdamW, Adam and SGD with PyTorch's semantics, Lion, schedules, clipping by norm, Grokfast's filter,
-//! parameters frozen or without decay by name.
+//! parameters without decay by name.
 //!
 //! Every setting is an array over replicas, so that a sweep is replicas. State beyond the parameters is a list of arrays of the
 //! parameters' shape ([`Update::moments`]) and the step count, so that a resume point holds all of it.
 
 mod adam;
 mod grokfast;
-mod groups;
 mod lion;
+mod no_decay;
 mod sgd;
 
 pub use adam::Adam;
 pub use grokfast::Grokfast;
-pub use groups::Groups;
 pub use lion::Lion;
+pub use no_decay::NoDecay;
 pub use sgd::Sgd;
 
 use crate::engine::{ParamLayout, Real};
@@ -122,16 +122,16 @@ pub fn build<T: Real>(spec: &OptimSpec, settings: Settings) -> Box<dyn Update<T>
     }
 }
 
-/// The same for parameters by name: those that `freeze` names are left alone, those that `no_decay` names have no decay.
+/// The same, without decay of the parameters that `no_decay` names.
 ///
 /// # Errors
-/// [`Error::Value`](crate::error::Error::Value) for a pattern that names no parameter, and when everything is frozen.
+/// [`Error::Value`](crate::error::Error::Value) for a pattern that names no parameter.
 pub fn build_over<T: Real>(spec: &OptimSpec, settings: Settings, layout: &ParamLayout) -> Result<Box<dyn Update<T>>> {
-    if spec.freeze.is_empty() && spec.no_decay.is_empty() {
+    if spec.no_decay.is_empty() {
         return Ok(build(spec, settings));
     }
     let bare = Settings { weight_decay: vec![0.0; settings.lr.len()], ..settings.clone() };
-    Ok(Box::new(Groups::new(spec, layout, [build(spec, settings), build(spec, bare)])?))
+    Ok(Box::new(NoDecay::new(&spec.no_decay, layout, [build(spec, settings), build(spec, bare)])?))
 }
 
 #[cfg(test)]

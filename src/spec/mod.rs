@@ -200,12 +200,33 @@ pub struct ModelSpec {
     pub init: Init,
     /// Factor on every initial weight.
     pub init_scale: f64,
+    /// What training sets to 0 at random.
+    #[serde(skip_serializing_if = "no_dropout")]
+    pub dropout: Dropout,
     /// A layer that the program adds, in place of a transformer's MLPs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer: Option<String>,
     /// Settings of a model or layer that the program adds; the built-in ones have none.
     #[serde(skip_serializing_if = "toml::Table::is_empty")]
     pub custom: toml::Table,
+}
+
+/// Probabilities with which training sets numbers of a transformer to 0, the others being scaled up; evaluation drops nothing.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dropout {
+    /// Of what enters the first block.
+    pub embedding: f64,
+    /// Of attention patterns.
+    pub attention: f64,
+    /// Of MLPs' hidden layers, after the activation.
+    pub hidden: f64,
+    /// Of what attention and MLP add to the residual stream.
+    pub residual: f64,
+}
+
+fn no_dropout(dropout: &Dropout) -> bool {
+    *dropout == Dropout::default()
 }
 
 /// Kind of network.
@@ -725,6 +746,7 @@ impl Default for ModelSpec {
             window: None,
             init: Init::Paper,
             init_scale: 1.0,
+            dropout: Dropout::default(),
             layer: None,
             custom: toml::Table::new(),
         }

@@ -1,9 +1,9 @@
 //! What a spec's types cannot tell: sizes that contradict each other, ranges, keys that another family reads.
 
 use super::{
-    Act, Attention, DataSpec, Family, Formula, Init, Input, KeyFreqsBy, KeyRule, LossKind, LossSpec, MeasureSpec,
-    ModelSpec, Normalization, OptimSpec, Parametrization, Positional, Snapshots, Spec, SplitRule, StopMetric, TermSpec,
-    TrainSpec,
+    Act, Attention, DataSpec, Dropout, Family, Formula, Init, Input, KeyFreqsBy, KeyRule, LossKind, LossSpec,
+    MeasureSpec, ModelSpec, Normalization, OptimSpec, Parametrization, Positional, Snapshots, Spec, SplitRule,
+    StopMetric, TermSpec, TrainSpec,
 };
 use crate::error::Fault;
 use crate::term;
@@ -131,6 +131,15 @@ fn transformer(m: &ModelSpec, found: &mut Found) {
     found.check(m.rotary_base.is_finite() && m.rotary_base > 1.0, "model.rotary_base", || {
         format!("{} is not a finite number above 1", m.rotary_base)
     });
+    let Dropout { embedding, attention, hidden, residual } = m.dropout;
+    for (key, rate) in [
+        ("model.dropout.embedding", embedding),
+        ("model.dropout.attention", attention),
+        ("model.dropout.hidden", hidden),
+        ("model.dropout.residual", residual),
+    ] {
+        found.check((0.0..1.0).contains(&rate), key, || format!("{rate} must be at least 0 and below 1"));
+    }
     let has_mlp = m.d_mlp > 0 && m.layer.is_none();
     found.check(has_mlp || !m.gated_mlp, "model.gated_mlp", || "the model has no MLP of its own; remove it".into());
     found.check(m.d_mlp > 0 || m.layer.is_some() || !m.parallel, "model.parallel", || {
@@ -162,6 +171,9 @@ fn mlp(m: &ModelSpec, found: &mut Found) {
     });
     found.check(m.attention == Attention::Causal && m.window.is_none(), "model.attention", || {
         "an MLP has no attention; remove it, and model.window".into()
+    });
+    found.check(m.dropout == Dropout::default(), "model.dropout", || {
+        "only a transformer drops; remove it, or set model.family = \"transformer\"".into()
     });
     found.check(m.n_kv_heads.is_none(), "model.n_kv_heads", || "an MLP has no attention; remove it".into());
     found.check(!m.parallel, "model.parallel", || "an MLP has no attention; remove it".into());
@@ -266,9 +278,6 @@ fn optim(o: &OptimSpec, found: &mut Found) {
     });
     found.check(o.clip_norm.is_none_or(|c| c > 0.0), "optim.clip_norm", || {
         "must be above 0; leave it out for no clipping".into()
-    });
-    found.check(o.clip_norm.is_none() || o.freeze.is_empty(), "optim.clip_norm", || {
-        "the norm would count frozen parameters (optim.freeze); leave one of the two out".into()
     });
     if let Some(filter) = &o.grokfast {
         found.check((0.0..1.0).contains(&filter.alpha), "optim.grokfast.alpha", || {

@@ -7,12 +7,14 @@ use super::late_freqs::LateFreqs;
 use super::metrics::{Metrics, median};
 use super::{Progress, Steps};
 use crate::checkpoint::{ResumePoint, Snapshot};
-use crate::engine::{Batch, BatchShape, Params, Plan, Real, Runner, State, StepOutcome, Workers};
-use crate::error::Result;
+use crate::engine::{
+    Batch, BatchShape, Change, Edit, ParamLayout, Params, Plan, Real, Runner, State, StepOutcome, Workers,
+};
+use crate::error::{Error, Result};
 use crate::loss::LossTerm;
 use crate::model::{self, TaskShape};
 use crate::optim::{self, Settings, Update};
-use crate::spec::{Spec, TermSpec};
+use crate::spec::{Dropout, Spec, TermSpec};
 use crate::task::Task;
 use crate::tensor::{Data as Numbers, Tensor};
 use crate::term::{self, Place, Replicas};
@@ -72,6 +74,20 @@ fn data_crc32(task: &Task, mask: &Tensor) -> u32 {
     crc.finalize()
 }
 
+/// Keeps the parameters that the patterns name.
+fn frozen(patterns: &[String], params: &ParamLayout) -> Result<Vec<Edit>> {
+    let named = params.named("optim.freeze", patterns)?;
+    if named.iter().all(|&named| named) {
+        return Err(Error::Value {
+            what: "optim.freeze".into(),
+            got: "patterns of every parameter".into(),
+            expected: "some parameter that is left to train".into(),
+        });
+    }
+    let edits = params.infos.iter().zip(named).filter(|(_, named)| *named);
+    Ok(edits.map(|(info, _)| Edit::new(info.name.as_str(), Change::Freeze)).collect())
+}
+
 /// What the engine must know of a batch of a task.
 pub(crate) fn batch_shape(task: &Task, examples: usize) -> BatchShape {
     BatchShape {
@@ -107,7 +123,8 @@ impl<'a, T: Real> Session<'a, T> {
         let plain = [LossTerm::new(spec.loss.kind, spec.loss.f64)];
         let trained = [LossTerm { smoothing: spec.loss.label_smoothing, ..plain[0].clone() }];
         let graph = || model::graph(&spec.model, &task_shape(task));
-        let plan = Plan::build(graph(), &batch_shape(task, data.batch_examples()), &trained, &[], &[])?;
+        let frozen = frozen(&spec.optim.freeze, &graph().params)?;
+        let plan = Plan::build(graph(), &batch_shape(task, data.batch_examples()), &trained, &[], &frozen)?;
         let evaluator = |examples: usize, batches: &dyn Fn(&Plan) -> Result<Vec<Batch>>| -> Result<Evaluator<T>> {
             let plan = Plan::build_forward(graph(), &batch_shape(task, examples), &plain, &[], &[])?;
             let batches = batches(&plan)?;
@@ -138,6 +155,7 @@ impl<'a, T: Real> Session<'a, T> {
         let moments = (0..update.moments()).map(|_| zeros()).collect();
         let mut train = Runner::new(Arc::new(plan), workers);
         train.set_terms(terms)?;
+        train.set_noise(if spec.model.dropout == Dropout::default() { &[] } else { seeds });
         Ok(Session {
             spec,
             grads,
@@ -387,6 +405,8 @@ mod tests {
         let card = crate::task::Card::parse("t.toml".as_ref(), card).unwrap();
         let mut spec = Spec { train: TrainSpec { stop: None, steps: 12, ..spec().train }, ..spec() };
         (spec.train.batch_size, spec.data.test_examples) = (Some(40), 64);
+        let rate = 0.2;
+        spec.model.dropout = Dropout { embedding: rate, attention: rate, hidden: rate, residual: rate };
         let task = card.build_for(&spec.data).unwrap();
         assert_eq!((task.n_examples(), task.n_ctx, task.weights_bl.is_some()), (64, 18, true));
         let mut whole = session(&spec, &task, 1);
@@ -416,6 +436,37 @@ mod tests {
         spec.train.batch_size = None;
         let error = Session::<f32>::new(&spec, &task, Workers::new(1).unwrap()).err().unwrap();
         assert!(error.to_string().contains("train.batch_size"), "{error}");
+    }
+
+    #[test]
+    fn frozen_parameters_keep_their_start_and_evaluation_drops_and_smooths_nothing() {
+        let task = Task::load("mod_add_53").unwrap();
+        let mut spec = Spec { train: TrainSpec { stop: None, steps: 5, eval_every: 5, ..spec().train }, ..spec() };
+        spec.optim.freeze = vec!["embed.*".into(), "*.b_in".into()];
+        let mut frozen = session(&spec, &task, 2);
+        let start = frozen.params.clone();
+        advance_to(&mut frozen, u64::MAX);
+        for (id, info) in start.layout.infos.iter().enumerate() {
+            let same = (0..2).all(|r| start.get(r, id).eq(frozen.params.get(r, id)));
+            assert_eq!(same, info.name.starts_with("embed.") || info.name.ends_with(".b_in"), "{}", info.name);
+        }
+        spec.optim.freeze = vec!["emebd.*".into()];
+        let error = Session::<f32>::new(&spec, &task, Workers::new(1).unwrap()).err().unwrap().to_string();
+        assert!(error.starts_with("optim.freeze is emebd.*, which names no parameter"), "{error}");
+        spec.optim.freeze = vec!["*".into()];
+        let error = Session::<f32>::new(&spec, &task, Workers::new(1).unwrap()).err().unwrap().to_string();
+        assert!(error.contains("some parameter that is left to train"), "{error}");
+        // At step 0 nothing has been trained yet: the test loss is that of the plain loss without dropout.
+        spec.optim.freeze = vec![];
+        let test_loss = |spec: &Spec| {
+            let mut session = session(spec, &task, 1);
+            advance_to(&mut session, 1);
+            session.metrics().columns[2][0]
+        };
+        let plain = test_loss(&spec);
+        spec.model.dropout.hidden = 0.5;
+        spec.loss.label_smoothing = 0.1;
+        assert_eq!(test_loss(&spec), plain);
     }
 
     /// Two operations in one task, by another library's split and start: as with everything, the bits depend neither on threads, nor on

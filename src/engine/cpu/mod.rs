@@ -3,6 +3,7 @@
 pub(crate) mod activation;
 mod attend;
 pub(crate) mod change;
+pub(crate) mod dropout;
 pub(crate) mod embed;
 pub(crate) mod factor;
 pub(crate) mod formula;

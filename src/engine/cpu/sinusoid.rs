@@ -6,9 +6,24 @@ use crate::engine::ctx::Ctx;
 use crate::engine::op::{Kernel, Op, Tile, ValueId, wiring};
 use crate::engine::real::Real;
 
-#[derive(Debug)]
 pub(crate) struct Sinusoid {
-    pub(crate) y: ValueId,
+    y: ValueId,
+    d: usize,
+    /// `[n_ctx, d]`.
+    table: Vec<f64>,
+}
+
+impl std::fmt::Debug for Sinusoid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sinusoid of {} to {}", self.d, self.y)
+    }
+}
+
+impl Sinusoid {
+    pub(crate) fn new(n_ctx: usize, d: usize, y: ValueId) -> Sinusoid {
+        let table = (0..n_ctx * d).map(|i| sinusoid(i / d, i % d, d)).collect();
+        Sinusoid { y, d, table }
+    }
 }
 
 impl Op for Sinusoid {
@@ -16,23 +31,18 @@ impl Op for Sinusoid {
 }
 
 /// The number at a position and column of `d`.
-pub(crate) fn sinusoid(position: usize, column: usize, d: usize) -> f64 {
+fn sinusoid(position: usize, column: usize, d: usize) -> f64 {
     let angle = position as f64 * libm::pow(10_000.0, -((column / 2 * 2) as f64) / d as f64);
     if column.is_multiple_of(2) { libm::sin(angle) } else { libm::cos(angle) }
 }
 
 impl<T: Real> Kernel<T> for Sinusoid {
     fn forward(&self, c: &Ctx<'_, T>, tile: Tile) {
-        let (y, d) = (c.value_mut(self.y, &tile), c.width(self.y));
-        // One example shows every position: the others copy its rows.
-        let mut first: Vec<Option<usize>> = vec![None; c.batch.n_ctx];
-        c.each_position(self.y, &tile, |row, position| match first[position] {
-            Some(known) => y.copy_within(known * d..(known + 1) * d, row * d),
-            None => {
-                first[position] = Some(row);
-                for (column, y) in y[row * d..(row + 1) * d].iter_mut().enumerate() {
-                    *y = T::from_f64(sinusoid(position, column, d));
-                }
+        let (y, d) = (c.value_mut(self.y, &tile), self.d);
+        c.each_position(self.y, &tile, |row, position| {
+            let waves = &self.table[position * d..(position + 1) * d];
+            for (y, &wave) in y[row * d..(row + 1) * d].iter_mut().zip(waves) {
+                *y = T::from_f64(wave);
             }
         });
     }
