@@ -516,6 +516,40 @@ fn same_numbers(csv: &str, json: &str) {
     }
 }
 
+/// A stream of sequences from data to the measures that read positions, labels, heads and several right answers, and the states behind it.
+#[test]
+fn sequences_are_measured_by_position_and_label_and_their_states_are_written() {
+    let dir = lab();
+    let spec = "task = \"dyck_1_16\"\n[data]\nstream = true\ntest_examples = 20\n[model]\nn_layers = 2\nd_model = 16\n\
+                n_heads = 2\nd_mlp = 0\n[train]\nsteps = 4\nseeds = \"0..2\"\nbatch_size = 8\nsnapshots = { every = 4 }\n\
+                [figure]\nnames = [\"position_curves\", \"head_curves\", \"label_curves\"]\n\
+                [measure]\nnames = [\"exact_accuracy\", \"loss_by_position\", \"loss_by_label\", \"allowed_answers\", \"head_scores\", \
+                \"copying_score\"]\n";
+    fs::create_dir_all(dir.path().join("experiments/91_brackets")).unwrap();
+    fs::write(dir.path().join("experiments/91_brackets/experiment.toml"), spec).unwrap();
+    stdout(dir.path(), &["run", "brackets"], 1);
+    let run = dir.path().join("checkpoints/brackets");
+    for (measure, column) in [
+        ("exact_accuracy", "test_exact_frac"),
+        ("loss_by_position", "position"),
+        ("loss_by_label", "depth"),
+        ("allowed_answers", "test_allowed_prob"),
+        ("head_scores", "prefix_matching"),
+        ("copying_score", "copying"),
+    ] {
+        let csv = fs::read_to_string(run.join(format!("measures/{measure}.csv"))).unwrap();
+        assert!(csv.lines().next().unwrap().contains(column) && csv.lines().count() > 2, "{measure}: {csv}");
+    }
+    for figure in ["position_curves", "label_curves", "head_curves"] {
+        assert!(run.join(format!("figures/{figure}.svg")).is_file(), "{figure}");
+    }
+    stdout(dir.path(), &["cache", "brackets", "--out", "seen.h5"], 0);
+    let record = hdf5::read(&dir.path().join("seen.h5")).unwrap();
+    let shape = |name: &str| record.tensors.iter().find(|tensor| tensor.name == name).unwrap().shape.clone();
+    assert_eq!((shape("tokens"), shape("labels"), shape("states")), (vec![20, 17], vec![20], vec![20, 17, 1]));
+    assert!(record.attrs.contains(&("state_names".into(), Attr::Text("depth".into()))), "{:?}", record.attrs);
+}
+
 #[test]
 fn a_run_in_which_nobody_groks_answers_no_and_one_that_explodes_says_so() {
     let dir = lab();

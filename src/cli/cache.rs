@@ -19,7 +19,8 @@ use super::output::{Output, columns};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 All examples of the task, in f64, one array `[examples, positions, axes...]` a hook under TransformerLens's name, and the examples \
-themselves: tokens, targets, and train_mask of the replica. `.h5` has the hooks under activations/ and the run, step and seed as \
+themselves: tokens, targets, and train_mask of the replica; where the task has them asked (which targets count), labels, and \
+states `[examples, positions, state_names]` for probes. `.h5` has the hooks under activations/ and the run, step and seed as \
 attributes; `.npz` has all arrays by name. `--list` shows the hooks.
 
 Example:
@@ -79,16 +80,24 @@ pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     let mut tensors = if hooks.is_empty() { vec![] } else { run.run_with_cache(step, replica, &hooks)? };
     let group = if is_npz { "" } else { "activations/" };
     tensors.iter_mut().zip(&hooks).for_each(|(tensor, hook)| tensor.name = format!("{group}{hook}"));
-    tensors.extend(examples(&run, replica)?);
-    write(out, is_npz, args.force, tensors, (&path, step, run.seeds()[replica]))?;
+    let task = run.task()?;
+    tensors.extend(examples(&run, task, replica)?);
+    let states = task.rule.as_ref().map_or(vec![], |rule| rule.state_names()).join(" ");
+    write((out, is_npz, args.force), tensors, &states, (&path, step, run.seeds()[replica]))?;
     output.print(&lines(std::slice::from_ref(out)))?;
     Ok(Answer::Yes)
 }
 
-fn write(out: &Path, is_npz: bool, force: bool, tensors: Vec<Tensor>, about: (&Path, u64, u64)) -> Result<()> {
-    let (run, step, seed) = about;
+fn write(
+    (out, is_npz, force): (&Path, bool, bool),
+    tensors: Vec<Tensor>,
+    states: &str,
+    (run, step, seed): (&Path, u64, u64),
+) -> Result<()> {
+    let named = (!states.is_empty()).then_some(("state_names", states));
     if is_npz {
-        let bytes = write_npz(&tensors, &[]).map_err(|cause| Error::Export {
+        let texts: Vec<(&str, &str)> = named.into_iter().collect();
+        let bytes = write_npz(&tensors, &texts).map_err(|cause| Error::Export {
             format: "npz",
             cause,
             hint: "write .h5 instead".into(),
@@ -97,25 +106,39 @@ fn write(out: &Path, is_npz: bool, force: bool, tensors: Vec<Tensor>, about: (&P
             std::fs::write(temporary, &bytes).map_err(Error::io("write", out))
         });
     }
-    let attrs = vec![
+    let mut attrs = vec![
         ("run".to_owned(), Attr::Text(run.display().to_string())),
         ("step".to_owned(), Attr::U64(step)),
         ("seed".to_owned(), Attr::U64(seed)),
     ];
+    attrs.extend(named.map(|(name, text)| (name.to_owned(), Attr::Text(text.to_owned()))));
     let record = Record { kind: Kind::Activations, attrs, tensors };
     if force { hdf5::write_replacing(out, &record) } else { hdf5::write_atomic(out, &record) }
 }
 
-/// What the activations are over: tokens, targets, and which examples the replica was trained on.
-fn examples(run: &RunSeries, replica: usize) -> Result<[Tensor; 3]> {
-    let task = run.task()?;
-    let n = task.n_examples();
+/// What the activations are over: tokens, targets, which examples the replica was trained on; where the task has them, which targets are
+/// asked for, labels, and the state of the world behind each example once each token is read.
+fn examples(run: &RunSeries, task: &Task, replica: usize) -> Result<Vec<Tensor>> {
+    let (n, losses) = (task.n_examples(), task.loss_positions.len());
     let mask = run.train_mask_rn()[replica * n..][..n].iter().map(|&is_train| u8::from(is_train)).collect();
-    Ok([
+    let mut tensors = vec![
         Tensor::new("tokens", vec![n, task.n_ctx], Data::U32(task.tokens_bt.clone()))?,
-        Tensor::new("targets", vec![n, task.loss_positions.len()], Data::U32(task.targets_bl.clone()))?,
+        Tensor::new("targets", vec![n, losses], Data::U32(task.targets_bl.clone()))?,
         Tensor::new("train_mask", vec![n], Data::U8(mask))?,
-    ])
+    ];
+    if let Some(weights) = &task.weights_bl {
+        let asked = weights.iter().map(|&weight| u8::from(weight != 0.0)).collect();
+        tensors.push(Tensor::new("asked", vec![n, losses], Data::U8(asked))?);
+    }
+    if let Some(labels) = &task.labels {
+        tensors.push(Tensor::new("labels", vec![n], Data::U32(labels.of.clone()))?);
+    }
+    let rule = task.rule.as_ref().map(|rule| (rule, rule.state_names().len()));
+    if let Some((rule, kinds)) = rule.filter(|(_, kinds)| *kinds > 0) {
+        let states = task.operands.iter().flat_map(|operands| rule.states(operands)).collect();
+        tensors.push(Tensor::new("states", vec![n, task.n_ctx, kinds], Data::U32(states))?);
+    }
+    Ok(tensors)
 }
 
 /// A line a hook: its name, positions and axes.
