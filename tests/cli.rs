@@ -516,6 +516,37 @@ fn same_numbers(csv: &str, json: &str) {
     }
 }
 
+/// Fine-tuning: parameters start as another run left them, all or by name, and what does not fit is told.
+#[test]
+fn a_run_can_start_from_a_checkpoint_of_another() {
+    let dir = lab();
+    stdout(dir.path(), &["train", "tiny", "--steps", "20"], 0);
+    let from = ["--set", "model.from.run=checkpoints/tiny", "--set", "train.seeds=5..7"];
+    let args = |out: &'static str, more: &[&'static str]| {
+        [&["train", "tiny", "--steps", "1", "--out", out][..], &from, more].concat()
+    };
+    stdout(dir.path(), &args("all", &[]), 0);
+    let params = |run: &str, step: u64| {
+        let run = phaselab::checkpoint::open_snapshots(&dir.path().join(run)).unwrap();
+        run.read(step).unwrap().params
+    };
+    assert_eq!(params("all", 0), params("checkpoints/tiny", 20));
+    stdout(dir.path(), &args("some", &["--set", "model.from.params=[\"blocks.*\"]", "--set", "model.from.step=0"]), 0);
+    for (ours, theirs) in params("some", 0).iter().zip(&params("checkpoints/tiny", 0)) {
+        assert_eq!(ours == theirs, ours.name.starts_with("blocks."), "{}", ours.name);
+    }
+    for (set, told) in [
+        ("model.d_mlp=32", "blocks.0.mlp.W_in of shape [32, 64], for [32, 32]"),
+        ("model.attn_bias=true", "which has no blocks.0.attn.b_Q"),
+        ("train.seeds=0..3", "a run of 2 replicas, for 3"),
+        ("model.from.params=[\"nothing\"]", "model.from.params is nothing, which names no parameter"),
+        ("model.from.step=7", "step 7"),
+    ] {
+        let output = phaselab(dir.path(), &args("never", &["--set", set]));
+        assert!(!output.status.success() && text(&output.stderr).contains(told), "{set}: {}", text(&output.stderr));
+    }
+}
+
 /// A stream of sequences from data to the measures that read positions, labels, heads and several right answers, and the states behind it.
 #[test]
 fn sequences_are_measured_by_position_and_label_and_their_states_are_written() {

@@ -200,6 +200,9 @@ pub struct ModelSpec {
     pub init: Init,
     /// Factor on every initial weight.
     pub init_scale: f64,
+    /// Start as the parameters of another run, instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<StartFrom>,
     /// What training sets to 0 at random.
     #[serde(skip_serializing_if = "no_dropout")]
     pub dropout: Dropout,
@@ -209,6 +212,19 @@ pub struct ModelSpec {
     /// Settings of a model or layer that the program adds; the built-in ones have none.
     #[serde(skip_serializing_if = "toml::Table::is_empty")]
     pub custom: toml::Table,
+}
+
+/// A checkpoint that parameters start from: replica by replica, or one replica's for all.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StartFrom {
+    /// The run's folder, as `checkpoints/grokking_quick`.
+    pub run: String,
+    /// The step; its last checkpoint when unset.
+    pub step: Option<u64>,
+    /// Parameters to take, by name: `embed.W_E`, `blocks.*`; all when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub params: Vec<String>,
 }
 
 /// Probabilities with which training sets numbers of a transformer to 0, the others being scaled up; evaluation drops nothing.
@@ -746,6 +762,7 @@ impl Default for ModelSpec {
             window: None,
             init: Init::Paper,
             init_scale: 1.0,
+            from: None,
             dropout: Dropout::default(),
             layer: None,
             custom: toml::Table::new(),

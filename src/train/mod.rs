@@ -7,6 +7,7 @@ mod data;
 mod late_freqs;
 mod metrics;
 mod session;
+mod start_from;
 mod toy;
 
 use std::sync::atomic::{AtomicBool, Ordering};

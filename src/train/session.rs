@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::data::Data;
 use super::late_freqs::LateFreqs;
 use super::metrics::{Metrics, median};
+use super::start_from::start_from;
 use super::{Progress, Steps};
 use crate::checkpoint::{ResumePoint, Snapshot};
 use crate::engine::{
@@ -140,7 +141,10 @@ impl<'a, T: Real> Session<'a, T> {
             true => Some(evaluator(data.n_train(), &|plan| data.train_batches(plan))?),
         };
         let batches = data.step_batches(&plan)?;
-        let params = model::initialize(plan.params(), &spec.model, seeds);
+        let mut params = model::initialize(plan.params(), &spec.model, seeds);
+        if let Some(from) = &spec.model.from {
+            start_from(from, &mut params)?;
+        }
         let mask = data.train_mask();
         let zeros = || Params::zeros(Arc::clone(plan.params()), seeds.len());
         let update = optim::build_over::<T>(
