@@ -542,7 +542,7 @@ fn a_run_can_start_from_a_checkpoint_of_another() {
         ("model.from.params=[\"nothing\"]", "model.from.params is nothing, which names no parameter"),
         ("model.from.step=7", "step 7"),
     ] {
-        let output = phaselab(dir.path(), &args("never", &["--set", set]));
+        let output = phaselab(dir.path(), &args("never", &["--force", "--set", set]));
         assert!(!output.status.success() && text(&output.stderr).contains(told), "{set}: {}", text(&output.stderr));
     }
 }

@@ -3,10 +3,11 @@
 //! Reads the doc comments of `src/spec/mod.rs` and `toy.rs`, which are the one description of the keys that there is, and the default
 //! [`Spec`], the one list of their values; writes TOML with comments.
 
-use phaselab::spec::{Arm, GridAxis, Grokfast, Spec, Stop, StopMetric, Sweep, TermSpec, ToySpec};
+use phaselab::spec::{Arm, GridAxis, Grokfast, Spec, StartFrom, Stop, StopMetric, Sweep, TermSpec, ToySpec};
 
 /// Sections that are unset by default, and shown as comments.
-const UNSET: [&str; 7] = ["toy", "toy.grid", "train.stop", "optim.grokfast", "loss.terms", "arms", "sweep"];
+const UNSET: [&str; 8] =
+    ["toy", "toy.grid", "model.from", "train.stop", "optim.grokfast", "loss.terms", "arms", "sweep"];
 
 const SOURCE: &str = concat!(include_str!("../spec/mod.rs"), include_str!("../spec/toy.rs"));
 
@@ -31,7 +32,13 @@ pub fn explain_spec() -> String {
         Some(Sweep { key: "data.train_frac".into(), values: vec![0.3.into(), 0.5.into()], ..Sweep::default() });
     spec.loss.terms = vec![TermSpec::default()];
     spec.optim.grokfast = Some(Grokfast::default());
+    spec.model.from = Some(StartFrom { run: "checkpoints/grokking_quick".into(), ..StartFrom::default() });
     let mut defaults: toml::Table = toml::from_str(&spec.to_toml()).expect("invariant: a spec writes valid TOML");
+    for (section, key, value) in unwritten(&spec) {
+        if let Some(toml::Value::Table(section)) = defaults.get_mut(section) {
+            section.insert(key.into(), value);
+        }
+    }
     // Beside a task no spec has it, so it is written by itself.
     let grid = vec![GridAxis { name: "density".into(), values: vec![1.0, 0.1], ..GridAxis::default() }];
     let toy =
@@ -40,6 +47,21 @@ pub fn explain_spec() -> String {
     let mut text = String::from("# Every key of a spec, and its default; a key that is commented out is unset.\n\n");
     section("Spec", "", &defaults, &mut text);
     text
+}
+
+/// Defaults that a spec leaves out when it is written.
+fn unwritten(spec: &Spec) -> Vec<(&'static str, &'static str, toml::Value)> {
+    let (model, optim) = (&spec.model, &spec.optim);
+    let dropout = toml::Value::try_from(&model.dropout).expect("invariant: it has only numbers");
+    vec![
+        ("model", "gated_mlp", model.gated_mlp.into()),
+        ("model", "parallel", model.parallel.into()),
+        ("model", "rotary_base", model.rotary_base.into()),
+        ("model", "dropout", dropout),
+        ("loss", "label_smoothing", spec.loss.label_smoothing.into()),
+        ("optim", "freeze", optim.freeze.clone().into()),
+        ("optim", "no_decay", optim.no_decay.clone().into()),
+    ]
 }
 
 /// The keys of a struct, then its sections.
@@ -212,7 +234,7 @@ mod tests {
         }
         assert_eq!(
             n_values,
-            1 + 14 * 2 + 2 * 3 + 4 + 4 * 5 + 6 + 9,
+            1 + 14 * 2 + 2 * 3 + 5 * 5 + 6 + 9,
             "each enum of the spec is offered with all its values"
         );
     }

@@ -64,6 +64,8 @@ pub struct Runner<T: Real> {
     noise_seeds: Vec<u64>,
     /// Pieces of the flat parameter array that an update works on; frozen parameters are in none.
     blocks: Vec<std::ops::Range<usize>>,
+    /// The parameters as a whole, for updates that need them so.
+    wholes: Vec<std::ops::Range<usize>>,
     /// Gradient sums that may be worked on at the same time, the batch's first.
     sums: Vec<Parts>,
     /// Of ops that call functions of others.
@@ -89,13 +91,15 @@ impl<T: Real> Runner<T> {
     /// Prepares buffers for `plan`.
     pub fn new(plan: Arc<Plan>, workers: Workers) -> Runner<T> {
         let frozen = |at: usize| plan.param_edits.iter().any(|e| e.range.start == at && e.change == Change::Freeze);
-        let blocks = (plan.params.infos.iter())
+        let wholes: Vec<std::ops::Range<usize>> = (plan.params.infos.iter())
             .filter(|info| !frozen(info.offset))
-            .flat_map(|info| {
-                let (start, end) = (info.offset, info.offset + info.len());
-                (start..end).step_by(UPDATE_BLOCK).map(move |at| at..(at + UPDATE_BLOCK).min(end))
-            })
+            .map(|info| info.offset..info.offset + info.len())
             .collect();
+        let in_blocks = |whole: &std::ops::Range<usize>| {
+            let end = whole.end;
+            whole.clone().step_by(UPDATE_BLOCK).map(move |at| at..(at + UPDATE_BLOCK).min(end))
+        };
+        let blocks = wholes.iter().flat_map(in_blocks).collect();
         let sums = gradient_sums::<T>(&plan);
         Runner {
             plan,
@@ -105,6 +109,7 @@ impl<T: Real> Runner<T> {
             skipped: vec![],
             noise_seeds: vec![],
             blocks,
+            wholes,
             sums,
             terms: vec![],
             at_step: 0,
@@ -557,8 +562,9 @@ impl<T: Real> Runner<T> {
             // As PyTorch's clip_grad_norm_.
             grad_scale = (limit / (norm + 1e-6)).min(1.0);
         }
+        let blocks = if update.whole() { &self.wholes } else { &self.blocks };
         let block = |i: usize| {
-            let range = self.blocks[i].clone();
+            let range = blocks[i].clone();
             let place = At { replica: r, step, first: range.start, grad_scale };
             // SAFETY: blocks are disjoint, and replica `r` is this work's alone.
             unsafe {
@@ -568,9 +574,9 @@ impl<T: Real> Runner<T> {
             }
         };
         if together {
-            self.workers.each(self.blocks.len(), block);
+            self.workers.each(blocks.len(), block);
         } else {
-            (0..self.blocks.len()).for_each(block);
+            (0..blocks.len()).for_each(block);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Gradients -> parameters: AdamW, Adam and SGD with PyTorch's semantics, Lion, schedules, clipping by norm, Grokfast's filter,
+//! Gradients -> parameters: AdamW, Adam and SGD with PyTorch's semantics, Lion, Muon, schedules, clipping by norm, Grokfast's filter,
 //! parameters without decay by name.
 //!
 //! Every setting is an array over replicas, so that a sweep is replicas. State beyond the parameters is a list of arrays of the
@@ -7,12 +7,14 @@
 mod adam;
 mod grokfast;
 mod lion;
+mod muon;
 mod no_decay;
 mod sgd;
 
 pub use adam::Adam;
 pub use grokfast::Grokfast;
 pub use lion::Lion;
+pub use muon::Muon;
 pub use no_decay::NoDecay;
 pub use sgd::Sgd;
 
@@ -36,13 +38,19 @@ pub struct At {
 /// Arrays of state beside the parameters that an update has at most.
 pub const MAX_MOMENTS: usize = 3;
 
-/// One update of a block of one replica's parameters. Each number depends on its own gradient and moments alone.
+/// One update of a block of one replica's parameters. Each number depends on its own gradient and moments alone, unless the optimiser asks
+/// for whole parameters.
 pub trait Update<T: Real>: Send + Sync {
     /// Arrays of state beside the parameters, 0 to [`MAX_MOMENTS`].
     fn moments(&self) -> usize;
 
     /// Largest gradient norm of a replica; larger ones are scaled down to it.
     fn clip_norm(&self, replica: usize) -> Option<f64>;
+
+    /// Whether it must be given whole parameters instead of blocks of any size.
+    fn whole(&self) -> bool {
+        false
+    }
 
     /// Updates `params` from `grads`; moments that the optimiser lacks are empty.
     fn update(&self, at: At, params: &mut [T], grads: &[T], moments: [&mut [T]; MAX_MOMENTS]);
@@ -107,14 +115,19 @@ impl Settings {
     }
 }
 
-/// The optimiser that a spec names.
+/// The optimiser that a spec names, for numbers without names: Muon, which knows no matrix then, is AdamW.
 pub fn build<T: Real>(spec: &OptimSpec, settings: Settings) -> Box<dyn Update<T>> {
+    build_on(spec, settings, &ParamLayout::default())
+}
+
+fn build_on<T: Real>(spec: &OptimSpec, settings: Settings, layout: &ParamLayout) -> Box<dyn Update<T>> {
     let replicas = settings.lr.len();
     let update: Box<dyn Update<T>> = match spec.kind {
         OptimKind::Adamw => Box::new(Adam { settings, decoupled: true }),
         OptimKind::Adam => Box::new(Adam { settings, decoupled: false }),
         OptimKind::Sgd => Box::new(Sgd { settings }),
         OptimKind::Lion => Box::new(Lion { settings }),
+        OptimKind::Muon => Box::new(Muon::new(settings, layout)),
     };
     match &spec.grokfast {
         Some(filter) => Box::new(Grokfast::new(filter, replicas, update)),
@@ -128,10 +141,14 @@ pub fn build<T: Real>(spec: &OptimSpec, settings: Settings) -> Box<dyn Update<T>
 /// [`Error::Value`](crate::error::Error::Value) for a pattern that names no parameter.
 pub fn build_over<T: Real>(spec: &OptimSpec, settings: Settings, layout: &ParamLayout) -> Result<Box<dyn Update<T>>> {
     if spec.no_decay.is_empty() {
-        return Ok(build(spec, settings));
+        return Ok(build_on(spec, settings, layout));
     }
     let bare = Settings { weight_decay: vec![0.0; settings.lr.len()], ..settings.clone() };
-    Ok(Box::new(NoDecay::new(&spec.no_decay, layout, [build(spec, settings), build(spec, bare)])?))
+    Ok(Box::new(NoDecay::new(
+        &spec.no_decay,
+        layout,
+        [build_on(spec, settings, layout), build_on(spec, bare, layout)],
+    )?))
 }
 
 #[cfg(test)]

@@ -46,6 +46,10 @@ impl<T: Real> Update<T> for NoDecay<T> {
         self.decayed.clip_norm(replica)
     }
 
+    fn whole(&self) -> bool {
+        self.decayed.whole()
+    }
+
     fn update(&self, at: At, params: &mut [T], grads: &[T], mut moments: [&mut [T]; MAX_MOMENTS]) {
         let block = at.first..at.first + params.len();
         for (stretch, decays) in &self.stretches {

@@ -560,6 +560,8 @@ pub enum OptimKind {
     Sgd,
     /// Steps of one size, in the direction of a sign (arXiv 2302.06675).
     Lion,
+    /// Hidden matrices along the orthogonal part of their momentum, AdamW for the rest (arXiv 2502.16982).
+    Muon,
 }
 
 /// Learning rate after warm-up.

@@ -2,8 +2,8 @@
 
 use super::{
     Act, Attention, DataSpec, Dropout, Family, Formula, Init, Input, KeyFreqsBy, KeyRule, LossKind, LossSpec,
-    MeasureSpec, ModelSpec, Normalization, OptimSpec, Parametrization, Positional, Snapshots, Spec, SplitRule,
-    StopMetric, TermSpec, TrainSpec,
+    MeasureSpec, ModelSpec, Normalization, OptimKind, OptimSpec, Parametrization, Positional, Snapshots, Spec,
+    SplitRule, StopMetric, TermSpec, TrainSpec,
 };
 use crate::error::Fault;
 use crate::term;
@@ -29,6 +29,10 @@ impl Spec {
     /// A toy model has no task and no network beside it.
     fn toy_alone(&self, found: &mut Found) {
         let Some(toy) = &self.toy else { return };
+        let (by_name, muon) = (!self.optim.no_decay.is_empty() || !self.optim.freeze.is_empty(), OptimKind::Muon);
+        found.check(self.optim.kind != muon && !by_name, "optim", || {
+            "toy models have neither Muon nor frozen parameters nor parameters without decay; remove them".into()
+        });
         let plain = Spec::default();
         for (is_plain, key) in [
             (self.task == plain.task, "task"),
@@ -278,6 +282,9 @@ fn optim(o: &OptimSpec, found: &mut Found) {
     });
     found.check(o.clip_norm.is_none_or(|c| c > 0.0), "optim.clip_norm", || {
         "must be above 0; leave it out for no clipping".into()
+    });
+    found.check(o.kind != OptimKind::Muon || o.grokfast.is_none(), "optim.grokfast", || {
+        "filters numbers one by one, and Muon needs whole matrices; remove it, or take another optim.kind".into()
     });
     if let Some(filter) = &o.grokfast {
         found.check((0.0..1.0).contains(&filter.alpha), "optim.grokfast.alpha", || {

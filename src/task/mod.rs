@@ -8,8 +8,10 @@ mod arithmetic;
 mod associative_recall;
 mod automaton;
 mod automaton_table;
+mod board;
 mod brackets;
 pub mod card;
+mod corpus;
 mod dyck;
 mod find;
 mod graph;
@@ -25,9 +27,13 @@ mod list_answer;
 mod list_map;
 mod markov;
 mod markov_tables;
+mod mixture;
+mod mixture_part;
+mod mixture_union;
 pub mod modular;
 pub mod op;
 mod operation;
+mod othello;
 mod program;
 pub mod random_labels;
 mod random_strings;
@@ -42,6 +48,7 @@ mod split;
 mod template;
 mod template_docstring;
 mod template_slots;
+mod text;
 mod wording;
 
 pub use card::Card;
@@ -80,6 +87,9 @@ pub const FAMILIES: &[&dyn TaskFamily] = &[
     &Of::<markov::Markov>::FAMILY,
     &Of::<ioi::Ioi>::FAMILY,
     &Of::<template::Template>::FAMILY,
+    &Of::<othello::Othello>::FAMILY,
+    &Of::<text::Text>::FAMILY,
+    &Of::<mixture::Mixture>::FAMILY,
     &Of::<sparse_parity::SparseParity>::FAMILY,
     &Of::<random_strings::RandomStrings>::FAMILY,
 ];
