@@ -45,6 +45,9 @@ mod skip_trigram;
 mod sort;
 mod sparse_parity;
 mod split;
+mod table;
+mod table_rows;
+mod table_vocab;
 mod template;
 mod template_docstring;
 mod template_slots;
@@ -89,6 +92,7 @@ pub const FAMILIES: &[&dyn TaskFamily] = &[
     &Of::<template::Template>::FAMILY,
     &Of::<othello::Othello>::FAMILY,
     &Of::<text::Text>::FAMILY,
+    &Of::<table::Table>::FAMILY,
     &Of::<mixture::Mixture>::FAMILY,
     &Of::<sparse_parity::SparseParity>::FAMILY,
     &Of::<random_strings::RandomStrings>::FAMILY,
