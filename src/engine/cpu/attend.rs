@@ -149,6 +149,8 @@ pub(super) fn mixes<'a, T: Real>(
     mut out: impl FnMut(usize, usize, &[T], bool),
 ) {
     let seen = seen_by(heads, queries.iter().copied());
+    // A window may leave out the first blocks of all queries: the first that is read, whichever it is, writes.
+    let begin = blocks(seen.clone(), BLOCKS * LANES).next().unwrap_or(0);
     for start in (0..heads.d_head).step_by(LANES) {
         let width = LANES.min(heads.d_head - start);
         for first in blocks(seen.clone(), BLOCKS * LANES) {
@@ -160,7 +162,7 @@ pub(super) fn mixes<'a, T: Real>(
             for from in (0..queries.len()).step_by(ROWS) {
                 let group = group(from, queries);
                 let seen = seen_by(heads, group.iter().map(|&q| queries[q]));
-                if !overlap(&seen, &keys) && first > 0 {
+                if !overlap(&seen, &keys) && first > begin {
                     continue;
                 }
                 let seen = seen.start.max(keys.start)..seen.end.min(keys.end);
@@ -178,7 +180,7 @@ pub(super) fn mixes<'a, T: Real>(
                     );
                 }
                 for (q, sums) in (from..queries.len()).zip(&sums) {
-                    out(q, start, &sums[..width], first > 0);
+                    out(q, start, &sums[..width], first > begin);
                 }
             }
         }
@@ -228,6 +230,90 @@ pub(super) fn folds<'a, T: Real>(
                         out(key, start, &sums[..width]);
                     }
                 }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::cpu::scores::Sight;
+
+    fn number(i: usize, j: usize) -> f64 {
+        ((i * 37 + j * 11) % 23) as f64 / 23.0 - 0.4
+    }
+
+    fn rows(n: usize, width: usize, salt: usize) -> Vec<Vec<f64>> {
+        (0..n).map(|i| (0..width).map(|j| number(i + salt, j)).collect()).collect()
+    }
+
+    /// More keys, queries and columns than lie on the stack at once, and queries whose windows begin beyond the first block of keys.
+    #[test]
+    fn blocks_add_up_to_plain_sums_however_many_there_are() {
+        for sight in [Sight::Causal, Sight::Window(3), Sight::Window(150), Sight::Full] {
+            for (keys, d_head) in [(9, 140), (300, 5), (150, 20)] {
+                let heads = Heads { n_heads: 1, n_kv_heads: 1, d_head, keys, sight };
+                for queries in [(0..keys).collect::<Vec<_>>(), vec![keys - 1], vec![keys - 2, keys - 1]] {
+                    check(&heads, &queries);
+                }
+            }
+        }
+    }
+
+    fn check(heads: &Heads, queries: &[usize]) {
+        let (n, keys, d_head) = (queries.len(), heads.keys, heads.d_head);
+        let (x, y) = (rows(n, d_head, 1), rows(keys, d_head, 5));
+        let sees = |q: usize, key: usize| heads.seen(queries[q]).contains(&key);
+        let w: Vec<Vec<f64>> =
+            (0..n).map(|q| (0..keys).map(|key| if sees(q, key) { number(q, key) } else { 0.0 }).collect()).collect();
+        // Anything that is added to before it is written stays wrong.
+        let (mut dot, mut mixed) = (vec![vec![1e9; keys]; n], vec![vec![1e9; d_head]; n]);
+        let mut folded = vec![vec![0.0; d_head]; keys];
+        let write = |to: &mut [f64], from: &[f64], adding: bool| {
+            for (to, from) in to.iter_mut().zip(from) {
+                *to = if adding { *to + from } else { *from };
+            }
+        };
+        dots(
+            heads,
+            queries,
+            |q| &x[q],
+            |key| &y[key],
+            |q, first, sums, adding| {
+                write(&mut dot[q][first..first + sums.len()], sums, adding);
+            },
+        );
+        mixes(
+            heads,
+            queries,
+            |q| &w[q],
+            |key| &y[key],
+            |q, start, sums, adding| {
+                write(&mut mixed[q][start..start + sums.len()], sums, adding);
+            },
+        );
+        folds(
+            heads,
+            queries,
+            |q| &w[q],
+            |q| &x[q],
+            |key, start, sums| {
+                write(&mut folded[key][start..start + sums.len()], sums, true);
+            },
+        );
+        let close = |got: f64, want: f64| (got - want).abs() < 1e-9;
+        for q in 0..n {
+            for key in (0..keys).filter(|&key| sees(q, key)) {
+                assert!(close(dot[q][key], (0..d_head).map(|i| x[q][i] * y[key][i]).sum()), "{heads:?} {q} {key}");
+            }
+            for i in 0..d_head {
+                assert!(close(mixed[q][i], (0..keys).map(|key| w[q][key] * y[key][i]).sum()), "{heads:?} {q} {i}");
+            }
+        }
+        for key in 0..keys {
+            for i in 0..d_head {
+                assert!(close(folded[key][i], (0..n).map(|q| w[q][key] * x[q][i]).sum()), "{heads:?} {key} {i}");
             }
         }
     }
