@@ -9,7 +9,13 @@ use phaselab::spec::{Arm, GridAxis, Grokfast, Spec, StartFrom, Stop, StopMetric,
 const UNSET: [&str; 8] =
     ["toy", "toy.grid", "model.from", "train.stop", "optim.grokfast", "loss.terms", "arms", "sweep"];
 
-const SOURCE: &str = concat!(include_str!("../spec/mod.rs"), include_str!("../spec/toy.rs"));
+const SOURCE: &str = concat!(
+    include_str!("../spec/mod.rs"),
+    include_str!("../spec/model.rs"),
+    include_str!("../spec/loss.rs"),
+    include_str!("../spec/optim.rs"),
+    include_str!("../spec/toy.rs")
+);
 
 /// Types whose values are more than the names of their variants; the comments of their keys tell them.
 const OPEN: [&str; 4] = ["Seeds", "PerFeature", "ToyAct", "Values"];
