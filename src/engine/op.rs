@@ -5,6 +5,7 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
+use super::cpu::scores::Heads;
 use super::ctx::Ctx;
 use super::real::Real;
 
@@ -64,6 +65,10 @@ pub trait Op: Debug + Send + Sync {
     fn same_rows(&self, _input: usize) -> bool {
         self.row_wise()
     }
+    /// Whether input number `input` may be a table, from which rows are read as they are needed.
+    fn reads_tables(&self, _input: usize) -> bool {
+        true
+    }
     /// Whether an output row is a function of (token, position) if the same rows of all inputs are.
     fn keeps_pairs(&self) -> bool {
         self.row_wise()
@@ -82,6 +87,10 @@ pub trait Op: Debug + Send + Sync {
     fn as_sum(&self) -> Option<(ValueId, ValueId)> {
         None
     }
+    /// What it is of attention, if it is a part of it.
+    fn attention_part(&self) -> Option<Part> {
+        None
+    }
     /// Multiply-adds of one output row in the forward pass that are matrix products.
     fn macs_per_row(&self) -> usize {
         0
@@ -94,6 +103,27 @@ pub trait Op: Debug + Send + Sync {
     fn kernel_f32(&self) -> &dyn Kernel<f32>;
     /// The f64 kernel.
     fn kernel_f64(&self) -> &dyn Kernel<f64>;
+}
+
+/// A part of attention, which may be joined with the others.
+#[derive(Debug, Clone, Copy)]
+pub enum Part {
+    /// Scores of queries and keys.
+    Scores {
+        /// Queries.
+        q: ValueId,
+        /// Keys.
+        k: ValueId,
+    },
+    /// The pattern of the scores.
+    Softmax,
+    /// Values mixed by the pattern.
+    Mix {
+        /// Values.
+        v: ValueId,
+        /// Sizes.
+        heads: Heads,
+    },
 }
 
 /// An operation's arithmetic in one number type.

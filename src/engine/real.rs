@@ -238,7 +238,8 @@ impl Real for f64 {
 #[inline(always)]
 fn reduced_f32(x: f32) -> (f32, f32) {
     const ROUND: f32 = 12_582_912.0; // 1.5 · 2^23: adding it rounds to an integer
-    let n = x.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
+    let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
     // ln 2 in two parts, so that n · ln 2 is subtracted exactly.
     let r = n.mul_add(-0.693_359_4, x);
     let r = n.mul_add(2.121_944_4e-4, r);
@@ -246,7 +247,8 @@ fn reduced_f32(x: f32) -> (f32, f32) {
     for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         y = y.mul_add(r, c);
     }
-    ((y * r).mul_add(r, r), f32::from_bits((((n as i32) + 127) << 23) as u32))
+    // The low bits of the shifted sum hold n as an integer; a cast would be done number by number, for it looks at NaN and at limits.
+    ((y * r).mul_add(r, r), f32::from_bits(shifted.to_bits().wrapping_add(127) << 23))
 }
 
 /// (eʳ − 1, 2ⁿ) with x = n ln 2 + r, |r| ≤ ln 2 / 2.

@@ -51,17 +51,53 @@ pub fn add<T: Real>(y: &mut [T], x: &[T]) {
     }
 }
 
-/// Folds 16 lanes in a fixed order.
+/// Folds 16 lanes in a fixed order: halves onto halves, which stay in registers.
 #[inline(always)]
-fn fold<T: Real>(mut lanes: [T; LANES], join: impl Fn(T, T) -> T) -> T {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] = join(lanes[i], lanes[i + width]);
-        }
-        width /= 2;
+fn fold<T: Real>(lanes: [T; LANES], join: impl Fn(T, T) -> T) -> T {
+    let eight: [T; 8] = halve(&lanes, &join);
+    let four: [T; 4] = halve(&eight, &join);
+    let [a, b]: [T; 2] = halve(&four, &join);
+    join(a, b)
+}
+
+#[inline(always)]
+fn halve<T: Real, const N: usize, const HALF: usize>(lanes: &[T; N], join: &impl Fn(T, T) -> T) -> [T; HALF] {
+    std::array::from_fn(
+        #[inline(always)]
+        |i| join(lanes[i], lanes[i + HALF]),
+    )
+}
+
+/// Σ over the lanes.
+#[inline(always)]
+pub fn fold_sum<T: Real>(lanes: [T; LANES]) -> T {
+    fold(
+        lanes,
+        #[inline(always)]
+        |a, b| a + b,
+    )
+}
+
+/// The largest lane.
+#[inline(always)]
+pub fn fold_max<T: Real>(lanes: [T; LANES]) -> T {
+    fold(
+        lanes,
+        #[inline(always)]
+        |a, b| a.max(b),
+    )
+}
+
+/// The numbers after the last whole 16, and what changes nothing in the lanes beyond; none where there are none, so that whole rows need
+/// no memory.
+#[inline(always)]
+fn padded<T: Real>(rest: &[T], with: T) -> Option<[T; LANES]> {
+    if rest.is_empty() {
+        return None;
     }
-    lanes[0]
+    let mut lanes = [with; LANES];
+    lanes[..rest.len()].copy_from_slice(rest);
+    Some(lanes)
 }
 
 /// Σ a · b.
@@ -75,14 +111,12 @@ pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
             *lane = a.mul_add(b, *lane);
         }
     }
-    for ((lane, &a), &b) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
-        *lane = a.mul_add(b, *lane);
+    if let (Some(a), Some(b)) = (padded(a_rest, T::ZERO), padded(b_rest, T::ZERO)) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane = a.mul_add(b, *lane);
+        }
     }
-    fold(
-        lanes,
-        #[inline(always)]
-        |a, b| a + b,
-    )
+    fold_sum(lanes)
 }
 
 /// Σ x.
@@ -95,14 +129,12 @@ pub fn sum<T: Real>(x: &[T]) -> T {
             *lane += x;
         }
     }
-    for (lane, &x) in lanes.iter_mut().zip(rest) {
-        *lane += x;
+    if let Some(x) = padded(rest, T::ZERO) {
+        for (lane, x) in lanes.iter_mut().zip(x) {
+            *lane += x;
+        }
     }
-    fold(
-        lanes,
-        #[inline(always)]
-        |a, b| a + b,
-    )
+    fold_sum(lanes)
 }
 
 /// Σ a · b · f(c).
@@ -120,11 +152,7 @@ pub fn dot3<T: Real>(a: &[T], b: &[T], c: &[T], f: impl Fn(T) -> T) -> T {
     for (((lane, &a), &b), &c) in lanes.iter_mut().zip(a_rest).zip(b_rest).zip(c_rest) {
         *lane = (a * b).mul_add(f(c), *lane);
     }
-    fold(
-        lanes,
-        #[inline(always)]
-        |a, b| a + b,
-    )
+    fold_sum(lanes)
 }
 
 /// The largest number; −∞ for none. NaN is passed over.
@@ -137,14 +165,12 @@ pub fn max<T: Real>(x: &[T]) -> T {
             *lane = x.max(*lane);
         }
     }
-    for (lane, &x) in lanes.iter_mut().zip(rest) {
-        *lane = x.max(*lane);
+    if let Some(x) = padded(rest, T::NEG_INFINITY) {
+        for (lane, x) in lanes.iter_mut().zip(x) {
+            *lane = x.max(*lane);
+        }
     }
-    fold(
-        lanes,
-        #[inline(always)]
-        |a, b| a.max(b),
-    )
+    fold_max(lanes)
 }
 
 #[cfg(test)]

@@ -19,16 +19,16 @@ use crate::engine::simd::LANES;
 pub(super) const KEYS: usize = 8;
 
 /// Rows at a time.
-const ROWS: usize = 8;
+pub(super) const ROWS: usize = 8;
 
 /// Terms of a sum whose rows lie on the stack at once, in blocks of [`LANES`].
 const BLOCKS: usize = 8;
 
 /// 16 numbers of each of 16 rows.
-type Block<T> = [[T; LANES]; LANES];
+pub(super) type Block<T> = [[T; LANES]; LANES];
 
 #[inline(always)]
-fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
+pub(super) fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
@@ -40,7 +40,7 @@ fn blocks(range: Range<usize>, width: usize) -> impl Iterator<Item = usize> {
 
 /// `N` numbers from `start` on, zeros beyond the end of the row.
 #[inline(always)]
-fn chunk<T: Real, const N: usize>(row: &[T], start: usize) -> [T; N] {
+pub(super) fn chunk<T: Real, const N: usize>(row: &[T], start: usize) -> [T; N] {
     match row[start..].first_chunk::<N>() {
         Some(whole) => *whole,
         None => {
@@ -53,8 +53,11 @@ fn chunk<T: Real, const N: usize>(row: &[T], start: usize) -> [T; N] {
 }
 
 /// `sums[r] += Σ_i a(i)[r] · b[i]`, with `a(i)` the factors of all rows.
+///
+/// How many terms there are is told at run time, so that the loop stays one: eight rows at a time keep the units busy, and unrolled
+/// sixteen times in every kernel it costs a minute of compilation.
 #[inline(always)]
-fn multiply<T: Real>(sums: &mut [[T; LANES]; ROWS], a: impl Fn(usize, usize) -> T, b: &Block<T>) {
+pub(super) fn multiply<T: Real>(sums: &mut [[T; LANES]; ROWS], a: impl Fn(usize, usize) -> T, b: &[[T; LANES]]) {
     for (i, b) in b.iter().enumerate() {
         for (r, sums) in sums.iter_mut().enumerate() {
             let factor = a(i, r);
@@ -76,7 +79,7 @@ fn group(first: usize, queries: &[usize]) -> [usize; ROWS] {
 
 /// The keys that any of these queries sees, and those between them.
 #[inline(always)]
-fn seen_by(heads: &Heads, queries: impl Iterator<Item = usize>) -> Range<usize> {
+pub(super) fn seen_by(heads: &Heads, queries: impl Iterator<Item = usize>) -> Range<usize> {
     let mut seen = queries.map(
         #[inline(always)]
         |at| heads.seen(at),
@@ -128,7 +131,7 @@ pub(super) fn dots<'a, T: Real>(
                         &mut sums,
                         #[inline(always)]
                         |i, r| a[r][i],
-                        block,
+                        &block[..LANES.min(columns.end - column)],
                     );
                 }
                 for (q, sums) in (from..queries.len()).zip(&sums) {
@@ -176,7 +179,7 @@ pub(super) fn mixes<'a, T: Real>(
                         &mut sums,
                         #[inline(always)]
                         |i, r| a[r][i],
-                        &dense[(key - first) / LANES],
+                        &dense[(key - first) / LANES][..LANES.min(keys.end - key)],
                     );
                 }
                 for (q, sums) in (from..queries.len()).zip(&sums) {
@@ -222,7 +225,7 @@ pub(super) fn folds<'a, T: Real>(
                         &mut sums,
                         #[inline(always)]
                         |i, r| a[i][r],
-                        block,
+                        &block[..queries.len()],
                     );
                 }
                 if any {

@@ -7,11 +7,12 @@
 use std::ops::Range;
 
 use crate::engine::ctx::Ctx;
-use crate::engine::op::{Kernel, Op, Tile, ValueId, wiring};
+use crate::engine::op::{Kernel, Op, Part, Tile, ValueId, wiring};
 use crate::engine::real::Real;
 use crate::engine::simd::{add, axpy, dot, vectorized};
 
 use super::attend;
+use super::attention::Attention;
 use super::scores::{Heads, Operand};
 
 #[derive(Debug)]
@@ -29,6 +30,12 @@ impl Op for Mix {
     }
     fn same_rows(&self, input: usize) -> bool {
         input == 0
+    }
+    fn reads_tables(&self, _input: usize) -> bool {
+        !Attention::fits(&self.heads)
+    }
+    fn attention_part(&self) -> Option<Part> {
+        Some(Part::Mix { v: self.v, heads: self.heads })
     }
     fn reads_positions(&self, input: usize, out: &[usize]) -> Vec<usize> {
         if input == 0 { out.to_vec() } else { self.heads.keys_of(out) }

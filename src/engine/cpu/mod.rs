@@ -2,6 +2,7 @@
 
 pub(crate) mod activation;
 mod attend;
+pub(crate) mod attention;
 pub(crate) mod change;
 pub(crate) mod dropout;
 pub(crate) mod embed;

@@ -7,15 +7,16 @@
 use std::ops::Range;
 
 use crate::engine::ctx::Ctx;
-use crate::engine::op::{Kernel, Op, Tile, ValueId, wiring};
+use crate::engine::op::{Kernel, Op, Part, Tile, ValueId, wiring};
 use crate::engine::real::Real;
 use crate::engine::simd::{LANES, add, axpy, dot, vectorized};
 
 use super::attend;
+use super::attention::Attention;
 
 /// Which keys a query sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sight {
+pub enum Sight {
     /// Its own position and all before it.
     Causal,
     /// Its own position and those before it, so many in all.
@@ -26,7 +27,7 @@ pub(crate) enum Sight {
 
 /// Sizes of attention, shared by [`Scores`] and [`Mix`](super::mix::Mix).
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Heads {
+pub struct Heads {
     pub(crate) n_heads: usize,
     /// Heads of keys and values, each for as many heads of queries.
     pub(crate) n_kv_heads: usize,
@@ -98,6 +99,11 @@ impl<'c, 'a, T: Real> Operand<'c, 'a, T> {
         Operand { c, rows, width: c.width(id), table, per_example: c.positions(id).len(), first: tile.start }
     }
 
+    /// Its positions in an example, which are the first ones.
+    pub(crate) fn n_positions(&self) -> usize {
+        self.per_example
+    }
+
     /// Row of the operand's storage for the `i`-th of its positions, `position`, of `example`.
     #[inline(always)]
     pub(crate) fn row(&self, example: usize, i: usize, position: usize) -> usize {
@@ -151,6 +157,12 @@ impl Op for Scores {
     }
     fn same_rows(&self, input: usize) -> bool {
         input == 0
+    }
+    fn reads_tables(&self, _input: usize) -> bool {
+        !Attention::fits(&self.heads)
+    }
+    fn attention_part(&self) -> Option<Part> {
+        Some(Part::Scores { q: self.q, k: self.k })
     }
     fn reads_positions(&self, input: usize, out: &[usize]) -> Vec<usize> {
         if input == 0 { out.to_vec() } else { self.heads.keys_of(out) }

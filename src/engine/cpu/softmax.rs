@@ -3,7 +3,7 @@
 //! Shapes: s, a `[rows, n_heads · keys]`. Backward: `ds = a · (da − Σ_keys da · a)`. Masked scores (−∞) give 0 and get 0.
 
 use crate::engine::ctx::Ctx;
-use crate::engine::op::{Kernel, Op, Tile, ValueId, wiring};
+use crate::engine::op::{Kernel, Op, Part, Tile, ValueId, wiring};
 use crate::engine::real::Real;
 use crate::engine::simd::{dot, max, sum, vectorized};
 
@@ -16,6 +16,9 @@ pub(crate) struct Softmax {
 
 impl Op for Softmax {
     wiring!(inputs: scores; output: pattern);
+    fn attention_part(&self) -> Option<Part> {
+        Some(Part::Softmax)
+    }
 }
 
 impl<T: Real> Kernel<T> for Softmax {

@@ -5,6 +5,7 @@
 //! - [`rewrite::pair_tables`]: values that depend on (token, position) alone are computed once for each pair that the
 //!   task can show, when those are fewer than the batch's rows.
 //! - [`rewrite::fuse_sums`]: a sum with a fresh matrix product becomes part of the product.
+//! - [`rewrite::fuse_attention`]: scores, pattern and mixed values of a head are computed while it lies in cache.
 //!
 //! A want or an edit at a value switches off what would drop it.
 
@@ -215,6 +216,7 @@ impl Plan {
         rewrite::select_rows(&mut graph);
         if savings.fusion {
             rewrite::fuse_sums(&mut graph, &keep);
+            rewrite::fuse_attention(&mut graph, &keep);
         }
         for op in &mut graph.ops {
             op.settle(&graph.values);

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use crate::engine::cpu::attention::Attention;
 use crate::engine::cpu::select::Select;
 use crate::engine::graph::Graph;
-use crate::engine::op::{Space, Value, ValueId};
+use crate::engine::op::{Part, Space, Value, ValueId};
 
 use super::BatchShape;
 
@@ -100,16 +101,22 @@ pub(super) fn pair_tables(graph: &mut Graph, shape: &BatchShape, keep: &[ValueId
     pairs
 }
 
-/// Puts a [`Select`] wherever an op reads a value that has other rows than it needs: more positions, or, for a row-wise
-/// op, a table.
+/// Puts a [`Select`] wherever an op reads a value that has other rows than it needs: more positions, or a table, for a row-wise op and
+/// for one that reads no tables.
 pub(super) fn select_rows(graph: &mut Graph) {
     let mut made: Vec<(ValueId, Space, ValueId)> = vec![];
     let ops = std::mem::take(&mut graph.ops);
     for mut op in ops {
-        let space = graph.values[op.outputs()[0]].space.clone();
+        let own = graph.values[op.outputs()[0]].space.clone();
         for (i, input) in op.inputs().into_iter().enumerate() {
             let from = &graph.values[input].space;
-            if *from != space && op.same_rows(i) && (op.row_wise() || *from != Space::Pairs) {
+            let no_table = *from == Space::Pairs && !op.reads_tables(i);
+            let space = match &own {
+                Space::Batch(out) if no_table => Space::Batch(op.reads_positions(i, out)),
+                _ => own.clone(),
+            };
+            let other_rows = op.same_rows(i) && (op.row_wise() || *from != Space::Pairs);
+            if *from != space && (other_rows || no_table) {
                 let known = made.iter().find(|(from, to, _)| *from == input && *to == space);
                 let selected = match known {
                     Some(&(_, _, id)) => id,
@@ -149,6 +156,30 @@ pub(super) fn fuse_sums(graph: &mut Graph, keep: &[ValueId]) {
             }
         }
         at += 1;
+    }
+}
+
+/// Joins scores, softmax and mixed values to one op, where all rows lie in the batch and nobody reads the scores or a gradient between.
+pub(super) fn fuse_attention(graph: &mut Graph, keep: &[ValueId]) {
+    let maker = |graph: &Graph, id: ValueId| graph.ops.iter().position(|op| op.outputs().contains(&id));
+    let is_alone = |graph: &Graph, id: ValueId| {
+        graph.ops.iter().filter(|op| op.inputs().contains(&id)).count() == 1 && !keep.contains(&id)
+    };
+    let in_batch = |graph: &Graph, id: ValueId| matches!(graph.values[id].space, Space::Batch(_));
+    for mix in (0..graph.ops.len()).rev() {
+        let Some(Part::Mix { v, heads }) = graph.ops.get(mix).and_then(|op| op.attention_part()) else { continue };
+        let (pattern, z) = (graph.ops[mix].inputs()[0], graph.ops[mix].outputs()[0]);
+        let Some(softmax) = maker(graph, pattern) else { continue };
+        let Some(Part::Softmax) = graph.ops[softmax].attention_part() else { continue };
+        let scores = graph.ops[softmax].inputs()[0];
+        let Some(first) = maker(graph, scores) else { continue };
+        let Some(Part::Scores { q, k }) = graph.ops[first].attention_part() else { continue };
+        let alone = is_alone(graph, pattern) && is_alone(graph, scores);
+        if alone && Attention::fits(&heads) && [q, k, v].iter().all(|&id| in_batch(graph, id)) {
+            graph.ops[mix] = Box::new(Attention { q, k, v, pattern, z, heads });
+            graph.ops.remove(softmax);
+            graph.ops.remove(first);
+        }
     }
 }
 
