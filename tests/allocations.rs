@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use phaselab::engine::{Batch, Params, Runner, State, StepOutcome, Workers};
+use phaselab::engine::{Batch, ExampleSet, Params, Runner, State, StepOutcome, Workers};
 use phaselab::optim::{At, MAX_MOMENTS, Settings, Update, build};
 use phaselab::rng::Rng;
 use phaselab::spec::{LossKind, LossSpec, OptimSpec, TermSpec};
@@ -117,13 +117,19 @@ fn count(threads: usize, replicas: usize, data: Data, (warm, counted): (u64, u64
     }
     let mut out = vec![StepOutcome::default(); replicas];
     let order = Rng::stream(0, "tests/order").permutation(config.examples());
+    let set = ExampleSet {
+        n: config.examples(),
+        tokens_bt: &config.tokens,
+        targets_bl: &config.targets,
+        ..ExampleSet::default()
+    };
     let mut batches = vec![first_batch(&config, &plan, data); replicas];
     for step in 0..warm + counted {
         WATCHED.set(step >= warm);
         if data == Data::Mini {
             for (r, batch) in batches.iter_mut().enumerate() {
                 let at = (step as usize * 37 + r * 11) % (order.len() - 100);
-                batch.gather(&config.tokens, &config.targets, None, &order[at..at + 100]);
+                batch.gather(&set, &order[at..at + 100]);
                 plan.prepare(batch).unwrap();
             }
         }

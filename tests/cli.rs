@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use phaselab::checkpoint::{Attr, Record, hdf5};
 use phaselab::task::CARDS;
+use phaselab::tensor::Tensor;
 use tempfile::TempDir;
 
 const CARD: &str = r#"title = "x + y mod 13"
@@ -545,6 +546,68 @@ fn a_run_can_start_from_a_checkpoint_of_another() {
         let output = phaselab(dir.path(), &args("never", &["--force", "--set", set]));
         assert!(!output.status.success() && text(&output.stderr).contains(told), "{set}: {}", text(&output.stderr));
     }
+}
+
+/// Pruning by the weights of another run: what is masked starts at 0 and stays there, and the rest starts where that run did.
+#[test]
+fn a_lottery_ticket_trains_the_largest_weights_of_another_run() {
+    let dir = lab();
+    stdout(dir.path(), &["train", "tiny", "--steps", "20"], 0);
+    let ticket = ["--set", "model.mask.run=checkpoints/tiny", "--set", "model.mask.keep_frac=0.25"];
+    let rewind = ["--set", "model.from.run=checkpoints/tiny", "--set", "model.from.step=0"];
+    let train = |out: &str, more: &[&str]| {
+        stdout(dir.path(), &[&["train", "tiny", "--out", out][..], &ticket, &rewind, more].concat(), 0);
+    };
+    train("ticket", &["--steps", "20"]);
+    train("control", &["--steps", "20", "--set", "model.mask.by=random"]);
+    train("muon", &["--steps", "20", "--set", "optim.kind=muon"]);
+    train("half", &["--steps", "7"]);
+    train("half", &["--steps", "20", "--resume"]);
+    let params = |run: &str, step: u64| {
+        phaselab::checkpoint::open_snapshots(&dir.path().join(run)).unwrap().read(step).unwrap().params
+    };
+    let (start, end) = (params("checkpoints/tiny", 0), params("checkpoints/tiny", 20));
+    for (run, of_size) in [("ticket", true), ("control", false), ("muon", true)] {
+        let (at_start, at_end) = (params(run, 0), params(run, 20));
+        for r in 0..2 {
+            let (mut kept, mut masked, mut n_moved) = (vec![], vec![], 0);
+            for (i, tensor) in at_end.iter().enumerate() {
+                let row = |of: &Tensor| of.row(r).unwrap().to_f64();
+                let (first, last, dense) = (row(&at_start[i]), row(tensor), row(&end[i]));
+                if tensor.shape.len() < 3 {
+                    assert!(last.iter().any(|&x| x != 0.0), "{run}: biases are not masked");
+                    continue;
+                }
+                for (j, &x) in last.iter().enumerate() {
+                    // A weight of the ticket may have become 0 only by being masked.
+                    if first[j] == 0.0 {
+                        assert_eq!(x, 0.0, "{run}: {}", tensor.name);
+                        masked.push(dense[j].abs());
+                    } else {
+                        assert_eq!(first[j], row(&start[i])[j], "{run}: {}", tensor.name);
+                        n_moved += u32::from(x != first[j]);
+                        kept.push(dense[j].abs());
+                    }
+                }
+            }
+            let share = kept.len() as f64 / (kept.len() + masked.len()) as f64;
+            assert!((share - 0.25).abs() < 1e-3 && n_moved > 1000, "{run}: {share}, {n_moved}");
+            let least = kept.iter().copied().fold(f64::INFINITY, f64::min);
+            assert_eq!(masked.iter().all(|&size| size <= least), of_size, "{run}");
+        }
+    }
+    assert_eq!(params("half", 20), params("ticket", 20));
+    for (set, told) in [
+        ("model.mask.keep_frac=0.0", "0 is out of range; it must be above 0 and at most 1"),
+        ("model.mask.params=[\"nothing\"]", "model.mask.params is nothing, which names no parameter"),
+        ("model.d_mlp=32", "of shape [32, 64], for [32, 32]"),
+    ] {
+        let args = [&["train", "tiny", "--out", "never", "--force"][..], &ticket, &["--set", set]].concat();
+        let output = phaselab(dir.path(), &args);
+        assert!(!output.status.success() && text(&output.stderr).contains(told), "{set}: {}", text(&output.stderr));
+    }
+    let output = phaselab(dir.path(), &["train", "tiny", "--set", "model.mask.keep_frac=0.5"]);
+    assert!(text(&output.stderr).contains("model.mask.run: missing"), "{}", text(&output.stderr));
 }
 
 /// A stream of sequences from data to the measures that read positions, labels, heads and several right answers, and the states behind it.

@@ -50,6 +50,7 @@ pub fn modular(name: &'static str, p: u32, model: ModelSpec, kind: LossKind) -> 
     Config {
         name,
         task: TaskShape {
+            numbers: None,
             d_vocab: p as usize + 1,
             d_vocab_out: p as usize,
             n_ctx: 3,
@@ -81,6 +82,7 @@ pub fn sequences_of(n_ctx: usize, name: &'static str, model: ModelSpec) -> Confi
     Config {
         name,
         task: TaskShape {
+            numbers: None,
             d_vocab: 9,
             d_vocab_out: 9,
             n_ctx,

@@ -12,6 +12,7 @@ mod exchange;
 mod h5py;
 mod kill;
 mod plans;
+mod real_numbers;
 mod same_bits;
 mod task_family;
 mod torch_parity;

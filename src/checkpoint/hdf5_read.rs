@@ -1,4 +1,4 @@
-//! HDF5 files -> records. With `hdf5_write.rs` the only code that knows the HDF5 crate.
+//! HDF5 files -> records. With `hdf5_write.rs` and, for the tables of users, `task/table_hdf5.rs` the only code that knows the HDF5 crate.
 //!
 //! Reads any `.h5` file of a run. Numbers from a file are never trusted: sizes are held against the length of the file
 //! before memory is asked for, and a panic of the crate becomes an error.

@@ -13,7 +13,7 @@ use phaselab::engine::{Workers, peak_flops};
 use phaselab::error::{Error, Result};
 use phaselab::rng::Rng;
 use phaselab::spec::{Normalization, OptimKind, OptimSpec, PerFeature, Seeds, Spec, ToySpec, Widths};
-use phaselab::task::rule::Stream;
+use phaselab::task::rule::{Examples, Stream};
 use phaselab::task::{Card, Task};
 use phaselab::train::{Session, Steps, ToySession};
 
@@ -200,9 +200,9 @@ fn sequences(case: &str, steps: u32, workers: &Workers) -> Result<[f64; 2]> {
         let started = Instant::now();
         session.advance(u64::MAX)?;
         let step = started.elapsed().as_secs_f64();
-        let (mut tokens, mut targets, mut weights) = (vec![], vec![], vec![]);
+        let mut examples = Examples::default();
         let started = Instant::now();
-        stream.draw(&*rule, (256, i), &mut Rng::stream(1, "bench"), (&mut tokens, &mut targets, &mut weights));
+        stream.draw(&*rule, (256, i), &mut Rng::stream(1, "bench"), &mut examples);
         if i >= u64::from(WARMUP) {
             times.push(1e3 * step);
             drawn.push(started.elapsed().as_secs_f64() / step);

@@ -19,7 +19,7 @@ use super::output::{Output, columns};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 All examples of the task, in f64, one array `[examples, positions, axes...]` a hook under TransformerLens's name, and the examples \
-themselves: tokens, targets, and train_mask of the replica; where the task has them asked (which targets count), labels, and \
+themselves: tokens, targets (of real numbers x and y), and train_mask of the replica; where the task has them asked (which targets count), labels, and \
 states `[examples, positions, state_names]` for probes. `.h5` has the hooks under activations/ and the run, step and seed as \
 attributes; `.npz` has all arrays by name. `--list` shows the hooks.
 
@@ -121,11 +121,17 @@ fn write(
 fn examples(run: &RunSeries, task: &Task, replica: usize) -> Result<Vec<Tensor>> {
     let (n, losses) = (task.n_examples(), task.loss_positions.len());
     let mask = run.train_mask_rn()[replica * n..][..n].iter().map(|&is_train| u8::from(is_train)).collect();
-    let mut tensors = vec![
-        Tensor::new("tokens", vec![n, task.n_ctx], Data::U32(task.tokens_bt.clone()))?,
-        Tensor::new("targets", vec![n, losses], Data::U32(task.targets_bl.clone()))?,
-        Tensor::new("train_mask", vec![n], Data::U8(mask))?,
-    ];
+    let [read, asked_for] = match &task.numbers {
+        None => [
+            Tensor::new("tokens", vec![n, task.n_ctx], Data::U32(task.tokens_bt.clone()))?,
+            Tensor::new("targets", vec![n, losses], Data::U32(task.targets_bl.clone()))?,
+        ],
+        Some(numbers) => [
+            Tensor::new("x", vec![n, task.n_ctx, numbers.widths.x], Data::F64(numbers.x_btn.clone()))?,
+            Tensor::new("y", vec![n, losses, numbers.widths.y], Data::F64(numbers.y_bln.clone()))?,
+        ],
+    };
+    let mut tensors = vec![read, asked_for, Tensor::new("train_mask", vec![n], Data::U8(mask))?];
     if let Some(weights) = &task.weights_bl {
         let asked = weights.iter().map(|&weight| u8::from(weight != 0.0)).collect();
         tensors.push(Tensor::new("asked", vec![n, losses], Data::U8(asked))?);

@@ -123,22 +123,35 @@ fn explain_task(task: &Task) -> String {
         }
     };
     let examples = sample(task, 3, 0).into_iter().map(|line| format!("  {line}\n")).collect::<String>();
+    let what = match &task.numbers {
+        None => format!(
+            "tokens       {} positions, vocabulary {}\n\
+             answers      {} classes; equal logits have a loss of {:.3} nats",
+            task.n_ctx,
+            task.d_vocab,
+            task.d_vocab_out,
+            task.chance_loss_nats(),
+        ),
+        Some(numbers) => format!(
+            "numbers      {} positions, {} at each\n\
+             answers      {} positions, {} at each; the loss is their squared error, loss.kind = \"mse\"",
+            task.n_ctx,
+            numbers.widths.x,
+            task.loss_positions.len(),
+            numbers.widths.y,
+        ),
+    };
     format!(
         "{}: {}\n\n\
          family       {} (`phaselab explain {}`)\n\
          {}examples     {counts}\n\
-         tokens       {} positions, vocabulary {}\n\
-         answers      {} classes; equal logits have a loss of {:.3} nats\n\n\
+         {what}\n\n\
          For example:\n{examples}",
         task.name,
         task.title,
         task.family.name(),
         task.family.name(),
         operations(task),
-        task.n_ctx,
-        task.d_vocab,
-        task.d_vocab_out,
-        task.chance_loss_nats(),
     )
 }
 

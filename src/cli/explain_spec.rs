@@ -3,11 +3,11 @@
 //! Reads the doc comments of `src/spec/mod.rs` and `toy.rs`, which are the one description of the keys that there is, and the default
 //! [`Spec`], the one list of their values; writes TOML with comments.
 
-use phaselab::spec::{Arm, GridAxis, Grokfast, Spec, StartFrom, Stop, StopMetric, Sweep, TermSpec, ToySpec};
+use phaselab::spec::{Arm, GridAxis, Grokfast, MaskSpec, Spec, StartFrom, Stop, StopMetric, Sweep, TermSpec, ToySpec};
 
 /// Sections that are unset by default, and shown as comments.
-const UNSET: [&str; 8] =
-    ["toy", "toy.grid", "model.from", "train.stop", "optim.grokfast", "loss.terms", "arms", "sweep"];
+const UNSET: [&str; 9] =
+    ["toy", "toy.grid", "model.from", "model.mask", "train.stop", "optim.grokfast", "loss.terms", "arms", "sweep"];
 
 const SOURCE: &str = concat!(
     include_str!("../spec/mod.rs"),
@@ -38,6 +38,7 @@ pub fn explain_spec() -> String {
         Some(Sweep { key: "data.train_frac".into(), values: vec![0.3.into(), 0.5.into()], ..Sweep::default() });
     spec.loss.terms = vec![TermSpec::default()];
     spec.optim.grokfast = Some(Grokfast::default());
+    spec.model.mask = Some(MaskSpec { run: Some("checkpoints/grokking_quick".into()), ..MaskSpec::default() });
     spec.model.from = Some(StartFrom { run: "checkpoints/grokking_quick".into(), ..StartFrom::default() });
     let mut defaults: toml::Table = toml::from_str(&spec.to_toml()).expect("invariant: a spec writes valid TOML");
     for (section, key, value) in unwritten(&spec) {
@@ -62,6 +63,7 @@ fn unwritten(spec: &Spec) -> Vec<(&'static str, &'static str, toml::Value)> {
     vec![
         ("model", "gated_mlp", model.gated_mlp.into()),
         ("model", "parallel", model.parallel.into()),
+        ("model", "nested_init", model.nested_init.into()),
         ("model", "rotary_base", model.rotary_base.into()),
         ("model", "dropout", dropout),
         ("loss", "label_smoothing", spec.loss.label_smoothing.into()),
@@ -240,7 +242,7 @@ mod tests {
         }
         assert_eq!(
             n_values,
-            1 + 14 * 2 + 2 * 3 + 5 * 5 + 6 + 9,
+            1 + 17 * 2 + 2 * 3 + 5 * 5 + 6 + 9,
             "each enum of the spec is offered with all its values"
         );
     }

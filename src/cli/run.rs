@@ -68,7 +68,7 @@ pub fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     }
     let done = one(&args.train, &path, &loaded.spec, &interrupt, output)?;
     if args.publish {
-        publish(&path, folder, output)?;
+        publish(&path, folder, &[], output)?;
     }
     let time = Some(Time::new(&done.trained, started.elapsed()));
     let (text, is_yes) = match &done.toys {
@@ -116,7 +116,10 @@ fn all_variants(
     let compared = Comparison::load(path)?;
     errors.extend(compared.save(path)?);
     if args.publish {
-        publish(path, loaded.experiment.folder(), output)?;
+        // Figures of single variants only where the spec chose them.
+        let chosen = !loaded.spec.figure.names.is_empty();
+        let names: Vec<&str> = loaded.variants.iter().filter(|_| chosen).map(|variant| &variant.name[..]).collect();
+        publish(path, loaded.experiment.folder(), &names, output)?;
     }
     output.print(&compared.write(args.format, output))?;
     if diverged.len() == loaded.variants.len() {
@@ -163,20 +166,25 @@ fn expect_folder(experiment: &Experiment) -> Result<()> {
     Err(Error::Missing { what: "the experiment's folder".into(), path: experiment.folder().into(), hint })
 }
 
-/// Copies `summary.csv`, and the pictures that are not too large.
-fn publish(run: &Path, folder: &Path, output: &Output) -> Result<()> {
+/// Copies `summary.csv`, and the pictures that are not too large; those of `variants` below it as `VARIANT_NAME.svg`.
+fn publish(run: &Path, folder: &Path, variants: &[&str], output: &Output) -> Result<()> {
     let figures = folder.join(FIGURES);
     std::fs::create_dir_all(&figures).map_err(Error::io("create the folder", &figures))?;
     let is_picture = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "svg" || ending == "png");
     let is_small = |path: &PathBuf| path.metadata().is_ok_and(|about| about.len() <= PUBLISHED_BYTES);
-    let pictures = atomic::list(&run.join(FIGURES))?.into_iter().filter(|path| is_picture(path) && is_small(path));
+    let pictures = |of: &Path| -> Result<Vec<PathBuf>> {
+        let all = atomic::list(&of.join(FIGURES))?;
+        Ok(all.into_iter().filter(|path| is_picture(path) && is_small(path)).collect())
+    };
     // The table of thousands of replicas is for the run's own folder.
     let summary = Some((run.join(SUMMARY), folder.join(SUMMARY))).filter(|(from, _)| is_small(from));
     let mut copies: Vec<(PathBuf, PathBuf)> = summary.into_iter().collect();
-    copies.extend(pictures.map(|path| {
-        let target = figures.join(path.file_name().unwrap_or_default());
-        (path, target)
-    }));
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    copies.extend(pictures(run)?.into_iter().map(|path| (path.clone(), figures.join(name(&path)))));
+    for variant in variants.iter().filter(|variant| run.join(variant).join(FIGURES).is_dir()) {
+        let of = pictures(&run.join(variant))?;
+        copies.extend(of.into_iter().map(|path| (path.clone(), figures.join(format!("{variant}_{}", name(&path))))));
+    }
     for (from, to) in &copies {
         atomic::write(to, true, |temporary| std::fs::copy(from, temporary).map(drop).map_err(Error::io("copy", from)))?;
     }

@@ -58,6 +58,32 @@ pub struct Batch {
     pub(crate) pairs: Vec<u32>,
 }
 
+/// Examples that batches are gathered from.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ExampleSet<'a> {
+    /// N.
+    pub n: usize,
+    /// Tokens `[N, n_ctx]`, if it is of tokens.
+    pub tokens_bt: &'a [u32],
+    /// Classes `[N, L]`, if it is of classes.
+    pub targets_bl: &'a [u32],
+    /// Real inputs `[N, n_ctx, width]`, if it is of those.
+    pub x_btn: &'a [f64],
+    /// Real targets `[N, L, width]`, if it is of those.
+    pub y_bln: &'a [f64],
+    /// Weights of the targets `[N, L]`, where they are not all 1.
+    pub weights_bl: Option<&'a [f64]>,
+}
+
+/// Rows `indices` of the `n` of `all`.
+fn take<T: Copy>(to: &mut Vec<T>, all: &[T], n: usize, indices: &[u32]) {
+    let width = all.len() / n;
+    to.clear();
+    for &i in indices {
+        to.extend_from_slice(&all[i as usize * width..][..width]);
+    }
+}
+
 /// A borrowed [`Batch`].
 pub struct BatchView<'a> {
     pub(crate) n_ctx: usize,
@@ -106,6 +132,11 @@ impl Batch {
         }
     }
 
+    /// No examples, and room for some of these kinds.
+    pub(crate) fn empty(n_ctx: usize, x: Inputs, targets: Targets) -> Batch {
+        Batch { n_ctx, x, targets, weights: None, pairs: vec![] }
+    }
+
     /// Number of examples.
     pub fn examples(&self) -> usize {
         match &self.x {
@@ -122,38 +153,20 @@ impl Batch {
         }
     }
 
-    /// Replaces the examples by rows `indices` of a larger set, without allocating; `all_weights_bl` are the targets' weights, where
-    /// they are not all 1.
-    pub fn gather(&mut self, all_bt: &[u32], all_targets_bl: &[u32], all_weights_bl: Option<&[f64]>, indices: &[u32]) {
-        if let Some(all_bl) = all_weights_bl {
-            let losses = all_bl.len() / (all_bt.len() / self.n_ctx);
-            let weights = self.weights.get_or_insert_default();
-            weights.clear();
-            weights.extend(indices.iter().flat_map(|&i| &all_bl[i as usize * losses..][..losses]));
+    /// Replaces the examples by rows `indices` of a larger set, without allocating. Of tokens and classes a set has either these or the
+    /// real numbers that this batch has; weights only where they are not all 1.
+    pub fn gather(&mut self, all: &ExampleSet<'_>, indices: &[u32]) {
+        if let Some(all_bl) = all.weights_bl {
+            take(self.weights.get_or_insert_default(), all_bl, all.n, indices);
         }
-        let (Inputs::Ids(tokens), Targets::Classes(targets)) = (&mut self.x, &mut self.targets) else {
-            unreachable!("invariant: only batches of classes are gathered")
-        };
-        let losses = all_targets_bl.len() / (all_bt.len() / self.n_ctx);
-        tokens.clear();
-        targets.clear();
-        for &i in indices {
-            let i = i as usize;
-            tokens.extend_from_slice(&all_bt[i * self.n_ctx..(i + 1) * self.n_ctx]);
-            targets.extend_from_slice(&all_targets_bl[i * losses..(i + 1) * losses]);
+        match &mut self.x {
+            Inputs::Ids(tokens_bt) => take(tokens_bt, all.tokens_bt, all.n, indices),
+            Inputs::Reals { x_btn, .. } => take(x_btn, all.x_btn, all.n, indices),
         }
-    }
-
-    /// Lets `fill` append whole new examples, without allocating: tokens `[B, n_ctx]`, classes and weights `[B, L]`.
-    pub(crate) fn refill(&mut self, fill: impl FnOnce(&mut Vec<u32>, &mut Vec<u32>, &mut Vec<f64>)) {
-        let (Inputs::Ids(tokens), Targets::Classes(targets)) = (&mut self.x, &mut self.targets) else {
-            unreachable!("invariant: only batches of classes are refilled")
-        };
-        let weights = self.weights.get_or_insert_default();
-        tokens.clear();
-        targets.clear();
-        weights.clear();
-        fill(tokens, targets, weights);
+        match &mut self.targets {
+            Targets::Classes(targets_bl) => take(targets_bl, all.targets_bl, all.n, indices),
+            Targets::Reals { y_bln, .. } => take(y_bln, all.y_bln, all.n, indices),
+        }
     }
 
     /// Looks every token up in a pair table: `row_of[position · d_vocab + token]`.

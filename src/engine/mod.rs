@@ -26,7 +26,7 @@ mod workers;
 #[cfg(test)]
 pub(crate) mod check;
 
-pub use batch::{Batch, Inputs, Targets};
+pub use batch::{Batch, ExampleSet, Inputs, Targets};
 pub use cpu::matmul::peak_flops;
 pub(crate) use cpu::matmul::{Mat, matmul};
 pub use ctx::Ctx;

@@ -62,6 +62,8 @@ pub struct Runner<T: Real> {
     skipped: Vec<bool>,
     /// `[R]` seeds of what dropout draws; empty where nothing is dropped.
     noise_seeds: Vec<u64>,
+    /// 1 for numbers that train, 0 for those that stay 0; none where all train.
+    masks: Option<Params<T>>,
     /// Pieces of the flat parameter array that an update works on; frozen parameters are in none.
     blocks: Vec<std::ops::Range<usize>>,
     /// The parameters as a whole, for updates that need them so.
@@ -108,6 +110,7 @@ impl<T: Real> Runner<T> {
             shared: None,
             skipped: vec![],
             noise_seeds: vec![],
+            masks: None,
             blocks,
             wholes,
             sums,
@@ -121,6 +124,12 @@ impl<T: Real> Runner<T> {
     /// Lets dropout draw, by the seed of each replica; without seeds nothing is dropped.
     pub fn set_noise(&mut self, seeds: &[u64]) {
         self.noise_seeds = seeds.to_vec();
+    }
+
+    /// Keeps the numbers of the parameters at 0 that are 0 in `masks`, the others being 1 there: their gradients are 0, whatever else the
+    /// optimiser does.
+    pub fn set_masks(&mut self, masks: Option<Params<T>>) {
+        self.masks = masks;
     }
 
     /// Adds `terms` to the loss that steps follow; outcomes tell the loss without them.
@@ -550,6 +559,11 @@ impl<T: Real> Runner<T> {
         together: bool,
     ) {
         let at = r * a.stride;
+        let mask = self.masks.as_ref().map(|masks| &masks.flat[at..at + a.stride]);
+        if let Some(mask) = mask {
+            // SAFETY: replica `r` is this work's alone, and nothing else reads or writes its gradients now.
+            keep(mask, unsafe { a.grads.part_mut(at, a.stride) });
+        }
         let grads = a.grads.part(at, a.stride);
         outcome.finite &= vectorized!(all_finite(grads));
         if !outcome.finite {
@@ -570,7 +584,12 @@ impl<T: Real> Runner<T> {
             unsafe {
                 let (start, len) = (at + range.start, range.len());
                 let moments = a.moments.map(|m| m.map_or(&mut [][..], |m| m.part_mut(start, len)));
-                update.update(place, a.params.part_mut(start, len), &grads[range], moments);
+                let params = a.params.part_mut(start, len);
+                update.update(place, params, &grads[range.clone()], moments);
+                // Updates that mix the numbers of a matrix change those without a gradient too.
+                if let Some(mask) = mask {
+                    keep(&mask[range], params);
+                }
             }
         };
         if together {
@@ -578,6 +597,13 @@ impl<T: Real> Runner<T> {
         } else {
             (0..blocks.len()).for_each(block);
         }
+    }
+}
+
+/// Leaves what is 1 in the mask, and sets to 0 what is 0 there and finite.
+fn keep<T: Real>(mask: &[T], x: &mut [T]) {
+    for (x, &mask) in x.iter_mut().zip(mask) {
+        *x *= mask;
     }
 }
 

@@ -313,12 +313,15 @@ impl<'a, T: Real> Work<'a, T> {
     fn plain_outcome(&self) -> StepOutcome {
         let rows = self.batch.examples * self.plan.shape.loss_positions.len();
         let loss: f64 = self.row_loss.part(0, rows).iter().sum();
+        let is_classes = matches!(self.batch.targets, Targets::Classes(_));
         let correct = self.row_correct.part(0, rows).iter().map(|&correct| f64::from(correct));
         let correct: f64 = match self.batch.weights {
             Some(weights) => correct.zip(weights).map(|(correct, weight)| correct * weight).sum(),
             None => correct.sum(),
         };
-        StepOutcome { loss, acc_frac: correct / self.batch.weight_sum, grad_norm: None, finite: loss.is_finite() }
+        // Of real numbers none is right or wrong.
+        let acc_frac = if is_classes { correct / self.batch.weight_sum } else { f64::NAN };
+        StepOutcome { loss, acc_frac, grad_norm: None, finite: loss.is_finite() }
     }
 
     /// Gradients pass through edits of parameters.

@@ -114,7 +114,7 @@ pub fn list() -> Vec<String> {
 ///
 /// # Errors
 /// [`Error::Unknown`] for a task, measure or figure; the faults of terms and of the task's card; [`Error::Value`] for an empty split,
-/// key frequencies that the task does not have, a model that does not go with the task, or a measure or figure that does not fit; [`Error::Outside`] for a model or loss from
+/// key frequencies that the task does not have, a model or loss that does not go with the task, or a measure or figure that does not fit; [`Error::Outside`] for a model or loss from
 /// outside that does not fit the task.
 pub fn preflight(spec: &Spec) -> Result<Option<Task>> {
     if spec.toy.is_some() {
@@ -124,6 +124,13 @@ pub fn preflight(spec: &Spec) -> Result<Option<Task>> {
     }
     let task = Task::of(&spec.task, &spec.data)?;
     model::fits(&spec.model, &task)?;
+    if task.numbers.is_some() && spec.loss.kind != LossKind::Mse {
+        return Err(Error::Value {
+            what: "loss.kind".into(),
+            got: format!("{}, for the real numbers of the task {}", String::from(spec.loss.kind), task.name),
+            expected: "mse: there are no classes".into(),
+        });
+    }
     measure::check_options(&spec.measure, &task)?;
     Data::new(spec, &task)?;
     let graph = model::graph(&spec.model, &task_shape(&task));

@@ -38,6 +38,9 @@ mod grid_losses;
 mod grid_measures;
 mod head_curves;
 mod heat;
+mod in_context;
+mod in_context_errors;
+mod in_context_losses;
 mod label_curves;
 mod loss_curves;
 mod maps;
@@ -67,6 +70,7 @@ mod synthetic;
 mod toys;
 #[cfg(test)]
 mod toys_tests;
+mod transition_steps;
 mod weight_norms;
 
 pub use measure_panels::{Curve, MAX_CURVES, MeasurePanels, NUMBERS, Number};
@@ -157,6 +161,8 @@ pub struct Sink {
 pub const ALL: &[&dyn Figure] = &[
     &loss_curves::LossCurves,
     &position_curves::PositionCurves,
+    &in_context_losses::InContextLosses,
+    &in_context_errors::InContextErrors,
     &label_curves::LabelCurves,
     &head_curves::HeadCurves,
     &replicas::Replicas,
@@ -178,6 +184,7 @@ pub const ALL: &[&dyn Figure] = &[
     &feature_courses::FeatureCourses,
     &phase_diagram::PhaseDiagram,
     &grid_losses::GridLosses,
+    &transition_steps::TransitionSteps,
     &grid_measures::GridMeasures,
     &neuron_weights::NeuronWeights,
 ];
@@ -427,9 +434,11 @@ mod tests {
     #[test]
     fn axes_say_what_they_count_and_that_they_are_logarithmic() {
         let run = synthetic::run(&[1, 10, 100, 1000], 3);
-        let labels: [(&str, &[&str]); 16] = [
+        let labels: [(&str, &[&str]); 18] = [
             ("loss_curves", &["loss (nats, log scale)", "accuracy (fraction)", "memorisation", "cleanup", "seed 2"]),
             ("position_curves", &["test loss (nats, log scale)", "test accuracy (fraction)", "position 3"]),
+            ("in_context_losses", &["test loss (nats)", "answers before (count)", "model", "bayes", "at step 1000"]),
+            ("in_context_errors", &["squared error (log scale)", "answers before (count)", "model", "least squares"]),
             ("label_curves", &["test loss (nats, log scale)", "all right (fraction)", "carries 1"]),
             ("head_curves", &["prefix matching (fraction)", "previous token (fraction)", "head 1"]),
             ("replicas", &["test loss (nats, log scale)", "test accuracy (fraction)", "interquartile range", "3 of 3"]),

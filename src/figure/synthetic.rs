@@ -94,6 +94,16 @@ pub fn run(steps: &[u64], replicas: u64) -> Run {
         series.push(Series { axis: axis.clone(), unit: "nats".into(), ..loss });
         series.push(Series { axis, unit: "fraction".into(), ..map(measure, fraction, &late) });
     }
+    for (measure, columns) in [
+        ("loss_by_position", &["bayes_loss_nats"][..]),
+        ("error_by_position", &["test_error", "least_squares_error", "bayes_error"]),
+    ] {
+        let axis = Some(Axis { name: "position".into(), ticks: (1..=FREQUENCIES).map(|t| t as f64).collect() });
+        for (i, column) in columns.iter().enumerate() {
+            let value = |_: u64, t: usize| 5.0 * (-(t as f64) - i as f64).exp();
+            series.push(Series { axis: axis.clone(), ..map(measure, column, &value) });
+        }
+    }
     for name in ["prefix_matching", "previous_token"] {
         let axis = Some(Axis { name: "head".into(), ticks: (0..FREQUENCIES).map(|t| t as f64).collect() });
         let scores = map("head_scores", name, &|s, t| rise(s, 300.0) / t as f64);

@@ -7,7 +7,7 @@ use std::f64::consts::TAU;
 use super::*;
 use crate::engine::Hook;
 use crate::measure::{Examples, SnapshotSource, ToySetting};
-use crate::spec::{GridAxis, PerFeature, Sets, ToySpec, Widths};
+use crate::spec::{Act, GridAxis, PerFeature, Sets, ToyAct, ToyInit, ToySpec, Widths};
 use crate::tensor::{Data, Tensor};
 
 /// Replicas at every point of a grid, with given directions.
@@ -50,7 +50,11 @@ impl Made {
     }
 
     fn draw(&self, name: &str, at: At) -> Result<(Sink, String)> {
-        let series = [self.losses()];
+        self.draw_with(name, at, self.losses())
+    }
+
+    fn draw_with(&self, name: &str, at: At, losses: Series) -> Result<(Sink, String)> {
+        let series = [losses];
         let input = FigureInput { title: "A <toy> & more", series: &series, phases: &[], probe: Some(self), at };
         let (figure, mut sink) = (find(name).unwrap(), Sink::default());
         figure.fits(&self.setting()).map_err(|got| Error::Value { what: name.into(), got, expected: String::new() })?;
@@ -84,7 +88,10 @@ impl Probe for Made {
     fn setting(&self) -> Setting<'_> {
         let nothing = Examples::default();
         let replicas = self.toy.replicas(&[0, 1]).unwrap().into();
-        Setting { toy: Some(ToySetting { spec: &self.toy, replicas }), ..Setting::new(nothing, &[]) }
+        Setting {
+            toy: Some(ToySetting { spec: &self.toy, replicas, descent_rate: Some(0.1) }),
+            ..Setting::new(nothing, &[])
+        }
     }
 
     fn activations(&self, _: u64, _: usize, _: &[Hook]) -> Result<Vec<Tensor>> {
@@ -351,4 +358,31 @@ fn figures_of_toy_models_refuse_a_task_and_draw_what_is_not_finite() {
     for name in ["feature_directions", "feature_gram", "feature_dimensionality", "neuron_weights"] {
         assert!(!run.draw(name, At::default()).unwrap().1.contains("NaN"), "{name}");
     }
+}
+
+#[test]
+fn transitions_have_a_dot_where_half_of_the_first_loss_is_gone_and_theory_beside_them() {
+    let product = ToySpec {
+        n_features: 1,
+        d_hidden: Widths(vec![1]),
+        tied: false,
+        bias: false,
+        act: ToyAct::Each(Act::Identity),
+        init: ToyInit::Equal,
+        init_deviation: Some(PerFeature::Expr("start".into())),
+        grid: vec![axis("start", &[0.01, 0.1])],
+        ..ToySpec::default()
+    };
+    let run = Made::new(product.clone(), |_, _, _| vec![0.0]);
+    // The second seed of the second start never gets there.
+    let course = [1.0, 1.0, 1.0, 1.0, 0.9, 0.5, 0.4, 0.8, 0.1, 0.1, 0.1, 0.6];
+    let losses = Series { steps: vec![0, 50, 100], values_srw: course.to_vec(), ..run.losses() };
+    let (sink, text) = run.draw_with("transition_steps", At::default(), losses.clone()).unwrap();
+    let table = sink.table.text();
+    let rows: Vec<&str> = table.lines().skip(1).map(|line| line.rsplit(',').next().unwrap()).collect();
+    assert_eq!(rows, ["100", "50", "50", ""]);
+    assert!(text.contains("gradient flow") && text.contains("step (updates, log scale)"));
+    // A bias makes it another model, of which nothing is known.
+    let other = Made::new(ToySpec { bias: true, ..product }, |_, _, _| vec![0.0]);
+    assert!(!other.draw_with("transition_steps", At::default(), losses).unwrap().1.contains("gradient flow"));
 }

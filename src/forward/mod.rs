@@ -4,6 +4,7 @@ mod network;
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use network::Network;
 
@@ -265,6 +266,7 @@ pub fn setting<'a>(spec: &'a Spec, task: Option<&'a Task>) -> Setting<'a> {
         readout: model::readout(&spec.model),
         options: spec.measure.clone(),
         toy: None,
+        baselines: Arc::default(),
     }
 }
 
@@ -277,7 +279,11 @@ fn toy_setting(spec: &Spec) -> Setting<'_> {
     Setting {
         params: layout.infos.iter().map(shape).collect(),
         options: spec.measure.clone(),
-        toy: toy.replicas(&spec.train.seeds.0).ok().map(|replicas| ToySetting { spec: toy, replicas: replicas.into() }),
+        toy: toy.replicas(&spec.train.seeds.0).ok().map(|replicas| ToySetting {
+            spec: toy,
+            replicas: replicas.into(),
+            descent_rate: spec.optim.descent_rate(),
+        }),
         ..Setting::new(nothing, &[])
     }
 }

@@ -13,7 +13,7 @@ use crate::model;
 use crate::spec::{Dtype, LossKind, Spec};
 use crate::task::Task;
 use crate::tensor::Tensor;
-use crate::train::{batch_shape, task_shape};
+use crate::train::{batch, batch_shape, task_shape};
 
 /// The network of a run and all examples of its task: activations in f64.
 pub(super) struct Network<'a> {
@@ -82,7 +82,7 @@ impl<'a> Network<'a> {
         if let Some(pass) = passes.iter().find(|pass| pass.hooks == hooks) {
             return Ok(Arc::clone(pass));
         }
-        let batch = self.all_examples()?;
+        let batch = self.all_examples();
         let losses = [LossTerm::new(self.spec.loss.kind, true)];
         let losses = if hooks.iter().any(|hook| hook.gradient) { &losses[..] } else { &[] };
         let pass = Arc::new(self.prepare(hooks, losses, batch)?);
@@ -90,10 +90,9 @@ impl<'a> Network<'a> {
         Ok(pass)
     }
 
-    fn all_examples(&self) -> Result<Batch> {
-        let task = self.task;
-        let batch = Batch::classes(task.n_ctx, task.tokens_bt.clone(), task.targets_bl.clone())?;
-        Ok(Batch { weights: task.weights_bl.clone(), ..batch })
+    fn all_examples(&self) -> Batch {
+        let all: Vec<u32> = (0..self.task.n_examples() as u32).collect();
+        batch(self.task, &all)
     }
 
     /// The pass of [`Forward::logits`] in f32: made when first asked for.
@@ -102,7 +101,7 @@ impl<'a> Network<'a> {
         if let Some(pass) = &*single {
             return Ok(Arc::clone(pass));
         }
-        let pass = Arc::new(self.prepare(&[Hook::value(LOSS_LOGITS)], &[], self.all_examples()?)?);
+        let pass = Arc::new(self.prepare(&[Hook::value(LOSS_LOGITS)], &[], self.all_examples())?);
         *single = Some(Arc::clone(&pass));
         Ok(pass)
     }
@@ -113,11 +112,9 @@ impl<'a> Network<'a> {
         if let Some(known) = all.iter().find(|known| known.which == which && known.hooks == hooks) {
             return Ok(Arc::clone(known));
         }
-        let (n_ctx, n_classes) = (self.task.n_ctx, self.task.d_vocab_out);
-        let examples = || which.iter().map(|&(example, _)| example);
-        let tokens_bt: Vec<u32> = examples().flat_map(|example| self.task.tokens_t(example)).copied().collect();
-        let targets_bl = examples().flat_map(|example| self.task.targets_l(example)).copied().collect();
-        let batch = Batch::classes(n_ctx, tokens_bt, targets_bl)?;
+        let n_classes = self.task.d_vocab_out;
+        let examples: Vec<u32> = which.iter().map(|&(example, _)| example as u32).collect();
+        let batch = Batch { weights: None, ..batch(self.task, &examples) };
         let forward = self.prepare(&[Hook::value(LOSS_LOGITS)], &[], batch.clone())?;
         let rows = batch.targets.rows();
         let targets = Targets::Reals { y_bln: vec![0.0; rows * n_classes], width: n_classes };

@@ -217,7 +217,7 @@ fn eval(measures: &[&dyn Measure], subject: &Subject, key_freqs: Option<&[usize]
     let subject = &Subject { key_freqs: key_freqs.unwrap_or_default(), ..*subject };
     let examples = &subject.setting.examples;
     if !subject.logits.is_empty() {
-        expect_len("logits", subject.logits.len(), examples.targets.len() * examples.n_classes)?;
+        expect_len("logits", subject.logits.len(), examples.n_examples * examples.n_positions() * examples.n_classes)?;
     }
     let numbers = |measure: &&dyn Measure| match measure.uses_key_freqs() && key_freqs.is_none() {
         true => Ok(measure.columns(subject.setting).iter().map(|column| vec![f64::NAN; column.width()]).collect()),

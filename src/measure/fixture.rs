@@ -3,7 +3,7 @@
 use super::subject::Matrix;
 use super::*;
 use crate::engine::Hook;
-use crate::task::{Labels, Op};
+use crate::task::{Labels, Numbers, Op, Widths};
 use crate::tensor::{Data, Tensor};
 
 /// Snapshots in memory; the logits of a checkpoint travel as the parameter `logits`.
@@ -148,6 +148,24 @@ pub(super) fn answered(
     let setting = Setting { loss_positions: vec![3, 5], ..Setting::new(examples, &[]) };
     measure.fits(&setting).expect("it fits");
     evaluated(measure, &setting, &[true, false, false], &[], &logits)
+}
+
+/// What a measure says of three examples that are asked for two numbers at two positions each, the first for training, of lengths 3, 1
+/// and 3: outputs and numbers `[3, 2, 2]`.
+pub(super) fn numbered(measure: &dyn Measure, outputs: &[f64], y_bln: &[f64], weights: &[f64; 6]) -> Vec<Vec<f64>> {
+    let labels = Labels { name: "length", of: vec![3, 1, 3] };
+    let numbers = Numbers { x_btn: vec![0.0; 18], y_bln: y_bln.to_vec(), widths: Widths { x: 1, y: 2 } };
+    let examples = Examples {
+        n_examples: 3,
+        n_classes: 2,
+        weights: Some(weights),
+        labels: Some(&labels),
+        numbers: Some(&numbers),
+        ..Examples::default()
+    };
+    let setting = Setting { loss_positions: vec![3, 5], ..Setting::new(examples, &[]) };
+    measure.fits(&setting).expect("it fits");
+    evaluated(measure, &setting, &[true, false, false], &[], outputs)
 }
 
 /// What a measure says of parameters alone.

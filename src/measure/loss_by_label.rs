@@ -77,7 +77,7 @@ impl Measure for LossByLabel {
 }
 
 /// The labels that occur, ascending.
-fn values(setting: &Setting) -> Vec<u32> {
+pub(super) fn values(setting: &Setting) -> Vec<u32> {
     let mut values = setting.examples.labels.map(|labels| labels.of.clone()).unwrap_or_default();
     values.sort_unstable();
     values.dedup();

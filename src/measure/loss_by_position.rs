@@ -87,22 +87,23 @@ impl Measure for LossByPosition {
     }
 }
 
-fn baselines(setting: &Setting) -> &'static [&'static str] {
+pub(super) fn baselines(setting: &Setting) -> &'static [&'static str] {
     setting.examples.rule.map_or(&[], |rule| rule.baselines())
 }
 
 /// The mean loss of each exact predictor over the test examples, `[baselines][places]`.
-fn baseline_losses(subject: &Subject, places: usize) -> Vec<Vec<f64>> {
+pub(super) fn baseline_losses(subject: &Subject, places: usize) -> Vec<Vec<f64>> {
     let examples = subject.setting.examples;
     let names = baselines(subject.setting);
-    let Some(rule) = examples.rule.filter(|_| !names.is_empty()) else { return vec![] };
+    if names.is_empty() {
+        return vec![];
+    }
     let mut sums = vec![vec![SplitMean::default(); places]; names.len()];
-    for (example, operands) in examples.operands.iter().enumerate() {
-        let losses = rule.baseline_losses(operands);
+    for (example, losses) in subject.setting.baseline_losses().chunks_exact(names.len() * places).enumerate() {
         for (sums, losses) in sums.iter_mut().zip(losses.chunks_exact(places)) {
-            for (place, (sum, &nats)) in sums.iter_mut().zip(losses).enumerate() {
+            for (place, (sum, &loss)) in sums.iter_mut().zip(losses).enumerate() {
                 if examples.weights.is_none_or(|weights| weights[example * places + place] != 0.0) {
-                    sum.add(subject.train_mask[example], nats);
+                    sum.add(subject.train_mask[example], loss);
                 }
             }
         }

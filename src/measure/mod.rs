@@ -24,6 +24,8 @@ mod directions;
 mod distance_irrelevance;
 mod driver;
 mod effective_rank;
+mod error_by_label;
+mod error_by_position;
 mod exact_accuracy;
 mod excluded_loss;
 mod excluded_loss_each;
@@ -177,6 +179,8 @@ pub const ALL: &[&dyn Measure] = &[
     &exact_accuracy::ExactAccuracy,
     &loss_by_position::LossByPosition,
     &loss_by_label::LossByLabel,
+    &error_by_position::ErrorByPosition,
+    &error_by_label::ErrorByLabel,
     &allowed_answers::AllowedAnswers,
     &head_scores::HeadScores,
     &copying_score::CopyingScore,

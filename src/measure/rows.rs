@@ -38,6 +38,41 @@ pub(super) fn answers<'a>(subject: &Subject<'a>) -> impl Iterator<Item = Answer<
     })
 }
 
+/// One squared error of a model of real numbers: its mean over the outputs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Miss {
+    /// Its example.
+    pub(super) example: usize,
+    /// Which of the loss positions it stands at.
+    pub(super) place: usize,
+    /// Whether the example is in the training split.
+    pub(super) train: bool,
+    /// The squared error.
+    pub(super) error: f64,
+}
+
+/// Every answer in real numbers that is asked for, in example order.
+pub(super) fn misses<'a>(subject: &Subject<'a>) -> impl Iterator<Item = Miss> + 'a {
+    let examples = subject.setting.examples;
+    let (positions, train_mask, width) = (examples.n_positions(), subject.train_mask, examples.n_classes);
+    let targets = examples.numbers.map_or(&[][..], |numbers| &numbers.y_bln).chunks_exact(width);
+    let asked = move |row: usize| examples.weights.is_none_or(|weights| weights[row] != 0.0);
+    let rows = subject.logits.chunks_exact(width).zip(targets).enumerate();
+    rows.filter(move |&(row, _)| asked(row)).map(move |(row, (found, y))| {
+        let (example, place) = (row / positions, row % positions);
+        let squares: f64 = found.iter().zip(y).map(|(found, y)| (found - y) * (found - y)).sum();
+        Miss { example, place, train: train_mask[example], error: squares / width as f64 }
+    })
+}
+
+/// Whether the task asks for real numbers.
+///
+/// # Errors
+/// The reason why not.
+pub(super) fn has_numbers(setting: &Setting) -> Result<(), String> {
+    if setting.examples.numbers.is_none() { Err("the task asks for classes".into()) } else { Ok(()) }
+}
+
 /// Whether the task asks for classes.
 ///
 /// # Errors

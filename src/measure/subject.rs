@@ -4,7 +4,7 @@
 //! example, parameters with TransformerLens's names and shapes and no replica axis.
 
 use std::cell::OnceCell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::engine::{Hook, LOSS_LOGITS};
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ use crate::measure::sums::Sums;
 use crate::measure::weights::w_l;
 use crate::measure::{clusters, group};
 use crate::spec::{Draws, MeasureSpec, ToyReplica, ToySpec};
-use crate::task::{Labels, Op, Operation, Rule, Task};
+use crate::task::{Labels, Numbers, Op, Operation, Rule, Task};
 use crate::tensor::{Data, Tensor};
 
 /// A modular task: two operands, one answer.
@@ -55,6 +55,8 @@ pub struct Examples<'a> {
     pub modular: Option<Modular<'a>>,
     /// `[N, n_ctx]` what the model reads.
     pub tokens: &'a [u32],
+    /// What the model reads and is asked for, where that is real numbers.
+    pub numbers: Option<&'a Numbers>,
     /// What makes the examples, where it is a rule.
     pub rule: Option<&'a dyn Rule>,
     /// `[N]` the operands that the rule makes each example from; empty without one.
@@ -71,6 +73,7 @@ impl<'a> From<&'a Task> for Examples<'a> {
             labels: task.labels.as_ref(),
             modular: task.modular.as_ref().map(Modular::from),
             tokens: &task.tokens_bt,
+            numbers: task.numbers.as_ref(),
             rule: task.rule.as_deref(),
             operands: &task.operands,
         }
@@ -80,7 +83,8 @@ impl<'a> From<&'a Task> for Examples<'a> {
 impl Examples<'_> {
     /// Loss positions an example, L.
     pub fn n_positions(&self) -> usize {
-        self.targets.len().checked_div(self.n_examples).unwrap_or(0)
+        let rows = self.numbers.map_or(self.targets.len(), |numbers| numbers.y_bln.len() / numbers.widths.y);
+        rows.checked_div(self.n_examples).unwrap_or(0)
     }
 }
 
@@ -125,6 +129,8 @@ pub struct Setting<'a> {
     pub options: MeasureSpec,
     /// The features of toy models; none for a task.
     pub toy: Option<ToySetting<'a>>,
+    /// [`Setting::baseline_losses`], once they are known.
+    pub baselines: Arc<OnceLock<Vec<f64>>>,
 }
 
 /// What toy models are trained on.
@@ -134,6 +140,8 @@ pub struct ToySetting<'a> {
     pub spec: &'a ToySpec,
     /// `[R]` settings of each replica.
     pub replicas: Arc<[ToyReplica]>,
+    /// The learning rate, where updates are plain gradient descent at a constant one.
+    pub descent_rate: Option<f64>,
 }
 
 impl ToySetting<'_> {
@@ -163,6 +171,7 @@ impl<'a> Setting<'a> {
             readout: None,
             options: MeasureSpec::default(),
             toy: None,
+            baselines: Arc::default(),
         }
     }
 
@@ -174,6 +183,12 @@ impl<'a> Setting<'a> {
     /// The activation of that name, if the model has it.
     pub fn hook(&self, name: &str) -> Option<&HookShape> {
         self.hooks.iter().find(|hook| hook.name == name)
+    }
+
+    /// `[N, baselines, L]`: the losses of the exact predictors of the task's rule; the same at every checkpoint of every replica.
+    pub fn baseline_losses(&self) -> &[f64] {
+        let of = |rule: &dyn Rule| self.examples.operands.iter().flat_map(|of| rule.baseline_losses(of)).collect();
+        self.baselines.get_or_init(|| self.examples.rule.map_or(vec![], of))
     }
 
     /// The modulus of a modular task.

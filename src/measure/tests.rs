@@ -366,8 +366,16 @@ const OF_TOYS: [&str; 10] = [
 ];
 
 /// Those of sequences and attention heads: tested in their own files.
-const OF_SEQUENCES: [&str; 6] =
-    ["exact_accuracy", "loss_by_position", "loss_by_label", "allowed_answers", "head_scores", "copying_score"];
+const OF_SEQUENCES: [&str; 8] = [
+    "exact_accuracy",
+    "loss_by_position",
+    "loss_by_label",
+    "error_by_position",
+    "error_by_label",
+    "allowed_answers",
+    "head_scores",
+    "copying_score",
+];
 
 /// The results of runs of toy models have a column a number, by its name alone.
 #[test]
@@ -378,7 +386,8 @@ fn numbers_of_toy_models_have_names_of_their_own() {
     let toy = spec.toy.as_ref().expect("it has the section");
     let replicas = toy.replicas(&[0]).expect("it has replicas").into();
     let examples = Examples::default();
-    let setting = Setting { toy: Some(ToySetting { spec: toy, replicas }), ..Setting::new(examples, &[]) };
+    let setting =
+        Setting { toy: Some(ToySetting { spec: toy, replicas, descent_rate: None }), ..Setting::new(examples, &[]) };
     let of_toys = ALL.iter().filter(|measure| OF_TOYS.contains(&measure.name()));
     let scalars = of_toys.flat_map(|measure| measure.columns(&setting)).filter(|column| column.axis.is_none());
     let mut names: Vec<String> = scalars.map(|column| column.name).collect();

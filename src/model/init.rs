@@ -10,6 +10,8 @@
 //!
 //! A one-hot MLP has no d_model; its first layer is its embedding, so d_mlp stands in its place.
 //!
+//! With `nested_init` a parameter's numbers are the first ones of a larger parameter of that name, axis by axis.
+//!
 //! LayerNorm starts with w = 1, b = 0. Each parameter draws from a stream of its own name, in the order of its named
 //! shape, so its start does not depend on what else the model has, nor on the engine's storage.
 
@@ -71,11 +73,29 @@ fn start(info: &ParamInfo, spec: &ModelSpec, (seed, waves): (u64, Option<&Waves>
         waves.fill(info, values);
         values.iter_mut().for_each(|x| *x *= spec.init_scale);
     } else {
-        rng().fill_normal(values);
+        draw(&mut rng(), info, spec.nested_init, values);
         let deviation = spec.init_scale * deviation(info, spec);
         for x in values {
             *x *= deviation;
         }
+    }
+}
+
+/// Standard normal numbers in the order of the shape; or, nested, each row from a stream of its own place, so that its first numbers and
+/// the first rows are the same whatever the shape.
+fn draw(rng: &mut Rng, info: &ParamInfo, nested: bool, values: &mut [f64]) {
+    let [leading @ .., width] = info.shape.as_slice() else { return };
+    if !nested {
+        return rng.fill_normal(values);
+    }
+    for (row, values) in values.chunks_exact_mut((*width).max(1)).enumerate() {
+        // The row's place: a digit an axis, none of which depends on the sizes.
+        let (mut rest, mut place, mut digit) = (row as u64, 0, 1);
+        for &size in leading.iter().rev() {
+            place += digit * (rest % size as u64);
+            (rest, digit) = (rest / size as u64, digit << 20);
+        }
+        rng.substream(place).fill_normal(values);
     }
 }
 
@@ -97,8 +117,51 @@ mod tests {
     use crate::model::{TaskShape, graph};
 
     #[test]
+    fn a_nested_start_is_the_corner_of_a_wider_and_deeper_one() {
+        let task = TaskShape {
+            numbers: None,
+            d_vocab: 7,
+            d_vocab_out: 5,
+            n_ctx: 3,
+            loss_positions: vec![2],
+            varying_positions: vec![0, 1],
+            varying_tokens: 5,
+        };
+        let narrow =
+            ModelSpec { nested_init: true, init: Init::Unit, d_model: 6, n_heads: 2, d_mlp: 5, ..ModelSpec::default() };
+        let wide = ModelSpec { d_model: 12, n_heads: 3, d_mlp: 9, n_layers: 2, ..narrow.clone() };
+        let start = |spec: &ModelSpec| {
+            let layout = Arc::new(graph(spec, &task).params);
+            initialize::<f64>(&layout, spec, &[4])
+        };
+        let (small, large) = (start(&narrow), start(&wide));
+        for (id, info) in small.layout.infos.iter().enumerate() {
+            let there = large.layout.find(&info.name).expect("the wider model has it");
+            let larger = &large.layout.infos[there].shape;
+            let numbers: Vec<f64> = large.get(0, there).collect();
+            for (i, x) in small.get(0, id).enumerate() {
+                let (mut rest, mut at, mut stride) = (i, 0, 1);
+                for (&own, &theirs) in info.shape.iter().zip(larger).rev() {
+                    at += stride * (rest % own);
+                    (rest, stride) = (rest / own, stride * theirs);
+                }
+                assert_eq!(x, numbers[at], "{} number {i}", info.name);
+            }
+        }
+        let mut all: Vec<u64> = (0..large.layout.infos.len())
+            .filter(|&id| large.layout.infos[id].shape.len() > 1 && !large.layout.infos[id].name.contains(".b_"))
+            .flat_map(|id| large.get(0, id).map(f64::to_bits).collect::<Vec<_>>())
+            .collect();
+        let n = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), n, "no two numbers are the same draw");
+    }
+
+    #[test]
     fn deviations_follow_the_rule_and_seeds_differ() {
         let task = TaskShape {
+            numbers: None,
             d_vocab: 114,
             d_vocab_out: 113,
             n_ctx: 3,

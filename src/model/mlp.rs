@@ -11,7 +11,6 @@
 
 use super::{TaskShape, activate};
 use crate::engine::Graph;
-use crate::engine::cpu::embed::{Embed, Index};
 use crate::engine::cpu::factor::Factor;
 use crate::engine::cpu::join::Join;
 use crate::engine::cpu::linear::Linear;
@@ -71,9 +70,7 @@ pub(super) fn readout(spec: &ModelSpec) -> f64 {
 /// Embeddings of the varying positions, joined; with their width.
 fn embed(g: &mut Graph, spec: &ModelSpec, task: &TaskShape) -> (ValueId, usize) {
     let d = spec.d_model;
-    let w_e = g.param("embed.W_E", &[task.d_vocab, d]);
-    let token = g.value("hook_embed", &[d]);
-    g.push(Embed { w: w_e, output: token, index: Index::Token });
+    let (_, token) = super::embed(g, task, d);
     let joined = match spec.join {
         spec::Join::Sum => d,
         spec::Join::Concat => d * task.varying_positions.len(),

@@ -10,20 +10,24 @@ pub use init::initialize;
 
 use crate::engine::Graph;
 use crate::engine::cpu::activation::Activation;
+use crate::engine::cpu::embed::{Embed, Index};
 use crate::engine::cpu::formula::FormulaOp;
+use crate::engine::cpu::linear::Linear;
 use crate::engine::cpu::solu::Solu;
-use crate::engine::op::ValueId;
+use crate::engine::op::{ParamId, ValueId};
 use crate::error::{Error, Result};
 use crate::outside;
-use crate::spec::{Act, Family, Init, ModelSpec, Normalization};
+use crate::spec::{Act, Family, Init, Input, ModelSpec, Normalization};
 use crate::task::{Op, Task};
 
 /// What a network must know of its task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskShape {
+    /// Real numbers that are read at each position, in place of a token.
+    pub numbers: Option<usize>,
     /// Input tokens.
     pub d_vocab: usize,
-    /// Classes of the loss.
+    /// Classes of the loss, or numbers that are asked for at a position.
     pub d_vocab_out: usize,
     /// Positions an example.
     pub n_ctx: usize,
@@ -50,7 +54,8 @@ pub fn graph(spec: &ModelSpec, task: &TaskShape) -> Graph {
 /// What only the task can tell of a model's spec.
 ///
 /// # Errors
-/// [`Error::Value`] for analytic weights of another task, and for classes without an embedding to read them with.
+/// [`Error::Value`] for analytic weights of another task, for classes without an embedding to read them with, and for what reads
+/// tokens only, where the task has real numbers.
 pub fn fits(spec: &ModelSpec, task: &Task) -> Result<()> {
     let adds_two = task.modular.as_ref().is_some_and(|m| m.op() == Some(Op::Add))
         && task.possible_tokens.iter().filter(|tokens| tokens.len() > 1).count() == 2;
@@ -59,6 +64,29 @@ pub fn fits(spec: &ModelSpec, task: &Task) -> Result<()> {
             what: "model.init".into(),
             got: format!("gromov, for the task {}", task.name),
             expected: "another rule: these weights solve x+y mod p".into(),
+        });
+    }
+    let reads_tokens = [
+        (
+            spec.tied_unembed,
+            "model.tied_unembed",
+            "true",
+            "false: there are no tokens to read out with their embeddings",
+        ),
+        (
+            spec.input == Input::Onehot,
+            "model.input",
+            "onehot",
+            "embed: W_E then is a matrix that the numbers are read by",
+        ),
+        (spec.init == Init::Torch, "model.init", "torch", "another rule: this one starts models of tokens"),
+        (matches!(spec.family, Family::Outside(_)), "model.family", "a model from outside", "transformer or mlp"),
+    ];
+    if let Some((_, what, got, expected)) = reads_tokens.iter().find(|row| row.0 && task.numbers.is_some()) {
+        return Err(Error::Value {
+            what: (*what).into(),
+            got: format!("{got}, for the real numbers of the task {}", task.name),
+            expected: (*expected).into(),
         });
     }
     if spec.tied_unembed && task.d_vocab_out > task.d_vocab {
@@ -79,6 +107,20 @@ pub fn readout(spec: &ModelSpec) -> Option<f64> {
         Family::Transformer => (spec.normalization == Normalization::None && spec.layer.is_none()).then_some(1.0),
         Family::Mlp => Some(mlp::readout(spec)),
     }
+}
+
+/// `hook_embed`: the row of W_E of each token, or W_E applied to the numbers in its place; with W_E.
+fn embed(g: &mut Graph, task: &TaskShape, d_model: usize) -> (ParamId, ValueId) {
+    let w = g.param("embed.W_E", &[task.numbers.unwrap_or(task.d_vocab), d_model]);
+    let Some(width) = task.numbers else {
+        let token = g.value("hook_embed", &[d_model]);
+        g.push(Embed { w, output: token, index: Index::Token });
+        return (w, token);
+    };
+    let x = g.reals("hook_numbers", width);
+    let y = g.value("hook_embed", &[d_model]);
+    g.push(Linear { x, y, w, b: None, residual: None, d_in: width, d_out: d_model });
+    (w, y)
 }
 
 /// `y = act(x)`.

@@ -205,6 +205,7 @@ mod tests {
     fn starts_are_torch_s() {
         let varying_positions = vec![0, 1];
         let task = TaskShape {
+            numbers: None,
             d_vocab: 8,
             d_vocab_out: 7,
             n_ctx: 3,
@@ -235,6 +236,7 @@ mod tests {
     fn what_is_not_drawn_and_the_scale() {
         let varying_positions = vec![0, 1];
         let task = TaskShape {
+            numbers: None,
             d_vocab: 8,
             d_vocab_out: 7,
             n_ctx: 3,

@@ -27,8 +27,7 @@ use crate::spec::{Act, Attention, ModelSpec, Normalization, Positional};
 /// The graph of a transformer.
 pub(super) fn graph(spec: &ModelSpec, task: &TaskShape) -> Graph {
     let mut g = Graph::new(task.n_ctx);
-    let w_e = g.param("embed.W_E", &[task.d_vocab, spec.d_model]);
-    let (x, position) = embed(&mut g, spec, task, w_e);
+    let (w_e, x, position) = embed(&mut g, spec, task);
     let mut x = dropped(&mut g, spec.dropout.embedding, x);
     for layer in 0..spec.n_layers {
         x = block(&mut g, spec, task, layer, (x, position));
@@ -50,15 +49,13 @@ fn dropped(g: &mut Graph, rate: f64, x: ValueId) -> ValueId {
     y
 }
 
-/// What enters the first block, and the positions that each attention adds to its queries and keys, if it does.
-fn embed(g: &mut Graph, spec: &ModelSpec, task: &TaskShape, w_e: ParamId) -> (ValueId, Option<ValueId>) {
+/// W_E, what enters the first block, and the positions that each attention adds to its queries and keys, if it does.
+fn embed(g: &mut Graph, spec: &ModelSpec, task: &TaskShape) -> (ParamId, ValueId, Option<ValueId>) {
     const FIRST: &str = "blocks.0.hook_resid_pre";
     let d = spec.d_model;
-    // Declared before any value's op, since the order of parameters is that of files.
+    let (w_e, token) = super::embed(g, task, d);
     let learned = matches!(spec.positional, Positional::Learned | Positional::Shortformer);
     let w_pos = learned.then(|| g.param("pos_embed.W_pos", &[task.n_ctx, d]));
-    let token = g.value("hook_embed", &[d]);
-    g.push(Embed { w: w_e, output: token, index: Index::Token });
     let position = (w_pos.is_some() || spec.positional == Positional::Sinusoidal).then(|| {
         let position = g.value("hook_pos_embed", &[d]);
         match w_pos {
@@ -70,11 +67,11 @@ fn embed(g: &mut Graph, spec: &ModelSpec, task: &TaskShape, w_e: ParamId) -> (Va
     let shortformer = spec.positional == Positional::Shortformer;
     let Some(added) = position.filter(|_| !shortformer) else {
         g.aliases.push((FIRST.into(), token));
-        return (token, position);
+        return (w_e, token, position);
     };
     let x = g.value(FIRST, &[d]);
     g.push(Sum { a: token, b: added, y: x });
-    (x, None)
+    (w_e, x, None)
 }
 
 fn unembed(g: &mut Graph, spec: &ModelSpec, task: &TaskShape, (x, w_e): (ValueId, ParamId)) -> ValueId {

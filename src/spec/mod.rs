@@ -20,13 +20,13 @@ pub(crate) use act::MAX_STEPS;
 pub use key_freqs::{KeyFreqsBy, KeyRule};
 pub use loss::{LossKind, LossSpec, Reduce, TermKeyRule, TermSpec};
 pub use model::{
-    Act, Attention, Dropout, Family, Init, Input, Join, ModelSpec, Normalization, Parametrization, Positional,
-    StartFrom,
+    Act, Attention, Dropout, Family, Init, Input, Join, KeepBy, MaskScope, MaskSpec, ModelSpec, Normalization,
+    Parametrization, Positional, StartFrom,
 };
 pub use name::Name;
 pub use optim::{Grokfast, GrokfastKind, OptimKind, OptimSpec, Schedule};
 pub use parse::{Source, from_toml, line_of_key};
-pub use toy::{Draws, GridAxis, PerFeature, Sets, ToyAct, ToyLoss, ToyReplica, ToySpec, Values, Widths};
+pub use toy::{Draws, GridAxis, PerFeature, Sets, ToyAct, ToyInit, ToyLoss, ToyReplica, ToySpec, Values, Widths};
 
 /// A whole experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

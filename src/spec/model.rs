@@ -61,9 +61,15 @@ pub struct ModelSpec {
     pub init: Init,
     /// Factor on every initial weight.
     pub init_scale: f64,
+    /// Draws do not depend on sizes: a narrower model starts as a corner of a wider one, but for the deviations. (On depth no draws depend.)
+    #[serde(skip_serializing_if = "is_false")]
+    pub nested_init: bool,
     /// Start as the parameters of another run, instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<StartFrom>,
+    /// Weights that are kept at 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask: Option<MaskSpec>,
     /// What training sets to 0 at random.
     #[serde(skip_serializing_if = "no_dropout")]
     pub dropout: Dropout,
@@ -86,6 +92,53 @@ pub struct StartFrom {
     /// Parameters to take, by name: `embed.W_E`, `blocks.*`; all when empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub params: Vec<String>,
+}
+
+/// Which weights train and which stay 0: a lottery ticket of another run, with `[model.from]` for its start, or a control.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MaskSpec {
+    /// The run whose weights tell what is kept, replica by replica or one replica's for all: `checkpoints/grokking_quick`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// The step; its last checkpoint when unset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<u64>,
+    /// Share of the weights that is kept, above 0.
+    pub keep_frac: f64,
+    /// The largest weights; or as many of each parameter, by chance (without a run the share of each).
+    pub by: KeepBy,
+    /// Whether weights are compared with all others or with those of their own parameter.
+    pub scope: MaskScope,
+    /// Parameters that the mask is for, by name: `blocks.*`; all matrices when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub params: Vec<String>,
+}
+
+impl Default for MaskSpec {
+    fn default() -> MaskSpec {
+        MaskSpec { run: None, step: None, keep_frac: 0.2, by: KeepBy::Magnitude, scope: MaskScope::All, params: vec![] }
+    }
+}
+
+/// What is kept by a mask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeepBy {
+    /// The largest weights.
+    Magnitude,
+    /// As many of each parameter, by chance.
+    Random,
+}
+
+/// What a weight is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MaskScope {
+    /// All weights that the mask is for.
+    All,
+    /// Those of its own parameter.
+    Each,
 }
 
 /// Probabilities with which training sets numbers of a transformer to 0, the others being scaled up; evaluation drops nothing.
@@ -286,7 +339,9 @@ impl Default for ModelSpec {
             window: None,
             init: Init::Paper,
             init_scale: 1.0,
+            nested_init: false,
             from: None,
+            mask: None,
             dropout: Dropout::default(),
             layer: None,
             custom: toml::Table::new(),

@@ -85,6 +85,15 @@ pub enum Schedule {
     Cosine,
 }
 
+impl OptimSpec {
+    /// The learning rate, where every update is `w −= lr · gradient`.
+    pub fn descent_rate(&self) -> Option<f64> {
+        let is_plain = self.kind == OptimKind::Sgd && self.momentum == 0.0 && self.weight_decay == 0.0;
+        let is_constant = self.schedule == Schedule::Constant && self.warmup_steps == 0;
+        (is_plain && is_constant && self.clip_norm.is_none() && self.grokfast.is_none()).then_some(self.lr)
+    }
+}
+
 impl Default for OptimSpec {
     fn default() -> OptimSpec {
         OptimSpec {

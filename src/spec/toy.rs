@@ -57,9 +57,11 @@ pub struct ToySpec {
     pub draws: Draws,
     /// The loss is the sum over outputs, or their mean.
     pub reduce: Reduce,
-    /// Deviation of the initial weights; Xavier's √(2 / (inputs + outputs)) of each matrix when unset.
+    /// How weights start.
+    pub init: ToyInit,
+    /// Deviation of the initial weights, or each of them: a number or an expression; Xavier's √(2 / (inputs + outputs)) of each matrix when unset.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub init_deviation: Option<f64>,
+    pub init_deviation: Option<PerFeature>,
     /// Factor on the learning rate: a number or an expression.
     pub lr_factor: PerFeature,
     /// Examples of the evaluations, drawn once for each replica.
@@ -294,6 +296,16 @@ pub enum Sets {
     OneHot,
 }
 
+/// How the weights of a toy model start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToyInit {
+    /// Normal, with that deviation.
+    Normal,
+    /// All equal to it: a product of equal parts, where hidden layers have width 1.
+    Equal,
+}
+
 /// Whose examples a replica draws.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -327,6 +339,7 @@ impl Default for ToySpec {
             unit_norm: false,
             draws: Draws::Replica,
             reduce: Reduce::Sum,
+            init: ToyInit::Normal,
             init_deviation: None,
             lr_factor: PerFeature::Number(1.0),
             eval_examples: 4096,
@@ -348,6 +361,8 @@ pub struct ToyReplica {
     pub importance: Vec<f64>,
     /// Fixed examples, if any.
     pub points: Option<usize>,
+    /// Deviation of the initial weights, where it is set.
+    pub init_deviation: Option<f64>,
     /// Factor on the learning rate.
     pub lr_factor: f64,
 }
@@ -370,6 +385,13 @@ impl ToySpec {
     pub fn n_outputs(&self) -> usize {
         let of_pairs = self.target().is_ok_and(|target| target.reads(1));
         if of_pairs { self.n_features / 2 } else { self.n_features }
+    }
+
+    /// Whether it is a product of numbers: one of each layer, nothing else.
+    pub fn is_product(&self) -> bool {
+        let plain = |act: &ToyAct| *act == ToyAct::Each(Act::Identity);
+        let is_chain = self.n_features == 1 && self.d_hidden.0.iter().all(|&width| width == 1) && !self.tied;
+        is_chain && !self.bias && !self.hidden_bias && plain(&self.act) && plain(&self.hidden_act)
     }
 
     /// Factor on the sum over outputs in the loss: 1, or one over their number for their mean.
@@ -409,11 +431,15 @@ impl ToySpec {
                 Some(points) => Some(one("toy.points", points)?.round() as usize),
                 None => None,
             };
+            let init_deviation = match &self.init_deviation {
+                Some(deviation) => Some(one("toy.init_deviation", deviation)?),
+                None => None,
+            };
             let lr_factor = one("toy.lr_factor", &self.lr_factor)?;
             for &seed in seeds {
                 let seed = seed.wrapping_add(span.wrapping_mul(c as u64));
                 let (point, feature_prob, importance) = (point.clone(), feature_prob.clone(), importance.clone());
-                replicas.push(ToyReplica { seed, point, feature_prob, importance, points, lr_factor });
+                replicas.push(ToyReplica { seed, point, feature_prob, importance, points, init_deviation, lr_factor });
             }
         }
         Ok(replicas)
@@ -429,9 +455,6 @@ impl ToySpec {
             format!("{} must be at least 0 and below 1", self.dropout)
         });
         found.check(self.eval_examples > 0, "toy.eval_examples", || "must be at least 1".into());
-        found.check(self.init_deviation.is_none_or(|d| d.is_finite() && d >= 0.0), "toy.init_deviation", || {
-            "must be a finite number of at least 0".into()
-        });
         match self.target() {
             Err(message) => found.check(false, "toy.target", || message),
             Ok(target) => {
@@ -526,6 +549,7 @@ impl ToySpec {
             let prob = replica.feature_prob.iter().find(|p| !(0.0..=1.0).contains(*p));
             let importance = replica.importance.iter().find(|x| !(x.is_finite() && **x >= 0.0));
             let points = replica.points.filter(|&t| t == 0 || t > 10_000_000);
+            let start = replica.init_deviation.filter(|x| !(x.is_finite() && *x >= 0.0));
             let lr = Some(replica.lr_factor).filter(|x| !(x.is_finite() && *x >= 0.0));
             found.check(prob.is_none(), "toy.feature_prob", || {
                 format!("{} is no chance{}; it must be 0 to 1", prob.unwrap_or(&0.0), at(replica))
@@ -536,10 +560,13 @@ impl ToySpec {
             found.check(points.is_none(), "toy.points", || {
                 format!("{}{} must be 1 to 10 million", points.unwrap_or(0), at(replica))
             });
+            found.check(start.is_none(), "toy.init_deviation", || {
+                format!("{}{} must be a finite number of at least 0", start.unwrap_or(0.0), at(replica))
+            });
             found.check(lr.is_none(), "toy.lr_factor", || {
                 format!("{}{} must be a finite number of at least 0", lr.unwrap_or(0.0), at(replica))
             });
-            if prob.is_some() || importance.is_some() || points.is_some() || lr.is_some() {
+            if [prob, importance, start.as_ref(), lr.as_ref()].iter().any(Option::is_some) || points.is_some() {
                 return;
             }
         }

@@ -1,9 +1,9 @@
 //! What a spec's types cannot tell: sizes that contradict each other, ranges, keys that another family reads.
 
 use super::{
-    Act, Attention, DataSpec, Dropout, Family, Formula, Init, Input, KeyFreqsBy, KeyRule, LossKind, LossSpec,
-    MeasureSpec, ModelSpec, Normalization, OptimKind, OptimSpec, Parametrization, Positional, Snapshots, Spec,
-    SplitRule, StopMetric, TermSpec, TrainSpec,
+    Act, Attention, DataSpec, Dropout, Family, Formula, Init, Input, KeepBy, KeyFreqsBy, KeyRule, LossKind, LossSpec,
+    MaskSpec, MeasureSpec, ModelSpec, Normalization, OptimKind, OptimSpec, Parametrization, Positional, Snapshots,
+    Spec, SplitRule, StopMetric, TermSpec, TrainSpec,
 };
 use crate::error::Fault;
 use crate::term;
@@ -88,9 +88,28 @@ fn data(data: &DataSpec, found: &mut Found) {
     }
 }
 
+fn mask(mask: &MaskSpec, found: &mut Found) {
+    found.check(mask.keep_frac > 0.0 && mask.keep_frac <= 1.0, "model.mask.keep_frac", || {
+        format!("{} is out of range; it must be above 0 and at most 1", mask.keep_frac)
+    });
+    found.check(mask.run.is_some() || mask.by == KeepBy::Random, "model.mask.run", || {
+        "missing; the run whose weights tell which are the largest (or by = \"random\")".into()
+    });
+    found.check(mask.run.is_some() || mask.step.is_none(), "model.mask.step", || {
+        "stands without model.mask.run; name the run, or remove it".into()
+    });
+}
+
 fn model(m: &ModelSpec, found: &mut Found) {
     found.check(m.init_scale.is_finite() && m.init_scale >= 0.0, "model.init_scale", || {
         format!("{} is not a finite number of at least 0", m.init_scale)
+    });
+    if let Some(of) = &m.mask {
+        mask(of, found);
+    }
+    let draws_alone = matches!(m.init, Init::Paper | Init::Gpt2 | Init::Unit) && m.layer.is_none();
+    found.check(!m.nested_init || draws_alone, "model.nested_init", || {
+        "is for the rules paper, gpt2 and unit, and models of phaselab's own; remove it".into()
     });
     if let Family::Outside(_) = m.family {
         return;

@@ -1,6 +1,6 @@
 //! A text in tokens, with the counts of its training part.
 //!
-//! Reads bytes or a text; writes token ids, how each token is written, and the losses of the unigram and bigram predictors.
+//! Reads bytes, a text or its two parts in tokens; writes token ids, how each token is written, and the losses of the unigram and bigram predictors.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +15,8 @@ pub(super) enum Tokens {
     Chars,
     Bytes,
     Words,
+    /// What a tokenizer says.
+    Bpe,
 }
 
 impl Tokens {
@@ -24,6 +26,7 @@ impl Tokens {
             Tokens::Chars => "characters",
             Tokens::Bytes => "bytes",
             Tokens::Words => "words",
+            Tokens::Bpe => "byte-pair tokens",
         }
     }
 
@@ -75,7 +78,7 @@ fn word_end(text: &str) -> usize {
 }
 
 /// A token without spaces, from which it can be told.
-fn written(token: &str) -> String {
+pub(super) fn written(token: &str) -> String {
     let mut word = String::new();
     for c in token.chars() {
         match c {
@@ -93,11 +96,16 @@ fn written(token: &str) -> String {
 }
 
 /// As [`written`], of a byte.
-fn written_byte(byte: u8) -> String {
+pub(super) fn written_byte(byte: u8) -> String {
     match byte {
         b'\t' | b'\n' | b' '..=b'~' => written(&char::from(byte).to_string()),
         _ => format!("\\x{byte:02x}"),
     }
+}
+
+/// How much of `n` is the training part.
+pub(super) fn n_train(n: usize, test_frac: f64) -> usize {
+    n - (n as f64 * test_frac).round() as usize
 }
 
 /// Token ids of a text and counts of its training part.
@@ -127,7 +135,7 @@ impl Corpus {
     /// Every byte is a token, with its own number.
     pub(super) fn of_bytes(bytes: &[u8], test_frac: f64) -> Corpus {
         let words = (0..=u8::MAX).map(written_byte).collect();
-        Corpus::new(bytes.iter().map(|&byte| u32::from(byte)).collect(), words, test_frac)
+        Corpus::new(bytes.iter().map(|&byte| u32::from(byte)).collect(), words, n_train(bytes.len(), test_frac))
     }
 
     /// The text's characters or words, numbered in order of their code points; how many differ, where they are more than `max_vocab`.
@@ -139,13 +147,13 @@ impl Corpus {
         for (next, id) in (0..).zip(ids.values_mut()) {
             *id = next;
         }
-        let tokens = by.pieces(text).map(|piece| ids[piece]).collect();
-        Ok(Corpus::new(tokens, ids.into_keys().map(written).collect(), test_frac))
+        let tokens: Vec<u32> = by.pieces(text).map(|piece| ids[piece]).collect();
+        let n_train = n_train(tokens.len(), test_frac);
+        Ok(Corpus::new(tokens, ids.into_keys().map(written).collect(), n_train))
     }
 
-    fn new(tokens: Vec<u32>, words: Vec<String>, test_frac: f64) -> Corpus {
-        let n_test = (tokens.len() as f64 * test_frac).round() as usize;
-        let n_train = tokens.len() - n_test;
+    /// Of tokens `[n]`, of which the first are the training part.
+    pub(super) fn new(tokens: Vec<u32>, words: Vec<String>, n_train: usize) -> Corpus {
         let (mut count, mut pairs) = (vec![0; words.len()], BTreeMap::new());
         for &token in &tokens[..n_train] {
             count[token as usize] += 1;

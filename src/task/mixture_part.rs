@@ -43,7 +43,11 @@ impl Part {
         // The examples of a finite set are not needed, only the rule that makes them.
         let data = DataSpec { stream: Some(true), test_examples: 0, ..DataSpec::default() };
         let task = card.build_for(&data).map_err(|error| messages(&error))?;
-        Ok(task.rule.expect("invariant: a family that can stream has a rule"))
+        let rule = task.rule.expect("invariant: a family that can stream has a rule");
+        match rule.widths() {
+            Some(_) => Err(vec!["has real numbers, which no vocabulary can hold; take a task of tokens".into()]),
+            None => Ok(rule),
+        }
     }
 }
 

@@ -10,6 +10,8 @@ mod automaton;
 mod automaton_table;
 mod board;
 mod brackets;
+#[cfg(feature = "bpe")]
+mod byte_pairs;
 pub mod card;
 mod corpus;
 mod dyck;
@@ -18,11 +20,13 @@ mod graph;
 mod graph_path;
 pub mod group;
 mod group_table;
+mod in_context_regression;
 mod induction;
 pub mod ioi;
 mod ioi_flip;
 mod ioi_sentences;
 mod layout;
+mod least_squares;
 mod list_answer;
 mod list_map;
 mod markov;
@@ -46,7 +50,13 @@ mod sort;
 mod sparse_parity;
 mod split;
 mod table;
+mod table_hdf5;
+mod table_lines;
+mod table_number_rows;
+mod table_numbers;
 mod table_rows;
+mod table_source;
+mod table_tokens;
 mod table_vocab;
 mod template;
 mod template_docstring;
@@ -60,7 +70,7 @@ pub use modular::Modular;
 pub use op::Op;
 pub use operation::{Formula, Operation};
 pub use replay::{Facts, Worked};
-pub use rule::{Drawn, Example, IGNORED, Rule};
+pub use rule::{Drawn, Example, IGNORED, Rule, Widths};
 pub use sample::sample;
 pub use split::{Split, n_train, split};
 
@@ -88,6 +98,7 @@ pub const FAMILIES: &[&dyn TaskFamily] = &[
     &Of::<associative_recall::AssociativeRecall>::FAMILY,
     &Of::<skip_trigram::SkipTrigram>::FAMILY,
     &Of::<markov::Markov>::FAMILY,
+    &Of::<in_context_regression::InContextRegression>::FAMILY,
     &Of::<ioi::Ioi>::FAMILY,
     &Of::<template::Template>::FAMILY,
     &Of::<othello::Othello>::FAMILY,
@@ -139,6 +150,17 @@ pub struct Labels {
     pub of: Vec<u32>,
 }
 
+/// Examples of real numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Numbers {
+    /// `[N, n_ctx, widths.x]`, row-major: what is read.
+    pub x_btn: Vec<f64>,
+    /// `[N, loss_positions, widths.y]`, row-major: what is asked for; 0 where nothing is.
+    pub y_bln: Vec<f64>,
+    /// Numbers a position.
+    pub widths: Widths,
+}
+
 /// A task: all its examples, in a fixed order (`modular`: first operand major, second minor). A stream has no end: its examples here
 /// are those that it is tested on, and training draws its own.
 #[derive(Debug, Clone)]
@@ -149,20 +171,22 @@ pub struct Task {
     pub title: String,
     /// Where it comes from.
     pub family: &'static dyn TaskFamily,
-    /// Different input tokens.
+    /// Different input tokens; 0 for real numbers.
     pub d_vocab: usize,
-    /// Classes of the loss: the width of `W_U`.
+    /// Classes of the loss, or numbers that are asked for at a position: the width of `W_U`.
     pub d_vocab_out: usize,
     /// Positions.
     pub n_ctx: usize,
     /// Positions whose logits enter the loss, ascending.
     pub loss_positions: Vec<usize>,
-    /// `[n_ctx]` lists, ascending: the tokens that can stand at each position.
+    /// `[n_ctx]` lists, ascending: the tokens that can stand at each position; empty for real numbers.
     pub possible_tokens: Vec<Vec<u32>>,
-    /// `[N, n_ctx]`, row-major.
+    /// `[N, n_ctx]`, row-major; empty for real numbers.
     pub tokens_bt: Vec<u32>,
-    /// `[N, loss_positions]`, row-major.
+    /// `[N, loss_positions]`, row-major; empty for real numbers.
     pub targets_bl: Vec<u32>,
+    /// Examples of real numbers, in place of tokens and targets.
+    pub numbers: Option<Numbers>,
     /// `[N, loss_positions]` weight of each target in the loss; 1 for all when unset.
     pub weights_bl: Option<Vec<f64>>,
     /// What examples are told apart by in measures, if by anything.
@@ -202,15 +226,25 @@ impl Task {
     ///
     /// [`Error::Spec`]: crate::error::Error::Spec
     pub fn of(name_or_path: &str, data: &DataSpec) -> Result<Task> {
-        let card = Card::load(name_or_path)?;
-        let task = card.build_for(data)?;
+        let mut card = Card::load(name_or_path)?;
+        let mut task = card.build_for(data)?;
+        if let Some(frac) = data.train_frac {
+            task.train_frac = frac;
+        }
+        if data.examples.is_some() || data.train_frac.is_some() {
+            // The card counts the examples that it would have itself.
+            (card.facts.examples, card.facts.train_examples) = (None, None);
+        }
         let faults = card.replay(&task);
         if faults.is_empty() { Ok(task) } else { Err(card.fail(faults)) }
     }
 
     /// N: how many examples there are.
     pub fn n_examples(&self) -> usize {
-        self.tokens_bt.len() / self.n_ctx
+        match &self.numbers {
+            Some(numbers) => numbers.x_btn.len() / (self.n_ctx * numbers.widths.x),
+            None => self.tokens_bt.len() / self.n_ctx,
+        }
     }
 
     /// The tokens of one example, `[n_ctx]`.
@@ -271,10 +305,29 @@ mod tests {
             assert_eq!(card.replay(&task), [], "{name}");
             assert!(card.worked.len() >= 3, "{name} has too few worked rows");
             let counted = card.facts.examples.is_some() || task.stream;
-            assert!(counted && card.facts.chance_loss_nats.is_some(), "{name} states no facts");
-            assert_eq!(task.tokens_bt.len(), task.n_examples() * task.n_ctx, "{name}");
-            assert_eq!(task.targets_bl.len(), task.n_examples() * task.loss_positions.len(), "{name}");
+            let loss = card.facts.chance_loss_nats.is_some() || task.numbers.is_some();
+            assert!(counted && loss, "{name} states no facts");
+            let (tokens, targets) = (task.n_examples() * task.n_ctx, task.n_examples() * task.loss_positions.len());
+            match &task.numbers {
+                Some(numbers) => {
+                    assert_eq!(numbers.x_btn.len(), tokens * numbers.widths.x, "{name}");
+                    assert_eq!(numbers.y_bln.len(), targets * numbers.widths.y, "{name}");
+                }
+                None => assert_eq!((task.tokens_bt.len(), task.targets_bl.len()), (tokens, targets), "{name}"),
+            }
         }
+    }
+
+    #[test]
+    fn a_spec_may_choose_other_examples_than_the_card_counts() {
+        let finite = DataSpec { stream: Some(false), ..DataSpec::default() };
+        let some = DataSpec { examples: Some(40), train_frac: Some(0.5), ..finite.clone() };
+        for name in ["parity_16", "add_3_digits", "in_context_regression_5", "s5_compose"] {
+            let task = Task::of(name, &some).unwrap_or_else(|e| panic!("{name}: {:?}", e.cause()));
+            assert_eq!((task.n_examples(), task.train_frac), (40, 0.5), "{name}");
+        }
+        let none = DataSpec { train_frac: Some(0.001), ..some };
+        assert!(Task::of("add_3_digits", &none).unwrap_err().cause()[0].contains("leaves the training split empty"));
     }
 
     #[test]

@@ -217,6 +217,7 @@ impl TaskFamily for Family {
             possible_tokens: possible_tokens(&tokens_bt, n_ctx, d_vocab),
             tokens_bt,
             targets_bl,
+            numbers: None,
             weights_bl: None,
             labels: None,
             operands: vec![],

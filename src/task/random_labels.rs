@@ -103,6 +103,7 @@ impl TaskFamily for Family {
             loss_positions: vec![n_ctx - 1],
             possible_tokens: possible_tokens(&tokens_bt, n_ctx, d_vocab),
             targets_bl: (0..n * n).map(|_| labels.below(classes)).collect(),
+            numbers: None,
             tokens_bt,
             weights_bl: None,
             labels: None,

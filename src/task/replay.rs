@@ -126,7 +126,7 @@ impl Worked {
             return Some(format!("the task has no example with in = {operands:?}"));
         };
         let words = task.family.write_example(task, example);
-        self.compare(&Example { tokens: vec![], targets: task.targets_l(example).to_vec() }, &words)
+        self.compare(&Example { targets: task.targets_l(example).to_vec(), ..Example::default() }, &words)
     }
 
     /// What the example with these operands has otherwise than the row states.

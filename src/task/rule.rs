@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::card::fault;
-use super::{Card, Task, TaskFamily, possible_tokens};
+use super::{Card, Numbers, Task, TaskFamily, possible_tokens};
 use crate::error::{Fault, Result};
 use crate::rng::Rng;
 use crate::spec::DataSpec;
@@ -26,13 +26,26 @@ const TRIES: usize = 200;
 /// Examples that a finite set may have.
 const MAX_EXAMPLES: usize = 10_000_000;
 
-/// One example as a model reads it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// One example as a model reads it: tokens and classes, or real numbers in their place.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Example {
     /// `[n_ctx]`.
     pub tokens: Vec<u32>,
     /// `[loss positions]` classes; [`IGNORED`] where nothing is asked.
     pub targets: Vec<u32>,
+    /// `[n_ctx, Widths::x]`, for a rule of real numbers.
+    pub x: Vec<f64>,
+    /// `[loss positions, Widths::y]`, for a rule of real numbers; NaN where nothing is asked.
+    pub y: Vec<f64>,
+}
+
+/// What the examples of a rule of real numbers consist of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Widths {
+    /// Numbers that are read at a position.
+    pub x: usize,
+    /// Numbers that are asked for at a loss position.
+    pub y: usize,
 }
 
 /// A way of making examples from operands.
@@ -40,6 +53,11 @@ pub struct Example {
 /// Operands are whatever decides an example: the list to sort, the two numbers to add, the whole sequence. The same operands give
 /// the same example, so that worked rows can name one and a finite set can hold each once.
 pub trait Rule: Debug + Send + Sync {
+    /// For a rule of real numbers: how many there are. It has no tokens, and no words and classes either.
+    fn widths(&self) -> Option<Widths> {
+        None
+    }
+
     /// How each input token is written, `[d_vocab]`; none holds a space.
     fn words(&self) -> Vec<String>;
 
@@ -106,7 +124,8 @@ pub trait Rule: Debug + Send + Sync {
         &[]
     }
 
-    /// `[baselines, loss positions]`: the loss of each on this example, nats; 0 where nothing is asked.
+    /// `[baselines, loss positions]`: the loss of each on this example, in the unit of the model's (nats; for real numbers the mean
+    /// squared error over the outputs); 0 where nothing is asked.
     fn baseline_losses(&self, _operands: &[u32]) -> Vec<f64> {
         vec![]
     }
@@ -208,17 +227,22 @@ impl<R: Drawn> TaskFamily for Of<R> {
     }
 
     fn write_example(&self, task: &Task, example: usize) -> String {
-        let targets: Vec<u32> = task.targets_l(example).to_vec();
-        let weights = task.weights_l(example).unwrap_or(&[]);
-        let counts = |i: usize| weights.get(i).is_none_or(|&weight| weight > 0.0);
-        let targets = targets.into_iter().enumerate().map(|(i, target)| if counts(i) { target } else { IGNORED });
-        let example = Example { tokens: task.tokens_t(example).to_vec(), targets: targets.collect() };
-        task.rule.as_deref().map_or(String::new(), |rule| text(rule, &example))
+        let Some(rule) = task.rule.as_deref() else { return String::new() };
+        let mut written = Example::default();
+        fill(rule, &task.operands[example], &mut written);
+        text(rule, &written)
     }
 }
 
-/// An example in words: its tokens, an arrow, the answers that count.
+/// An example in words: its tokens, an arrow, the answers that count. Real numbers stand in brackets, one a position, to three decimals.
 pub(super) fn text(rule: &dyn Rule, example: &Example) -> String {
+    if let Some(widths) = rule.widths() {
+        let number = |x: &f64| format!("{x:.3}");
+        let place = |x: &[f64]| format!("[{}]", x.iter().map(number).collect::<Vec<_>>().join(" "));
+        let places = |x: &[f64], width: usize| x.chunks_exact(width).map(place).collect::<Vec<_>>().join(" ");
+        let y = example.y.chunks_exact(widths.y).filter(|y| !y[0].is_nan()).map(place).collect::<Vec<_>>();
+        return format!("{} -> {}", places(&example.x, widths.x), y.join(" "));
+    }
     let (words, classes) = (rule.words(), rule.classes());
     let join = |ids: &mut dyn Iterator<Item = &String>| ids.cloned().collect::<Vec<_>>().join(" ");
     let tokens = join(&mut example.tokens.iter().map(|&token| &words[token as usize]));
@@ -283,19 +307,18 @@ fn set(
     family: &'static dyn TaskFamily,
     stream: bool,
 ) -> Task {
-    let (n_ctx, d_vocab) = (rule.n_ctx(), rule.words().len());
+    let (n_ctx, d_vocab, widths) = (rule.n_ctx(), rule.words().len(), rule.widths());
     let loss_positions = rule.loss_positions();
-    let mut all = Example::default();
-    let mut example = Example::default();
+    let (mut all, mut example) = (Examples::default(), Example::default());
     for operands in &operands {
         fill(&*rule, operands, &mut example);
-        all.tokens.extend(&example.tokens);
-        all.targets.extend(&example.targets);
+        all.append(&example, widths);
     }
-    let weights_bl = all.targets.contains(&IGNORED).then(|| weights(&mut all.targets));
+    let weights_bl = all.weights_bl.contains(&0.0).then_some(all.weights_bl);
     let possible_tokens = match stream {
+        _ if widths.is_some() => vec![],
         true => vec![(0..d_vocab as u32).collect(); n_ctx],
-        false => possible_tokens(&all.tokens, n_ctx, d_vocab),
+        false => possible_tokens(&all.tokens_bt, n_ctx, d_vocab),
     };
     let labels = rule
         .label_name()
@@ -305,12 +328,13 @@ fn set(
         title: card.title.clone(),
         family,
         d_vocab,
-        d_vocab_out: rule.classes().len(),
+        d_vocab_out: widths.map_or_else(|| rule.classes().len(), |widths| widths.y),
         n_ctx,
         loss_positions,
         possible_tokens,
-        tokens_bt: all.tokens,
-        targets_bl: all.targets,
+        tokens_bt: all.tokens_bt,
+        targets_bl: all.targets_bl,
+        numbers: widths.map(|widths| Numbers { x_btn: all.x_btn, y_bln: all.y_bln, widths }),
         weights_bl,
         labels,
         operands,
@@ -321,16 +345,47 @@ fn set(
     }
 }
 
-/// The weights of these targets, 0 for those that are ignored, which then become class 0.
-fn weights(targets: &mut [u32]) -> Vec<f64> {
-    let weight = |target: &mut u32| match *target {
-        IGNORED => {
-            *target = 0;
-            0.0
+/// Examples one after the other, as batches hold them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Examples {
+    /// `[n, n_ctx]`.
+    pub tokens_bt: Vec<u32>,
+    /// `[n, loss positions]`.
+    pub targets_bl: Vec<u32>,
+    /// `[n, n_ctx, Widths::x]`.
+    pub x_btn: Vec<f64>,
+    /// `[n, loss positions, Widths::y]`.
+    pub y_bln: Vec<f64>,
+    /// `[n, loss positions]`: 1, or 0 where nothing is asked, which then has class 0 or the numbers 0.
+    pub weights_bl: Vec<f64>,
+}
+
+impl Examples {
+    /// Leaves none, and the room for as many.
+    pub fn clear(&mut self) {
+        for ids in [&mut self.tokens_bt, &mut self.targets_bl] {
+            ids.clear();
         }
-        _ => 1.0,
-    };
-    targets.iter_mut().map(weight).collect()
+        for numbers in [&mut self.x_btn, &mut self.y_bln, &mut self.weights_bl] {
+            numbers.clear();
+        }
+    }
+
+    fn append(&mut self, example: &Example, widths: Option<Widths>) {
+        self.tokens_bt.extend(&example.tokens);
+        for &target in &example.targets {
+            let counts = target != IGNORED;
+            self.targets_bl.push(if counts { target } else { 0 });
+            self.weights_bl.push(f64::from(u8::from(counts)));
+        }
+        let Some(widths) = widths else { return };
+        self.x_btn.extend(&example.x);
+        for y in example.y.chunks_exact(widths.y) {
+            let counts = !y[0].is_nan();
+            self.y_bln.extend(y.iter().map(|&y| if counts { y } else { 0.0 }));
+            self.weights_bl.push(f64::from(u8::from(counts)));
+        }
+    }
 }
 
 /// The example of operands that the rule itself drew or listed.
@@ -340,6 +395,8 @@ fn weights(targets: &mut [u32]) -> Vec<f64> {
 fn fill(rule: &dyn Rule, operands: &[u32], example: &mut Example) {
     example.tokens.clear();
     example.targets.clear();
+    example.x.clear();
+    example.y.clear();
     assert!(rule.write(operands, example), "invariant: {rule:?} knows its operands {operands:?}");
 }
 
@@ -351,24 +408,14 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Appends `n` examples after `step` updates, drawn by `rng`: their tokens `[n, n_ctx]`, targets and weights `[n, loss positions]`.
-    pub fn draw(
-        &mut self,
-        rule: &dyn Rule,
-        (n, step): (usize, u64),
-        rng: &mut Rng,
-        (tokens, targets, weights): (&mut Vec<u32>, &mut Vec<u32>, &mut Vec<f64>),
-    ) {
+    /// Appends `n` examples after `step` updates, drawn by `rng`.
+    pub fn draw(&mut self, rule: &dyn Rule, (n, step): (usize, u64), rng: &mut Rng, to: &mut Examples) {
+        let widths = rule.widths();
         for _ in 0..n {
             self.operands.clear();
             rule.draw_at(step, rng, &mut self.operands);
             fill(rule, &self.operands, &mut self.example);
-            tokens.extend(&self.example.tokens);
-            for &target in &self.example.targets {
-                let counts = target != IGNORED;
-                targets.push(if counts { target } else { 0 });
-                weights.push(f64::from(u8::from(counts)));
-            }
+            to.append(&self.example, widths);
         }
     }
 }

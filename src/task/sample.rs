@@ -6,10 +6,13 @@ use super::Task;
 use crate::rng::Rng;
 
 /// `n` random examples (all of them, in random order, when there are fewer), one a line: as a reader would write it, then
-/// the tokens and the targets, in columns.
+/// the tokens and the targets, in columns; real numbers only as a reader would.
 pub fn sample(task: &Task, n: usize, seed: u64) -> Vec<String> {
     let mut order = Rng::stream(seed, "sample").permutation(task.n_examples());
     order.truncate(n);
+    if task.numbers.is_some() {
+        return order.iter().map(|&example| task.family.write_example(task, example as usize)).collect();
+    }
     let rows: Vec<[String; 2]> = order
         .iter()
         .map(|&example| {

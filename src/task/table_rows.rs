@@ -1,31 +1,13 @@
-//! Rows of a table: what one asks, how it is read from a line of JSON or CSV, and where the lines of a file are.
-//!
-//! A file is read twice: once from begin to end, to look at every row and note where it begins, and then row by row, by position. So it
-//! may be larger than memory, and must not change in between.
+//! One row of tokens: what it asks, and how it is read from JSON or the card.
 
 use std::borrow::Cow;
-use std::fmt::{self, Debug, Formatter};
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::fmt::{self, Formatter};
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
+use super::table_source::MAX_POSITIONS;
 use super::table_vocab::{Take, Written, out_of_range};
-
-/// Tokens that a row may have.
-const MAX_TOKENS: usize = 4096;
-
-/// Bytes that a line may have: what is longer is no row, and might not fit into memory.
-const MAX_LINE: u64 = 1 << 24;
-
-/// Faults of a file that are told at once.
-const MAX_FAULTS: usize = 10;
-
-/// Some programs begin a file of UTF-8 with it.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What is asked of rows that have no targets of their own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -45,7 +27,7 @@ pub(super) struct Row {
     /// `[tokens]`: the answer at each; otherwise it is the next token.
     pub targets: Option<Vec<u32>>,
     /// `[tokens]`: 0 where nothing is asked.
-    pub mask: Option<Vec<u64>>,
+    pub mask: Option<Vec<i64>>,
 }
 
 impl Row {
@@ -75,7 +57,7 @@ impl Row {
         };
         let wrong = other_length("targets", self.targets.as_ref().map(Vec::len))
             .or_else(|| other_length("mask", self.mask.as_ref().map(Vec::len)));
-        let entry = self.mask.iter().flatten().find(|&&entry| entry > 1);
+        let entry = self.mask.iter().flatten().find(|&&entry| entry != 0 && entry != 1);
         match (n, wrong, entry) {
             (0, ..) => Some("the row is empty; give it tokens, or remove it".into()),
             (_, Some(wrong), _) => Some(wrong),
@@ -83,13 +65,14 @@ impl Row {
             (1, ..) if self.targets.is_none() => {
                 Some("the row is too short to ask anything; it needs two tokens, or targets".into())
             }
-            _ if n > MAX_TOKENS => Some(format!("the row has {n} tokens; it may have {MAX_TOKENS}")),
+            _ if n > MAX_POSITIONS => Some(format!("the row has {n} tokens; it may have {MAX_POSITIONS}")),
             _ if (0..n).all(|t| self.answer(t, ask).is_none()) => Some("mask leaves nothing to ask of the row".into()),
             _ => None,
         }
     }
 
-    fn clear(&mut self) {
+    /// Leaves no tokens.
+    pub fn clear(&mut self) {
         self.tokens.clear();
         (self.targets, self.mask) = (None, None);
     }
@@ -207,171 +190,5 @@ impl Visitor<'_> for Token<'_> {
 
     fn visit_str<E: Error>(self, word: &str) -> Result<u32, E> {
         (self.0)(Written::Word(word)).map_err(E::custom)
-    }
-}
-
-/// How a line of a file holds a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
-    /// A JSON value.
-    Jsonl,
-    /// Tokens between commas.
-    Csv {
-        /// Whether digits are words too, because the words are given.
-        words_only: bool,
-    },
-}
-
-impl Format {
-    /// Reads one line into `row`, or tells its place in the line and what is wrong, as `, column 4: …`.
-    fn read(self, line: &[u8], row: &mut Row, take: Take<'_>) -> Result<(), String> {
-        let line = line.trim_ascii_end();
-        match self {
-            _ if line.is_empty() => {
-                row.clear();
-                Ok(())
-            }
-            Format::Jsonl => {
-                let mut json = serde_json::Deserializer::from_slice(line);
-                row.read(take, &mut json).and_then(|()| json.end()).map_err(|e| json_fault(&e))
-            }
-            Format::Csv { words_only } => {
-                row.clear();
-                let line = std::str::from_utf8(line).map_err(|_| ": the line is not UTF-8; save the file as UTF-8")?;
-                let mut rest = Some(line);
-                while let Some(fields) = rest {
-                    let token = field(fields).and_then(|(text, after)| {
-                        rest = after;
-                        csv_token(&text, words_only, &mut *take)
-                    });
-                    let place = row.tokens.len() + 1;
-                    row.tokens.push(token.map_err(|message| format!(", token {place}: {message}"))?);
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-/// The message of a line of JSON, with its column: the line that serde knows is always the first.
-fn json_fault(e: &serde_json::Error) -> String {
-    let (text, place) = (e.to_string(), format!(" at line {} column {}", e.line(), e.column()));
-    let message = text.strip_suffix(&place).unwrap_or(&text);
-    let no_json = if e.is_data() { "" } else { "this is no JSON: " };
-    format!(", column {}: {no_json}{message}", e.column())
-}
-
-/// A token of a CSV file, which has no types: what has only digits is an integer, unless the words are given.
-fn csv_token(text: &str, words_only: bool, take: Take<'_>) -> Result<u32, String> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    if text.is_empty() {
-        return Err("there is nothing between the commas; every token must be written".into());
-    }
-    if words_only || digits.is_empty() || digits.bytes().any(|byte| !byte.is_ascii_digit()) {
-        return take(Written::Word(text));
-    }
-    text.parse().map_err(|_| out_of_range(text)).and_then(|n| take(Written::Integer(n)))
-}
-
-/// The first of these fields, without quotes and blanks around it, and the fields after it.
-fn field(fields: &str) -> Result<(Cow<'_, str>, Option<&str>), String> {
-    let Some(quoted) = fields.trim_start().strip_prefix('"') else {
-        let (bare, after) = fields.split_once(',').map_or((fields, None), |(bare, after)| (bare, Some(after)));
-        return match bare.contains('"') {
-            true => Err("a quote stands inside; put the whole token in quotes, and write a quote in it twice".into()),
-            false => Ok((bare.trim().into(), after)),
-        };
-    };
-    let mut from = 0;
-    let end = loop {
-        let quote =
-            from + quoted[from..].find('"').ok_or("a quote is not closed on its line; add one, or remove it")?;
-        if !quoted[quote + 1..].starts_with('"') {
-            break quote;
-        }
-        from = quote + 2;
-    };
-    let text = match &quoted[..end] {
-        text if text.contains('"') => text.replace("\"\"", "\"").into(),
-        text => text.into(),
-    };
-    match quoted[end + 1..].trim_start() {
-        "" => Ok((text, None)),
-        after => match after.strip_prefix(',') {
-            Some(after) => Ok((text, Some(after))),
-            None => Err("text follows a closing quote; write a comma there, or a quote in a token twice".into()),
-        },
-    }
-}
-
-/// A file whose lines are rows.
-pub(super) struct RowsFile {
-    file: File,
-    format: Format,
-    /// `[rows + 1]` bytes before each row, and before the end.
-    starts: Vec<u64>,
-}
-
-impl Debug for RowsFile {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "RowsFile({:?}, {} rows)", self.format, self.len())
-    }
-}
-
-impl RowsFile {
-    /// Reads the file from begin to end; `each` looks at every row, and says what is wrong with it.
-    ///
-    /// # Errors
-    /// The first faults, each as `line 3, column 4: …`, or the system's words.
-    pub fn scan(
-        path: &Path,
-        (format, header): (Format, bool),
-        take: Take<'_>,
-        each: &mut dyn FnMut(&Row) -> Option<String>,
-    ) -> Result<RowsFile, Vec<String>> {
-        let system = |e: io::Error| match e.kind() {
-            io::ErrorKind::NotFound => vec![format!("there is no file {}; name one beside the card", path.display())],
-            _ => vec![format!("cannot read {}: {e}", path.display())],
-        };
-        let file = File::open(path).map_err(system)?;
-        let mut reader = BufReader::new(&file);
-        let (mut line, mut row, mut faults, mut starts) = (vec![], Row::default(), vec![], vec![]);
-        let mut at = 0;
-        for number in 1u64.. {
-            line.clear();
-            let read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).map_err(system)? as u64;
-            if read == 0 || faults.len() >= MAX_FAULTS {
-                break;
-            }
-            if read == MAX_LINE || number > u64::from(u32::MAX) {
-                let what = if read == MAX_LINE { "the line is too long" } else { "there are too many rows" };
-                faults.push(format!("line {number}: {what}; a file has fewer than 2^32 lines of less than 16 MiB"));
-                break;
-            }
-            let mark = if number == 1 && line.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
-            if number > 1 || !header {
-                starts.push(at + mark as u64);
-                let found = format.read(&line[mark..], &mut row, &mut *take);
-                let fault = found.err().or_else(|| Some(format!(": {}", each(&row)?)));
-                faults.extend(fault.map(|fault| format!("line {number}{fault}")));
-            }
-            at += read;
-        }
-        starts.push(at);
-        if faults.is_empty() { Ok(RowsFile { file, format, starts }) } else { Err(faults) }
-    }
-
-    /// How many rows there are.
-    pub fn len(&self) -> usize {
-        self.starts.len() - 1
-    }
-
-    /// Reads a row by its number into `row`; false if it is not there, or no longer as it was. `bytes` is room for its line.
-    pub fn read(&self, number: usize, bytes: &mut Vec<u8>, row: &mut Row, take: Take<'_>) -> bool {
-        let Some(&[start, end]) = self.starts.get(number..).and_then(|starts| starts.first_chunk()) else {
-            return false;
-        };
-        bytes.resize((end - start) as usize, 0);
-        self.file.read_exact_at(bytes, start).is_ok() && self.format.read(bytes, row, take).is_ok()
     }
 }

@@ -10,26 +10,26 @@ use crate::task::rule::check::{drawing, faults, rule, samples};
 use crate::task::{Card, Task};
 
 /// A folder with this one file, and a card beside it.
-struct Beside(tempfile::TempDir);
+pub(in crate::task) struct Beside(pub tempfile::TempDir);
 
 impl Beside {
-    fn file(name: &str, bytes: impl AsRef<[u8]>) -> Beside {
+    pub(in crate::task) fn file(name: &str, bytes: impl AsRef<[u8]>) -> Beside {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(name), bytes).unwrap();
         Beside(folder)
     }
 
-    fn build(&self, params: &str, split: &str) -> Built<Task> {
+    pub(in crate::task) fn build(&self, params: &str, split: &str) -> Built<Task> {
         let text = format!("title = \"t\"\nfamily = \"table\"\nparams = {{ {params} }}\nsplit = {{ {split} }}\n");
         Card::parse(&self.0.path().join("t.toml"), &text)?.build()
     }
 
-    fn rule(&self, params: &str) -> Arc<dyn Rule> {
+    pub(in crate::task) fn rule(&self, params: &str) -> Arc<dyn Rule> {
         let task = self.build(params, "stream = true");
         task.unwrap_or_else(|e| panic!("{params}: {:?}", e.cause())).rule.unwrap()
     }
 
-    fn faults(&self, params: &str) -> Vec<String> {
+    pub(in crate::task) fn faults(&self, params: &str) -> Vec<String> {
         self.build(params, "stream = true").unwrap_err().cause()
     }
 }
@@ -308,9 +308,9 @@ fn faults_name_their_key() {
     let missing =
         format!("params.file: there is no file {}/e.csv; name one beside the card", beside.0.path().display());
     for (params, message) in [
-        ("ask = \"last\"", "params.file: missing; a .jsonl or .csv file (or rows = [[...], ...])"),
+        ("ask = \"last\"", "params.file: missing; a .jsonl, .csv or .h5 file (or rows = [[...], ...])"),
         ("file = \"d.csv\", rows = [[0, 1]]", "params.rows: stands beside file; keep one of them"),
-        ("file = \"d.txt\"", "params.file: d.txt is neither a .jsonl nor a .csv file; write it as one of them"),
+        ("file = \"d.txt\"", "params.file: d.txt is no .jsonl, .csv, .h5 or .hdf5 file; write it as one of them"),
         ("file = \"e.csv\"", &missing),
         ("rows = [[0, 1]], header = true", "params.header: only a .csv file has a header; remove it"),
         (

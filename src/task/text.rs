@@ -1,7 +1,8 @@
 //! The `text` family: windows of a text, of which every next token is asked.
 //!
-//! Reads a file beside the card or a text in it, as characters, bytes or words; operands are the place of a window's first token. The end
-//! of the text is kept for tests: no window that training draws reaches into it. Source: language modelling as usual.
+//! Reads a file beside the card or a text in it, as characters, bytes, words or byte-pair tokens; operands are the place of a window's
+//! first token. The end of the text is kept for tests: no window that training draws reaches into it. Source: language modelling as
+//! usual.
 
 use std::borrow::Cow;
 use std::fs;
@@ -9,6 +10,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+#[cfg(feature = "bpe")]
+use super::byte_pairs::BytePairs;
+#[cfg(feature = "bpe")]
+use super::corpus::n_train;
 use super::corpus::{Corpus, Tokens};
 use super::rule::{Drawn, Example, Rule, outside};
 use crate::error::Fault;
@@ -21,6 +26,12 @@ const MAX_BYTES: u64 = 1 << 28;
 /// Different tokens that a text may have.
 const MAX_VOCAB: usize = 65_536;
 
+/// Byte-pair tokens that are trained at least: the bytes.
+const MIN_BPE: usize = 256;
+
+/// What a program says that has no byte-pair tokens.
+const WITHOUT_BPE: &str = "this program was built without byte-pair tokens; build it with --features bpe";
+
 /// The part of the text that is kept for tests.
 const TEST_FRAC: f64 = 0.1;
 
@@ -29,13 +40,18 @@ What it is
   A text, of which the model reads windows as long as its context and is asked for the next token at every position.
 Reads
   params.file: the path of a text, from the folder of the card; or params.text: the text itself. At most 256 MiB.
-  params.tokens: chars (when unset), bytes or words. A word is a run of letters and digits, with apostrophes between
-  them; every other mark is a token of its own, and white space is none. params.length: tokens a window, 1 to 1024.
+  params.tokens: chars (when unset), bytes, words or bpe. A word is a run of letters and digits, with apostrophes
+  between them; every other mark is a token of its own, and white space is none. params.length: tokens a window, 1 to
+  1024. For bpe, byte-pair tokens, the program must be built with --features bpe. params.tokenizer is then the path
+  of a tokenizer.json as Hugging Face writes it, from the folder of the card; or, without one, a byte-level tokenizer
+  of params.vocab_size tokens, 256 to 65536, is trained on the training part, each time to the same tokens. The two
+  parts are divided by their bytes and each encoded alone, in pieces of 4 MiB or more that end between plain lines.
   params.test_frac: the last part of the text, kept for tests; 0.1 when unset, above 0 and below 1.
 Unit and range
-  Tokens are the text's characters or words (both parts'), at most 65536, in order of their code points; or the bytes
-  0 to 255. Space is written ␣, newline ↵ and tab ⇥; what cannot be seen, those three signs themselves and the
-  backslash are escaped as in Rust, other bytes than ASCII as \\xff. A window is named by the place of its first token.
+  Tokens are the text's characters or words (both parts'), at most 65536, in order of their code points; the bytes 0
+  to 255; or what the tokenizer has, with its ids. Space is written ␣, newline ↵ and tab ⇥; what cannot be seen, those
+  three signs themselves and the backslash are escaped as in Rust, other bytes than ASCII as \\xff, an id without token
+  as \\#7. A window is named by the place of its first token.
   A stream draws each window of the training part as likely and is tested on windows of the test part; none crosses.
   Windows of a finite set (split.examples) are of the training part and overlap: its own test split is no new text.
   Baselines, nats: unigram, -ln((n(b) + 1) / (n + V)), and bigram, -ln((n(a b) + 1) / (n(a) + V)), of the token b
@@ -44,7 +60,7 @@ Unit and range
 Value at a known point
   The training part a b a b a with V = 2 gives b after a the bigram loss -ln(3/4) = 0.2877, and unigram -ln(3/7).
 Source
-  The usual definitions, with Laplace's add-one smoothing.
+  The usual definitions, with Laplace's add-one smoothing. Byte pairs: Sennrich et al. 2016 (arXiv 1508.07909).
 ";
 
 /// `[params]`: a text to predict.
@@ -56,6 +72,8 @@ pub struct Text {
     tokens: Tokens,
     length: usize,
     test_frac: Option<f64>,
+    tokenizer: Option<PathBuf>,
+    vocab_size: Option<usize>,
     /// The card's.
     #[serde(skip)]
     folder: PathBuf,
@@ -101,11 +119,65 @@ impl Text {
             let message = format!("byte {} is not UTF-8; save it as UTF-8, or set tokens = \"bytes\"", e.valid_up_to());
             fault(self.key(), message)
         })?;
+        if self.tokens == Tokens::Bpe {
+            return self.in_byte_pairs(text, test_frac);
+        }
         Corpus::of_pieces(text, self.tokens, (MAX_VOCAB, test_frac)).map_err(|found| {
             let (kind, others) = (self.tokens.plural(), self.tokens.others());
             let message = format!("the text has {found} different {kind}, more than {MAX_VOCAB}; use {others}");
             fault("tokens", message)
         })
+    }
+
+    /// The text in byte-pair tokens. Its parts are divided as texts, so that each is what the tokenizer makes of it alone.
+    #[cfg(feature = "bpe")]
+    fn in_byte_pairs(&self, text: &str, test_frac: f64) -> Result<Corpus, Fault> {
+        let n_train = n_train(text.len(), test_frac);
+        let cut = (0..=n_train).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        let (train, test) = text.split_at(cut);
+        let (tokenizer, key) = match (&self.tokenizer, self.vocab_size) {
+            (Some(file), _) => (self.read_tokenizer(file)?, "tokenizer"),
+            (None, Some(size)) => (BytePairs::train(train, size).map_err(|e| fault("vocab_size", e))?, "vocab_size"),
+            (None, None) => return Err(fault("vocab_size", "missing; how many tokens a tokenizer has")),
+        };
+        let encode = |part: &str| tokenizer.encode(part).map_err(|e| fault(key, e));
+        let (train, test) = (encode(train)?, encode(test)?);
+        let n_train = train.len();
+        Ok(Corpus::new([train, test].concat(), tokenizer.words(), n_train))
+    }
+
+    #[cfg(feature = "bpe")]
+    fn read_tokenizer(&self, file: &Path) -> Result<BytePairs, Fault> {
+        let file = self.folder.join(file);
+        let wrong = |e: &dyn std::fmt::Display| fault("tokenizer", format!("{}: {e}", file.display()));
+        let json = fs::read(&file)
+            .map_err(|e| wrong(&format!("{e}; give the path of a tokenizer.json, from the card's folder")))?;
+        BytePairs::from_json(&json, MAX_VOCAB).map_err(|e| wrong(&e))
+    }
+
+    #[cfg(not(feature = "bpe"))]
+    fn in_byte_pairs(&self, _: &str, _: f64) -> Result<Corpus, Fault> {
+        Err(fault("tokens", WITHOUT_BPE))
+    }
+
+    /// What is wrong with the parameters of byte-pair tokens.
+    fn bpe_faults(&self) -> Vec<Fault> {
+        let (tokenizer, size) = (self.tokenizer.is_some(), self.vocab_size);
+        let only = |key: &str| fault(key, "only tokens = \"bpe\" has one; remove it");
+        match (self.tokens == Tokens::Bpe, tokenizer, size) {
+            (true, ..) if cfg!(not(feature = "bpe")) => vec![fault("tokens", WITHOUT_BPE)],
+            (true, true, Some(_)) => vec![fault("vocab_size", "stands beside tokenizer, which has a size; remove it")],
+            (true, false, Some(size)) => outside("vocab_size", size, MIN_BPE..=MAX_VOCAB).into_iter().collect(),
+            (true, false, None) => {
+                let message = "missing; how many tokens to train, 256 to 65536 (or tokenizer = \"tokenizer.json\")";
+                vec![fault("vocab_size", message)]
+            }
+            (true, true, None) => vec![],
+            (false, tokenizer, size) => {
+                let tokenizer = tokenizer.then(|| only("tokenizer"));
+                tokenizer.into_iter().chain(size.map(|_| only("vocab_size"))).collect()
+            }
+        }
     }
 
     /// What is wrong with the parts of the text, whose windows also need the token after them.
@@ -136,7 +208,8 @@ impl Text {
 
 impl Drawn for Text {
     const NAME: &'static str = "text";
-    const SUMMARY: &'static str = "windows of a text, by characters, bytes or words: t o ␣ b -> o ␣ b e";
+    const SUMMARY: &'static str =
+        "windows of a text, by characters, bytes, words or byte-pair tokens: t o ␣ b -> o ␣ b e";
     const EXPLAIN: &'static str = EXPLAIN;
 
     fn beside(&mut self, folder: &Path) {
@@ -150,6 +223,11 @@ impl Drawn for Text {
         if !in_range {
             let message = format!("{test_frac} is out of range; it must be above 0 and below 1");
             faults.push(fault("test_frac", message));
+        }
+        faults.extend(self.bpe_faults());
+        if self.tokens == Tokens::Bpe && !faults.is_empty() {
+            // Training takes time, and needs right parameters.
+            return Err(faults);
         }
         match self.read(if in_range { test_frac } else { TEST_FRAC }) {
             Err(unread) => faults.push(unread),
@@ -208,3 +286,7 @@ impl Rule for Text {
 #[cfg(test)]
 #[path = "text_tests.rs"]
 mod tests;
+
+#[cfg(all(test, feature = "bpe"))]
+#[path = "text_bpe_tests.rs"]
+mod bpe_tests;

@@ -240,3 +240,13 @@ fn faults_name_their_key() {
     assert_eq!(both.len(), 2, "{both:?}");
     assert!(rule("text", &of(abc, "length = 4, test_frac = 0.25")).write(&[15], &mut Example::default()));
 }
+
+#[cfg(not(feature = "bpe"))]
+#[test]
+fn without_the_feature_byte_pair_tokens_are_a_fault() {
+    let found = faults("text", &of(SPEECH, "length = 4, tokens = \"bpe\", vocab_size = 300"));
+    assert!(
+        found[0]
+            .ends_with("params.tokens: this program was built without byte-pair tokens; build it with --features bpe")
+    );
+}

@@ -63,7 +63,7 @@ fn all_terms() -> Vec<TermSpec> {
 fn some(task: &Task, n: usize, seed: u64) -> Batch {
     let order = Rng::stream(seed, "tests/order").permutation(task.n_examples());
     let mut batch = Batch::classes(3, vec![0; 3], vec![0]).unwrap();
-    batch.gather(&task.tokens_bt, &task.targets_bl, None, &order[..n]);
+    batch.gather(&crate::train::example_set(task), &order[..n]);
     batch
 }
 

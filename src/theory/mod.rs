@@ -5,6 +5,7 @@
 pub mod k_gon;
 pub mod one_hot;
 pub mod population;
+pub mod product;
 
 /// One piece of theory, for lists and `explain`.
 pub struct Topic {
@@ -19,6 +20,7 @@ pub struct Topic {
 /// Every topic, in the order of help and lists.
 pub const ALL: &[Topic] = &[
     Topic { name: "k_gon", summary: k_gon::SUMMARY, explain: k_gon::explain },
+    Topic { name: "product_of_parts", summary: product::SUMMARY, explain: product::explain },
     Topic { name: "phase_border", summary: population::SUMMARY, explain: population::explain },
 ];
 

@@ -9,7 +9,7 @@ use crate::engine::tiny::{Layer, Net};
 use crate::engine::{Layout, ParamLayout, Params, Real};
 use crate::error::{Error, Result};
 use crate::rng::Rng;
-use crate::spec::{ToyReplica, ToySpec};
+use crate::spec::{ToyInit, ToyReplica, ToySpec};
 use crate::tensor::Tensor;
 
 /// The matrix of a tied network.
@@ -82,15 +82,20 @@ impl Network {
         Ok(self.net.activations(&flat, x_bn))
     }
 
-    /// Parameters of every replica: matrices normal, biases 0. Each draws from a stream of its own name.
+    /// Parameters of every replica: matrices normal or constant, biases 0. Each draws from a stream of its own name.
     pub fn start<T: Real>(&self, spec: &ToySpec, replicas: &[ToyReplica]) -> Params<T> {
         let mut params = Params::zeros(Arc::clone(&self.layout), replicas.len());
         for (id, info) in self.layout.infos.iter().enumerate().filter(|(_, info)| info.shape.len() == 2) {
             let xavier = (2.0 / info.shape.iter().sum::<usize>() as f64).sqrt();
-            let deviation = spec.init_deviation.unwrap_or(xavier);
             let mut values = vec![0.0; info.len()];
             for (r, replica) in replicas.iter().enumerate() {
-                Rng::stream(replica.seed, &format!("init/{}", info.name)).fill_normal(&mut values);
+                let deviation = replica.init_deviation.unwrap_or(xavier);
+                match spec.init {
+                    ToyInit::Normal => {
+                        Rng::stream(replica.seed, &format!("init/{}", info.name)).fill_normal(&mut values)
+                    }
+                    ToyInit::Equal => values.fill(1.0),
+                }
                 params.set(r, id, values.iter().map(|x| T::from_f64(x * deviation)));
             }
         }

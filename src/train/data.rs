@@ -4,11 +4,13 @@
 //! PyTorch's `drop_last`. The order is a function of (seed, epoch), and fresh examples are one of (seed, step), so a step count is all
 //! that a resume needs.
 
-use crate::engine::{Batch, Plan};
+use std::mem::swap;
+
+use super::draws::Draws;
+use crate::engine::{Batch, ExampleSet, Inputs, Plan, Targets};
 use crate::error::{Error, Result};
 use crate::rng::Rng;
 use crate::spec::Spec;
-use crate::task::rule::Stream;
 use crate::task::{Split, Task, split};
 use crate::tensor::{Data as Numbers, Tensor};
 
@@ -23,9 +25,35 @@ pub struct Data<'a> {
     /// Order of the training examples in `epoch`, for each replica.
     orders: Vec<Vec<u32>>,
     epoch: Option<u64>,
-    /// Of the fresh examples: one a replica, or one for all; none for a finite set.
-    streams: Vec<u64>,
-    stream: Stream,
+    /// Fresh examples; none for a finite set.
+    draws: Option<Draws>,
+}
+
+/// The examples of a task as batches are gathered from them.
+pub(crate) fn example_set(task: &Task) -> ExampleSet<'_> {
+    let numbers = task.numbers.as_ref();
+    ExampleSet {
+        n: task.n_examples(),
+        tokens_bt: &task.tokens_bt,
+        targets_bl: &task.targets_bl,
+        x_btn: numbers.map_or(&[], |numbers| &numbers.x_btn),
+        y_bln: numbers.map_or(&[], |numbers| &numbers.y_bln),
+        weights_bl: task.weights_bl.as_deref(),
+    }
+}
+
+/// The examples `indices` of a task.
+pub(crate) fn batch(task: &Task, indices: &[u32]) -> Batch {
+    let (x, targets) = match &task.numbers {
+        None => (Inputs::Ids(vec![]), Targets::Classes(vec![])),
+        Some(numbers) => (
+            Inputs::Reals { x_btn: vec![], width: numbers.widths.x },
+            Targets::Reals { y_bln: vec![], width: numbers.widths.y },
+        ),
+    };
+    let mut batch = Batch::empty(task.n_ctx, x, targets);
+    batch.gather(&example_set(task), indices);
+    batch
 }
 
 impl<'a> Data<'a> {
@@ -52,16 +80,7 @@ impl<'a> Data<'a> {
                 expected: format!("at most the {n_train} training examples; leave it out for all of them"),
             });
         }
-        Ok(Data {
-            task,
-            seeds,
-            splits,
-            batch_size: spec.train.batch_size,
-            orders: vec![],
-            epoch: None,
-            streams: vec![],
-            stream: Stream::default(),
-        })
+        Ok(Data { task, seeds, splits, batch_size: spec.train.batch_size, orders: vec![], epoch: None, draws: None })
     }
 
     /// Fresh examples for training; the task's own are all for testing.
@@ -75,8 +94,16 @@ impl<'a> Data<'a> {
         }
         let splits = vec![Split { train: vec![], test: (0..task.n_examples() as u32).collect() }];
         let streams = spec.data.seed.map_or_else(|| seeds.clone(), |seed| vec![seed]);
-        let batch_size = spec.train.batch_size;
-        Ok(Data { task, seeds, splits, batch_size, orders: vec![], epoch: None, streams, stream: Stream::default() })
+        let (batch_size, rule) = (spec.train.batch_size, task.rule.clone());
+        let draws = rule.zip(batch_size).map(|(rule, size)| Draws::new(rule, streams, size));
+        Ok(Data { task, seeds, splits, batch_size, orders: vec![], epoch: None, draws })
+    }
+
+    /// Draws the fresh examples of a step on a thread of their own, while the step before it runs.
+    pub fn draw_ahead(&mut self) {
+        if let Some(draws) = &mut self.draws {
+            draws.ahead();
+        }
     }
 
     /// Examples of a training step.
@@ -133,12 +160,17 @@ impl<'a> Data<'a> {
     /// Fills mini-batches for the update after `step` others; the batches are those of [`Data::step_batches`].
     pub fn fill(&mut self, step: u64, plan: &Plan, batches: &mut [Batch]) {
         let Some(size) = self.batch_size else { return };
-        if let Some(rule) = self.task.rule.as_deref().filter(|_| self.task.stream) {
-            for (batch, &seed) in batches.iter_mut().zip(&self.streams) {
-                let mut rng = Rng::stream(seed, "examples of a step").substream(step);
-                batch.refill(|tokens, targets, weights| {
-                    self.stream.draw(rule, (size, step), &mut rng, (tokens, targets, weights));
-                });
+        if let Some(draws) = &mut self.draws {
+            for (batch, drawn) in batches.iter_mut().zip(draws.of_step(step)) {
+                match &mut batch.x {
+                    Inputs::Ids(tokens_bt) => swap(tokens_bt, &mut drawn.tokens_bt),
+                    Inputs::Reals { x_btn, .. } => swap(x_btn, &mut drawn.x_btn),
+                }
+                match &mut batch.targets {
+                    Targets::Classes(targets_bl) => swap(targets_bl, &mut drawn.targets_bl),
+                    Targets::Reals { y_bln, .. } => swap(y_bln, &mut drawn.y_bln),
+                }
+                swap(batch.weights.get_or_insert_default(), &mut drawn.weights_bl);
                 plan.look_up(batch);
             }
             return;
@@ -156,8 +188,7 @@ impl<'a> Data<'a> {
             self.epoch = Some(epoch);
         }
         for (batch, order) in batches.iter_mut().zip(&self.orders) {
-            let (task, indices) = (self.task, &order[at..at + size]);
-            batch.gather(&task.tokens_bt, &task.targets_bl, task.weights_bl.as_deref(), indices);
+            batch.gather(&example_set(self.task), &order[at..at + size]);
             plan.look_up(batch);
         }
     }
@@ -167,14 +198,11 @@ impl<'a> Data<'a> {
         let size = self.batch_examples();
         let test = &self.splits[0].test;
         let examples: Vec<u32> = (0..size).map(|i| test[i % test.len()]).collect();
-        self.streams.iter().map(|_| self.batch(&examples, plan)).collect()
+        (0..self.draws.as_ref().map_or(0, Draws::n_seeds)).map(|_| self.batch(&examples, plan)).collect()
     }
 
     fn batch(&self, indices: &[u32], plan: &Plan) -> Result<Batch> {
-        let (n_ctx, losses) = (self.task.n_ctx, self.task.loss_positions.len());
-        let mut batch = Batch::classes(n_ctx, vec![0; n_ctx], vec![0; losses])?;
-        let task = self.task;
-        batch.gather(&task.tokens_bt, &task.targets_bl, task.weights_bl.as_deref(), indices);
+        let mut batch = batch(self.task, indices);
         plan.prepare(&mut batch)?;
         Ok(batch)
     }

@@ -4,7 +4,9 @@
 //! due, evaluation if due, one more update. The training loss of a full batch comes with the update's own forward pass.
 
 mod data;
+mod draws;
 mod late_freqs;
+mod mask;
 mod metrics;
 mod session;
 mod start_from;
@@ -20,6 +22,9 @@ use crate::spec::{Dtype, Spec};
 use crate::task::Task;
 
 pub use data::Data;
+pub(crate) use data::batch;
+#[cfg(test)]
+pub(crate) use data::example_set;
 pub use metrics::Metrics;
 pub(crate) use metrics::{TERM, columns as metrics_columns};
 pub use session::Session;

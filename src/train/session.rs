@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::data::Data;
 use super::late_freqs::LateFreqs;
+use super::mask::{self, mask};
 use super::metrics::{Metrics, median};
 use super::start_from::start_from;
 use super::{Progress, Steps};
@@ -63,7 +64,8 @@ fn data_crc32(task: &Task, mask: &Tensor) -> u32 {
     for number in task.tokens_bt.iter().chain(&task.targets_bl) {
         crc.update(&number.to_le_bytes());
     }
-    for weight in task.weights_bl.iter().flatten() {
+    let numbers = task.numbers.iter().flat_map(|numbers| numbers.x_btn.iter().chain(&numbers.y_bln));
+    for weight in numbers.chain(task.weights_bl.iter().flatten()) {
         crc.update(&weight.to_le_bytes());
     }
     if task.stream {
@@ -94,21 +96,23 @@ pub(crate) fn batch_shape(task: &Task, examples: usize) -> BatchShape {
     BatchShape {
         examples,
         d_vocab: task.d_vocab,
-        possible_tokens: Some(task.possible_tokens.clone()),
+        possible_tokens: task.numbers.is_none().then(|| task.possible_tokens.clone()),
         loss_positions: task.loss_positions.clone(),
     }
 }
 
 /// What a model must know of a task.
 pub(crate) fn task_shape(task: &Task) -> TaskShape {
-    let varying = || (0..task.n_ctx).filter(|&t| task.possible_tokens[t].len() > 1);
+    let varying = || (0..task.n_ctx).filter(|&t| task.possible_tokens.get(t).is_none_or(|tokens| tokens.len() > 1));
+    let tokens = varying().filter_map(|t| task.possible_tokens.get(t)?.last());
     TaskShape {
+        numbers: task.numbers.as_ref().map(|numbers| numbers.widths.x),
         d_vocab: task.d_vocab,
         d_vocab_out: task.d_vocab_out,
         n_ctx: task.n_ctx,
         loss_positions: task.loss_positions.clone(),
         varying_positions: varying().collect(),
-        varying_tokens: varying().filter_map(|t| task.possible_tokens[t].last()).max().map_or(0, |&t| t as usize + 1),
+        varying_tokens: tokens.max().map_or(0, |&token| token as usize + 1),
     }
 }
 
@@ -119,7 +123,10 @@ impl<'a, T: Real> Session<'a, T> {
     /// Splits, batches or sizes that do not fit.
     pub fn new(spec: &'a Spec, task: &'a Task, workers: Workers) -> Result<Session<'a, T>> {
         model::fits(&spec.model, task)?;
-        let data = Data::new(spec, task)?;
+        let mut data = Data::new(spec, task)?;
+        if workers.count() > 1 {
+            data.draw_ahead();
+        }
         let seeds = &spec.train.seeds.0;
         let plain = [LossTerm::new(spec.loss.kind, spec.loss.f64)];
         let trained = [LossTerm { smoothing: spec.loss.label_smoothing, ..plain[0].clone() }];
@@ -145,7 +152,14 @@ impl<'a, T: Real> Session<'a, T> {
         if let Some(from) = &spec.model.from {
             start_from(from, &mut params)?;
         }
-        let mask = data.train_mask();
+        let keep = match &spec.model.mask {
+            Some(spec) => Some(mask(spec, seeds, &params)?),
+            None => None,
+        };
+        if let Some(keep) = &keep {
+            mask::apply(keep, &mut params);
+        }
+        let train_mask = data.train_mask();
         let zeros = || Params::zeros(Arc::clone(plan.params()), seeds.len());
         let update = optim::build_over::<T>(
             &spec.optim,
@@ -159,6 +173,7 @@ impl<'a, T: Real> Session<'a, T> {
         let moments = (0..update.moments()).map(|_| zeros()).collect();
         let mut train = Runner::new(Arc::new(plan), workers);
         train.set_terms(terms)?;
+        train.set_masks(keep);
         train.set_noise(if spec.model.dropout == Dropout::default() { &[] } else { seeds });
         Ok(Session {
             spec,
@@ -177,7 +192,7 @@ impl<'a, T: Real> Session<'a, T> {
             metrics: Metrics::new(spec.loss.kind, spec.loss.terms.iter().map(TermSpec::name)),
             late_freqs,
             end: spec.train.steps,
-            data_crc32: data_crc32(task, &mask),
+            data_crc32: data_crc32(task, &train_mask),
         })
     }
 
