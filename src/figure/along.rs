@@ -68,10 +68,10 @@ fn inks(n: usize) -> Vec<Ink> {
     (0..n).map(|i| viridis(0.92 * i as f64 / (n - 1) as f64)).collect()
 }
 
-/// The ticks in the legend: all where they are few, else some from the first to the last.
+/// The ticks in the legend: all where they are few, else as far apart as it takes, and the last.
 fn named(n: usize) -> impl Iterator<Item = usize> {
-    let shown = n.min(NAMED);
-    (0..shown).map(move |i| if shown < 2 { 0 } else { i * (n - 1) / (shown - 1) })
+    let step = n.saturating_sub(1).div_ceil(NAMED - 1).max(1);
+    (0..n).step_by(step).map(move |i| if i + step < n { i } else { n - 1 })
 }
 
 /// One tick of a series, as a series of its own whose column says which.
@@ -97,9 +97,10 @@ mod tests {
     #[test]
     fn the_legend_names_first_and_last_and_few_in_full() {
         assert_eq!(named(3).collect::<Vec<_>>(), [0, 1, 2]);
-        let many: Vec<usize> = named(31).collect();
-        assert_eq!((many.len(), many[0], many[7]), (8, 0, 30));
-        assert!(many.is_sorted_by(|a, b| a < b));
-        assert_eq!(named(1).collect::<Vec<_>>(), [0]);
+        assert_eq!(named(8).count(), 8);
+        assert_eq!(named(9).collect::<Vec<_>>(), [0, 2, 4, 6, 8]);
+        assert_eq!(named(31).collect::<Vec<_>>(), [0, 5, 10, 15, 20, 25, 30]);
+        assert_eq!(named(12).collect::<Vec<_>>(), [0, 2, 4, 6, 8, 11]);
+        assert_eq!((named(1).collect::<Vec<_>>(), named(0).count()), (vec![0], 0));
     }
 }

@@ -12,7 +12,7 @@ use super::{Figure, FigureInput, Sink};
 use crate::error::Result;
 use crate::measure::{Field, Series, Setting, ToySetting, toys_of};
 use crate::spec::ToyInit;
-use crate::theory::product::time_to_half;
+use crate::theory::product::time_to;
 
 /// See the file's first lines.
 pub struct TransitionSteps;
@@ -32,7 +32,7 @@ What it is
   For each replica the first evaluation at which its test loss is at most half of that at step 0, over the one axis of
   the grid: a dot a replica, and a line through the medians of those that get there. For a product of equal parts
   (toy.init = \"equal\", hidden layers of width 1, no activations, plain SGD) a dashed line has the step that gradient
-  flow gives (`phaselab explain product_of_parts`), at which the product is 1/2.
+  flow gives (`phaselab explain product_of_parts`).
 Reads
   Test losses of all evaluations, as the run's metrics have them; the spec.
 Unit and range
@@ -114,9 +114,12 @@ fn half(loss: &Series, r: usize) -> Option<u64> {
     (0..loss.steps.len()).find(|&s| loss.at(s, r)[0] <= 0.5 * first).map(|s| loss.steps[s])
 }
 
-/// The step of gradient flow at which a product of equal parts is 1/2; none for other models.
+/// The step of gradient flow at which half of the first loss of a product of equal parts is gone; none for other models.
 fn in_theory(setting: &ToySetting, start: f64) -> Option<f64> {
     let toy = setting.spec;
     let is_product = toy.init == ToyInit::Equal && toy.is_product();
-    setting.descent_rate.filter(|_| is_product).map(|rate| time_to_half(toy.d_hidden.0.len() + 1, start) / rate)
+    let parts = toy.d_hidden.0.len() + 1;
+    // The loss is (1 − product)².
+    let level = 1.0 - std::f64::consts::FRAC_1_SQRT_2 * (1.0 - libm::pow(start, parts as f64));
+    setting.descent_rate.filter(|_| is_product).map(|rate| time_to(level, parts, start) / rate)
 }

@@ -8,11 +8,11 @@ pub(super) const SUMMARY: &str = "time to learn a product of L equal parts under
 /// Panels of Simpson's rule.
 const PANELS: usize = 4_000;
 
-/// Time, in units of gradient flow (updates times the learning rate), at which a product of `parts` parts that all start at `start` is 1/2.
-/// 0 where it starts there or beyond, infinite from a start at 0.
-pub fn time_to_half(parts: usize, start: f64) -> f64 {
+/// Time, in units of gradient flow (updates times the learning rate), at which a product of `parts` parts that all start at `start` is
+/// `level`, below 1. 0 where it starts there or beyond, infinite from a start at 0.
+pub fn time_to(level: f64, parts: usize, start: f64) -> f64 {
     let n = parts as f64;
-    let end = libm::pow(0.5, 1.0 / n);
+    let end = libm::pow(level, 1.0 / n);
     if start >= end {
         return 0.0;
     }
@@ -35,7 +35,7 @@ pub(super) fn explain() -> String {
     let starts = [0.5, 0.2, 0.1, 0.05, 0.02, 0.01];
     let head = starts.map(|start| format!("{start:>12}")).concat();
     let row = |parts: usize| {
-        let times = starts.map(|start| format!("{:>12.4}", time_to_half(parts, start)));
+        let times = starts.map(|start| format!("{:>12.4}", time_to(0.5, parts, start)));
         format!("{parts:>7}{}\n", times.concat())
     };
     let rows: String = (2..=6).map(row).collect();
@@ -70,9 +70,9 @@ mod tests {
     fn two_parts_have_a_closed_form() {
         for start in [0.6f64, 0.1, 1e-3, 1e-6] {
             let exact = ((1.0 - start * start) / (start * start)).ln() / 4.0;
-            assert!((time_to_half(2, start) / exact - 1.0).abs() < 1e-9, "{start}");
+            assert!((time_to(0.5, 2, start) / exact - 1.0).abs() < 1e-9, "{start}");
         }
-        assert_eq!((time_to_half(3, 0.8), time_to_half(3, 0.0)), (0.0, f64::INFINITY));
+        assert_eq!((time_to(0.5, 3, 0.8), time_to(0.5, 3, 0.0)), (0.0, f64::INFINITY));
     }
 
     #[test]
@@ -84,7 +84,7 @@ mod tests {
                 w -= step * 2.0 * w.powi(parts - 1) * (w.powi(parts) - 1.0);
                 t += step;
             }
-            let exact = time_to_half(parts as usize, start);
+            let exact = time_to(0.5, parts as usize, start);
             assert!((t / exact - 1.0).abs() < 1e-3, "{parts} parts from {start}: {t} is not {exact}");
         }
     }
@@ -94,7 +94,7 @@ mod tests {
         for parts in [4, 5, 6] {
             let (n, start) = (parts as f64, 1e-3);
             let about = 1.0 / (2.0 * (n - 2.0) * libm::pow(start, n - 2.0));
-            assert!((time_to_half(parts, start) / about - 1.0).abs() < 0.02, "{parts}");
+            assert!((time_to(0.5, parts, start) / about - 1.0).abs() < 0.02, "{parts}");
         }
     }
 }
