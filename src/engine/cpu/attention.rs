@@ -257,16 +257,6 @@ fn add_scaled<T: Real>(to: &mut [T], x: &[T; LANES], factor: T) {
     }
 }
 
-impl<T: Real> Kernel<T> for Attention {
-    fn forward(&self, c: &Ctx<'_, T>, tile: Tile) {
-        self.forward_tile(c, tile);
-    }
-
-    fn backward(&self, c: &Ctx<'_, T>, tile: Tile) {
-        self.backward_tile(c, tile);
-    }
-}
-
 impl Attention {
     /// The blocks of keys that some of these queries see.
     #[inline(always)]
@@ -274,8 +264,10 @@ impl Attention {
         let seen = seen_by(&self.heads, queries.iter().copied());
         seen.start / LANES..seen.end.div_ceil(LANES)
     }
+}
 
-    fn forward_tile<T: Real>(&self, c: &Ctx<'_, T>, tile: Tile) {
+impl<T: Real> Kernel<T> for Attention {
+    fn forward(&self, c: &Ctx<'_, T>, tile: Tile) {
         let (z, pattern) = (c.value_mut(self.z, &tile), c.value_mut(self.pattern, &tile));
         let [q, k, v] = [self.q, self.k, self.v].map(|id| Operand::new(c, id, &tile));
         let (queries, scale) = (c.positions(self.z), self.scale::<T>());
@@ -316,7 +308,7 @@ impl Attention {
         });
     }
 
-    fn backward_tile<T: Real>(&self, c: &Ctx<'_, T>, tile: Tile) {
+    fn backward(&self, c: &Ctx<'_, T>, tile: Tile) {
         let mut grads = [0, 1, 2].map(|input| c.input_grad(input, &tile));
         for (grad, adding) in grads.iter_mut().flatten() {
             if !*adding {
