@@ -69,10 +69,21 @@ Source
             .collect();
         let ink = |i: usize| if i == 0 { TEST } else { CATEGORIES[(i - 1) % CATEGORIES.len()] };
         let mut keys = vec![Key::line("model", TEST, MEDIAN_WIDTH)];
-        keys.extend(predictors.iter().enumerate().map(|(i, series)| {
+        // The key of each curve: of two that agree the curves lie upon each other, and have one.
+        let mut key_of = vec![0];
+        for (i, (series, quartiles)) in curves.iter().enumerate().skip(1) {
             let name = series.column.trim_end_matches(self.ending).replace('_', " ");
-            Key::line(name, ink(i + 1), CURVE_WIDTH)
-        }));
+            match (1..i).find(|&earlier| curves[earlier].1.median == quartiles.median) {
+                Some(earlier) => {
+                    keys[key_of[earlier]].text += &format!(" = {name}");
+                    key_of.push(key_of[earlier]);
+                }
+                None => {
+                    keys.push(Key::line(name, ink(i), CURVE_WIDTH));
+                    key_of.push(keys.len() - 1);
+                }
+            }
+        }
         let n = model.seeds.len();
         let shows = format!("Test examples at step {}, median and quartiles of {n} replicas", model.steps[s]);
         let area = page::head(&mut sink.drawing, input.title, &shows, &keys, 16.0);

@@ -55,6 +55,7 @@ mod phase_diagram;
 mod png;
 mod point_directions;
 mod position_curves;
+mod position_errors;
 mod probe;
 mod progress;
 mod raster;
@@ -161,6 +162,7 @@ pub struct Sink {
 pub const ALL: &[&dyn Figure] = &[
     &loss_curves::LossCurves,
     &position_curves::PositionCurves,
+    &position_errors::PositionErrors,
     &in_context_losses::InContextLosses,
     &in_context_errors::InContextErrors,
     &label_curves::LabelCurves,
@@ -434,9 +436,10 @@ mod tests {
     #[test]
     fn axes_say_what_they_count_and_that_they_are_logarithmic() {
         let run = synthetic::run(&[1, 10, 100, 1000], 3);
-        let labels: [(&str, &[&str]); 18] = [
+        let labels: [(&str, &[&str]); 19] = [
             ("loss_curves", &["loss (nats, log scale)", "accuracy (fraction)", "memorisation", "cleanup", "seed 2"]),
             ("position_curves", &["test loss (nats, log scale)", "test accuracy (fraction)", "position 3"]),
+            ("position_errors", &["squared error (log scale)", "position 3"]),
             ("in_context_losses", &["test loss (nats)", "answers before (count)", "model", "bayes", "at step 1000"]),
             ("in_context_errors", &["squared error (log scale)", "answers before (count)", "model", "least squares"]),
             ("label_curves", &["test loss (nats, log scale)", "all right (fraction)", "carries 1"]),
