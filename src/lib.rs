@@ -6,6 +6,7 @@ extern crate self as phaselab;
 pub mod error;
 pub mod experiment;
 pub mod expr;
+pub(crate) mod guard;
 pub mod linalg;
 pub mod rng;
 pub mod spec;

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use rust_hdf5::{DatatypeMessage, H5Dataset, H5File, H5Type, Hdf5Error};
 
 use super::FORMAT;
-use super::guard::quietly;
 use super::hdf5_write::Stack;
 use super::record::{Attr, Element, Kind, crc32};
 use crate::error::{Error, Result};
+use crate::guard::quietly;
 use crate::tensor::{Data, Tensor};
 
 /// Deflate expands at most 1032 times.

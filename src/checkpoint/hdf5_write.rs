@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use rust_hdf5::{H5Dataset, H5File, H5Type};
 
 use super::FORMAT;
-use super::guard::quietly;
 use super::hdf5_read::{Reader, system_error};
 use super::record::{Attr, Element, Record, crc32, with_numbers};
 use crate::error::{Error, Result};
+use crate::guard::quietly;
 use crate::tensor::{Data, Tensor};
 
 /// Deflate level. Shuffled float parameters get no smaller above 1 (5.66 MB of noise: 4.73 MB at 1, 4.75 MB at 4), and

@@ -15,7 +15,6 @@
 
 pub mod atomic;
 pub mod check;
-pub(crate) mod guard;
 pub mod hdf5;
 pub mod hdf5_read;
 mod hdf5_write;

@@ -65,8 +65,8 @@ pub trait Op: Debug + Send + Sync {
     fn same_rows(&self, _input: usize) -> bool {
         self.row_wise()
     }
-    /// Whether input number `input` may be a table, from which rows are read as they are needed.
-    fn reads_tables(&self, _input: usize) -> bool {
+    /// Whether inputs may be tables, from which rows are read as they are needed.
+    fn reads_tables(&self) -> bool {
         true
     }
     /// Whether an output row is a function of (token, position) if the same rows of all inputs are.

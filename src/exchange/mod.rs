@@ -35,8 +35,8 @@ pub use layout::Layout;
 
 use std::sync::Arc;
 
-use crate::checkpoint::guard::quietly;
 use crate::error::{Error, Result};
+use crate::guard::quietly;
 use crate::tensor::Data;
 use value::{Element, Parsed, Value, View};
 

@@ -151,21 +151,23 @@ pub(super) fn answered(
 }
 
 /// What a measure says of three examples that are asked for two numbers at two positions each, the first for training, of lengths 3, 1
-/// and 3: outputs and numbers `[3, 2, 2]`.
-pub(super) fn numbered(measure: &dyn Measure, outputs: &[f64], y_bln: &[f64], weights: &[f64; 6]) -> Vec<Vec<f64>> {
+/// and 3. Squared errors are 2 and 2, 4.5 and 0.5, 0.5 and, where the last asks nothing, 81.
+pub(super) fn numbered(measure: &dyn Measure) -> Vec<Vec<f64>> {
+    let outputs = [1.0, 0.0, 2.0, 2.0, 0.0, 3.0, 1.0, 1.0, 1.0, 1.0, 9.0, 9.0];
+    let y_bln = vec![1.0, 2.0, 2.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0];
     let labels = Labels { name: "length", of: vec![3, 1, 3] };
-    let numbers = Numbers { x_btn: vec![0.0; 18], y_bln: y_bln.to_vec(), widths: Widths { x: 1, y: 2 } };
+    let numbers = Numbers { x_btn: vec![0.0; 18], y_bln, widths: Widths { x: 1, y: 2 } };
     let examples = Examples {
         n_examples: 3,
         n_classes: 2,
-        weights: Some(weights),
+        weights: Some(&[1.0, 1.0, 1.0, 1.0, 1.0, 0.0]),
         labels: Some(&labels),
         numbers: Some(&numbers),
         ..Examples::default()
     };
     let setting = Setting { loss_positions: vec![3, 5], ..Setting::new(examples, &[]) };
     measure.fits(&setting).expect("it fits");
-    evaluated(measure, &setting, &[true, false, false], &[], outputs)
+    evaluated(measure, &setting, &[true, false, false], &[], &outputs)
 }
 
 /// What a measure says of parameters alone.

@@ -118,15 +118,7 @@ mod tests {
 
     #[test]
     fn a_nested_start_is_the_corner_of_a_wider_and_deeper_one() {
-        let task = TaskShape {
-            numbers: None,
-            d_vocab: 7,
-            d_vocab_out: 5,
-            n_ctx: 3,
-            loss_positions: vec![2],
-            varying_positions: vec![0, 1],
-            varying_tokens: 5,
-        };
+        let task = TaskShape::of_pairs(5);
         let narrow =
             ModelSpec { nested_init: true, init: Init::Unit, d_model: 6, n_heads: 2, d_mlp: 5, ..ModelSpec::default() };
         let wide = ModelSpec { d_model: 12, n_heads: 3, d_mlp: 9, n_layers: 2, ..narrow.clone() };
@@ -160,15 +152,7 @@ mod tests {
 
     #[test]
     fn deviations_follow_the_rule_and_seeds_differ() {
-        let task = TaskShape {
-            numbers: None,
-            d_vocab: 114,
-            d_vocab_out: 113,
-            n_ctx: 3,
-            loss_positions: vec![2],
-            varying_positions: vec![0, 1],
-            varying_tokens: 113,
-        };
+        let task = TaskShape::of_pairs(113);
         let spec = ModelSpec::default();
         let layout = Arc::new(graph(&spec, &task).params);
         let params = initialize::<f64>(&layout, &spec, &[0, 1]);

@@ -39,6 +39,22 @@ pub struct TaskShape {
     pub varying_tokens: usize,
 }
 
+#[cfg(test)]
+impl TaskShape {
+    /// Pairs of numbers below p, and `=`, where the answer is asked.
+    fn of_pairs(p: usize) -> TaskShape {
+        TaskShape {
+            numbers: None,
+            d_vocab: p + 1,
+            d_vocab_out: p,
+            n_ctx: 3,
+            loss_positions: vec![2],
+            varying_positions: vec![0, 1],
+            varying_tokens: p,
+        }
+    }
+}
+
 /// The network of a spec, every value at every position; one that is not in this program is told when it is compiled.
 pub fn graph(spec: &ModelSpec, task: &TaskShape) -> Graph {
     match spec.family {

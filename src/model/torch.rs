@@ -203,16 +203,7 @@ mod tests {
     /// Models, both dtypes and three seeds: uniforms (of an MLP's layers) bit for bit, normals within 1e-6.
     #[test]
     fn starts_are_torch_s() {
-        let varying_positions = vec![0, 1];
-        let task = TaskShape {
-            numbers: None,
-            d_vocab: 8,
-            d_vocab_out: 7,
-            n_ctx: 3,
-            loss_positions: vec![2],
-            varying_positions,
-            varying_tokens: 7,
-        };
+        let task = TaskShape::of_pairs(7);
         let mut n_params = 0;
         for line in NUMBERS.lines().filter(|line| !line.starts_with('#')) {
             let (head, numbers) = line.split_once(": ").unwrap();
@@ -234,16 +225,7 @@ mod tests {
 
     #[test]
     fn what_is_not_drawn_and_the_scale() {
-        let varying_positions = vec![0, 1];
-        let task = TaskShape {
-            numbers: None,
-            d_vocab: 8,
-            d_vocab_out: 7,
-            n_ctx: 3,
-            loss_positions: vec![2],
-            varying_positions,
-            varying_tokens: 7,
-        };
+        let task = TaskShape::of_pairs(7);
         let layernorm = ModelSpec { normalization: crate::spec::Normalization::Ln, ..model("transformer") };
         let layout = graph(&layernorm, &task).params;
         let plain = start(&layout, &layernorm, Dtype::F64, 4);

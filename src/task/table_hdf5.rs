@@ -11,8 +11,8 @@ use rust_hdf5::{DatatypeMessage, H5Dataset, H5File};
 
 use super::table_lines::unread;
 use super::table_source::MAX_FAULTS;
-use crate::checkpoint::guard::quietly;
 use crate::error::nearest;
+use crate::guard::quietly;
 
 /// Numbers that a row of a dataset may have.
 pub(super) const MAX_NUMBERS: usize = 1 << 20;

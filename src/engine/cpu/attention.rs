@@ -79,35 +79,54 @@ impl<T: Real> Blocks<T> {
         Blocks([[[[T::ZERO; LANES]; LANES]; C]; K])
     }
 
-    /// Rows as they are: a block has a row for each key.
+    /// Calls `each` with every block, the row's place in it, and the part of that row in the block's columns.
     #[inline(always)]
-    fn fill<'a>(&mut self, n: usize, d_head: usize, row: impl Fn(usize) -> &'a [T])
-    where
+    fn each<'a>(
+        &mut self,
+        (n, d_head): (usize, usize),
+        row: impl Fn(usize) -> &'a [T],
+        each: impl Fn(&mut Block<T>, usize, [T; LANES]),
+    ) where
         T: 'a,
     {
         for key in 0..n {
             let row = row(key);
             for (block, start) in self.0[key / LANES].iter_mut().zip((0..d_head).step_by(LANES)) {
-                block[key % LANES] = chunk(row, start);
+                each(block, key % LANES, chunk(row, start));
             }
         }
     }
 
-    /// Rows turned: a block has a row for each column.
+    /// Rows as they are: a block has a row for each key.
     #[inline(always)]
-    fn fill_turned<'a>(&mut self, n: usize, d_head: usize, row: impl Fn(usize) -> &'a [T])
+    fn fill<'a>(&mut self, sizes: (usize, usize), row: impl Fn(usize) -> &'a [T])
     where
         T: 'a,
     {
-        for key in 0..n {
-            let row = row(key);
-            for (block, start) in self.0[key / LANES].iter_mut().zip((0..d_head).step_by(LANES)) {
-                let x: [T; LANES] = chunk(row, start);
+        self.each(
+            sizes,
+            row,
+            #[inline(always)]
+            |block, place, x| block[place] = x,
+        );
+    }
+
+    /// Rows turned: a block has a row for each column.
+    #[inline(always)]
+    fn fill_turned<'a>(&mut self, sizes: (usize, usize), row: impl Fn(usize) -> &'a [T])
+    where
+        T: 'a,
+    {
+        self.each(
+            sizes,
+            row,
+            #[inline(always)]
+            |block, place, x| {
                 for (turned, x) in block.iter_mut().zip(x) {
-                    turned[key % LANES] = x;
+                    turned[place] = x;
                 }
-            }
-        }
+            },
+        );
     }
 
     /// The rows of a group of queries in a block of columns.
@@ -243,7 +262,7 @@ fn store<T: Real>(to: &mut [T], x: &[T; LANES]) {
     }
 }
 
-/// Adds the first numbers of a block times a factor.
+/// Adds the first numbers of a block times a factor; a whole block, whose length the compiler knows, in one go.
 #[inline(always)]
 fn add_scaled<T: Real>(to: &mut [T], x: &[T; LANES], factor: T) {
     if let Some(to) = to.first_chunk_mut::<LANES>() {
@@ -277,9 +296,9 @@ impl<T: Real> Kernel<T> for Attention {
             for (example, head) in tile.clone().flat_map(|example| (0..n_heads).map(move |head| (example, head))) {
                 let (cols, kv_cols) = (self.heads.cols(head), self.heads.kv_cols(head));
                 let row = |i: usize| ((example - tile.start) * queries.len() + i) * n_heads + head;
-                rows_q.fill(queries.len(), d_head, |i| q.part(example, i, queries[i], &cols));
-                turned_k.fill_turned(k.n_positions(), d_head, |key| k.part(example, key, key, &kv_cols));
-                rows_v.fill(v.n_positions(), d_head, |key| v.part(example, key, key, &kv_cols));
+                rows_q.fill((queries.len(), d_head), |i| q.part(example, i, queries[i], &cols));
+                turned_k.fill_turned((k.n_positions(), d_head), |key| k.part(example, key, key, &kv_cols));
+                rows_v.fill((v.n_positions(), d_head), |key| v.part(example, key, key, &kv_cols));
                 for (group, these) in queries.chunks(ROWS).enumerate() {
                     let (from, seen) = (group * ROWS, self.seen(these));
                     let mut rows: Rows<T> = [[[T::ZERO; LANES]; K]; ROWS];
@@ -328,10 +347,10 @@ impl<T: Real> Kernel<T> for Attention {
             for (example, head) in tile.clone().flat_map(|example| (0..n_heads).map(move |head| (example, head))) {
                 let (cols, kv_cols) = (self.heads.cols(head), self.heads.kv_cols(head));
                 let row = |i: usize| ((example - tile.start) * queries.len() + i) * n_heads + head;
-                rows_q.fill(queries.len(), d_head, |i| q.part(example, i, queries[i], &cols));
-                rows_k.fill(k.n_positions(), d_head, |key| k.part(example, key, key, &kv_cols));
-                turned_v.fill_turned(v.n_positions(), d_head, |key| v.part(example, key, key, &kv_cols));
-                rows_dz.fill(queries.len(), d_head, |i| &dz[row(i) * d_head..][..d_head]);
+                rows_q.fill((queries.len(), d_head), |i| q.part(example, i, queries[i], &cols));
+                rows_k.fill((k.n_positions(), d_head), |key| k.part(example, key, key, &kv_cols));
+                turned_v.fill_turned((v.n_positions(), d_head), |key| v.part(example, key, key, &kv_cols));
+                rows_dz.fill((queries.len(), d_head), |i| &dz[row(i) * d_head..][..d_head]);
                 for i in 0..queries.len() {
                     let from = &pattern[row(i) * keys..][..keys];
                     for (a, start) in a[i / LANES][i % LANES].iter_mut().zip((0..keys).step_by(LANES)) {

@@ -31,7 +31,7 @@ impl Op for Mix {
     fn same_rows(&self, input: usize) -> bool {
         input == 0
     }
-    fn reads_tables(&self, _input: usize) -> bool {
+    fn reads_tables(&self) -> bool {
         !Attention::fits(&self.heads)
     }
     fn attention_part(&self) -> Option<Part> {

@@ -110,7 +110,7 @@ pub(super) fn select_rows(graph: &mut Graph) {
         let own = graph.values[op.outputs()[0]].space.clone();
         for (i, input) in op.inputs().into_iter().enumerate() {
             let from = &graph.values[input].space;
-            let no_table = *from == Space::Pairs && !op.reads_tables(i);
+            let no_table = *from == Space::Pairs && !op.reads_tables();
             let space = match &own {
                 Space::Batch(out) if no_table => Space::Batch(op.reads_positions(i, out)),
                 _ => own.clone(),
