@@ -81,6 +81,9 @@ impl Found {
 }
 
 fn data(data: &DataSpec, found: &mut Found) {
+    found.check(data.test_examples > 0, "data.test_examples", || {
+        "0 leaves a stream nothing to be tested on; it must be at least 1".into()
+    });
     if let Some(frac) = data.train_frac {
         found.check(frac > 0.0 && frac <= 1.0, "data.train_frac", || {
             format!("{frac} leaves a split empty; it must be above 0 and at most 1")
