@@ -80,7 +80,7 @@ pub struct Ctx<'a, T: Real> {
     pub(crate) scratch: Raw<'a, T>,
     /// Tokens, targets, weights.
     pub batch: &'a BatchView<'a>,
-    /// First example that the batch-space buffers hold.
+    /// First example that the batch-space buffers hold; where a tile lies further back than it would from the first one on, it wraps.
     pub(crate) origin: usize,
     /// What ops keep from one stage to the next.
     #[cfg_attr(not(feature = "candle"), allow(dead_code))]
@@ -97,7 +97,7 @@ impl<'a, T: Real> Ctx<'a, T> {
         let place = &self.places[id];
         let origin = if place.per_example > 0 { self.origin } else { 0 };
         let unit = place.per_example.max(1) * place.width;
-        ((tile.start - origin) * unit, tile.len() * unit)
+        (tile.start.wrapping_sub(origin) * unit, tile.len() * unit)
     }
 
     #[inline(always)]

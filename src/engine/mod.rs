@@ -20,6 +20,8 @@ pub mod simd;
 mod sums;
 pub mod terms;
 pub mod tiny;
+mod turn;
+mod turns;
 mod work;
 mod workers;
 

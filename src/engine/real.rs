@@ -3,10 +3,14 @@
 //! Elementary functions are branch-free polynomials, so that plain loops over them vectorise and their bits do not
 //! depend on the platform's mathematical library.
 
+use std::cell::RefCell;
 use std::fmt::Debug;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
+use std::thread::LocalKey;
 
+use super::cpu::lanes::Lanes;
 use super::op::{Kernel, Op};
+use super::turn::{self, Square};
 use crate::spec::Dtype;
 use crate::tensor::Data;
 
@@ -63,6 +67,14 @@ pub trait Real:
     fn kernel(op: &dyn Op) -> &dyn Kernel<Self>;
     /// Wraps numbers for files.
     fn to_data(values: Vec<Self>) -> Data;
+
+    /// 16 rows of 16 numbers to their columns.
+    #[inline(always)]
+    fn turn(rows: &Square<Self>) -> Square<Self> {
+        turn::by_shuffles(rows)
+    }
+    /// Calls `work` with room for so many vectors, in which anything may stand. It is the thread's own, and there is one.
+    fn with_room<R>(len: usize, work: impl FnOnce(&mut [Lanes<Self>]) -> R) -> R;
 
     /// The larger of two numbers that are not NaN.
     #[inline(always)]
@@ -162,6 +174,14 @@ impl Real for f32 {
     fn is_finite(self) -> bool {
         f32::is_finite(self)
     }
+    #[inline(always)]
+    fn turn(rows: &Square<f32>) -> Square<f32> {
+        turn::in_registers(rows)
+    }
+    fn with_room<R>(len: usize, work: impl FnOnce(&mut [Lanes<f32>]) -> R) -> R {
+        thread_local! { static ROOM: RefCell<Vec<Lanes<f32>>> = const { RefCell::new(vec![]) } }
+        in_room(&ROOM, len, work)
+    }
     fn kernel(op: &dyn Op) -> &dyn Kernel<f32> {
         op.kernel_f32()
     }
@@ -226,12 +246,29 @@ impl Real for f64 {
     fn is_finite(self) -> bool {
         f64::is_finite(self)
     }
+    fn with_room<R>(len: usize, work: impl FnOnce(&mut [Lanes<f64>]) -> R) -> R {
+        thread_local! { static ROOM: RefCell<Vec<Lanes<f64>>> = const { RefCell::new(vec![]) } }
+        in_room(&ROOM, len, work)
+    }
     fn kernel(op: &dyn Op) -> &dyn Kernel<f64> {
         op.kernel_f64()
     }
     fn to_data(values: Vec<f64>) -> Data {
         Data::F64(values)
     }
+}
+
+fn in_room<T: Real, R>(
+    room: &'static LocalKey<RefCell<Vec<Lanes<T>>>>,
+    len: usize,
+    work: impl FnOnce(&mut [Lanes<T>]) -> R,
+) -> R {
+    room.with_borrow_mut(|room| {
+        if room.len() < len {
+            room.resize(len, Lanes::ZERO);
+        }
+        work(&mut room[..len])
+    })
 }
 
 /// (eʳ − 1, 2ⁿ) with x = n ln 2 + r, |r| ≤ ln 2 / 2.

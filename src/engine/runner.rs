@@ -1,8 +1,8 @@
 //! Runs a plan on the CPU: steps of many replicas over a few workers, with the same bits however they are shared out.
 //!
 //! A worker takes a whole replica while replicas are at least as many as workers: forward, loss, backward and gradient sums tile by
-//! tile in its own cache, then the update. The replicas left over are taken one at a time by all workers together: tiles of
-//! examples in parallel, then parts of the gradients in parallel, each part by one owner that adds the tiles in order.
+//! tile in its own cache, then the update. The replicas left over are taken one at a time by all workers together: a worker takes the next
+//! tile, and adds it to one part of the gradients after the other, to each when the tile before has been added there.
 //! Both ways add the same numbers in the same order.
 
 use std::sync::{Arc, Mutex};
@@ -18,6 +18,7 @@ use super::real::Real;
 use super::simd::{dot, vectorized};
 use super::sums::{Parts, gradient_sums};
 use super::terms::{Share, Term, TermsAt};
+use super::turns::Turns;
 use super::work::{Slot, Work, copy_wants};
 use super::workers::Workers;
 use crate::error::{Error, Result};
@@ -27,8 +28,6 @@ use crate::tensor::Tensor;
 
 /// Rows of a pair table that are worked on together.
 const PAIR_TILE: usize = 64;
-/// Tiles a worker, of those that all workers take together.
-const WAVE_TILES: usize = 2;
 /// Numbers that one piece of an update has at most.
 const UPDATE_BLOCK: usize = 16_384;
 
@@ -56,7 +55,7 @@ pub struct Runner<T: Real> {
     workers: Workers,
     /// One a worker, each for one tile; made when first needed.
     own: Vec<Mutex<Slot<T>>>,
-    /// For all workers together, for some tiles; made when first needed.
+    /// For all workers together, for a tile of each; made when first needed.
     shared: Option<(Slot<T>, SlotLayout)>,
     /// Replicas that steps pass over.
     skipped: Vec<bool>,
@@ -70,6 +69,8 @@ pub struct Runner<T: Real> {
     wholes: Vec<std::ops::Range<usize>>,
     /// Gradient sums that may be worked on at the same time, the batch's first.
     sums: Vec<Parts>,
+    /// Of the workers that take tiles of one replica together, at the batch's gradient sums.
+    turns: Turns,
     /// Of ops that call functions of others.
     failure: Failure,
     /// Added to the loss.
@@ -103,6 +104,8 @@ impl<T: Real> Runner<T> {
         };
         let blocks = wholes.iter().flat_map(in_blocks).collect();
         let sums = gradient_sums::<T>(&plan);
+        let of_batch = sums.iter().filter(|parts| !plan.steps[parts[0].0].on_pairs).count();
+        let turns = Turns::new(of_batch, workers.count());
         Runner {
             plan,
             workers,
@@ -114,6 +117,7 @@ impl<T: Real> Runner<T> {
             blocks,
             wholes,
             sums,
+            turns,
             terms: vec![],
             at_step: 0,
             term_values: vec![],
@@ -401,14 +405,14 @@ impl<T: Real> Runner<T> {
 
     fn make_shared(&mut self) {
         if self.shared.is_none() {
-            let layout = self.plan.slot(self.wave());
+            let layout = self.plan.slot(self.at_once());
             self.shared = Some((Slot::new(&self.plan, &layout, &self.terms), layout));
         }
     }
 
-    /// Tiles that all workers together take at a time: few enough to stay in the cache that they share.
-    fn wave(&self) -> usize {
-        (WAVE_TILES * self.workers.count()).min(self.plan.tiles())
+    /// Tiles that all workers together have at a time.
+    fn at_once(&self) -> usize {
+        self.workers.count().min(self.plan.tiles())
     }
 }
 
@@ -496,28 +500,25 @@ impl<T: Real> Runner<T> {
             let pair_tile = |i: usize| i * PAIR_TILE..((i + 1) * PAIR_TILE).min(plan.n_pairs());
             self.workers.each(pair_tiles, |i| work.forward(true, &pair_tile(i), 0));
             if work.needs_all_logits() {
-                for first in (0..plan.tiles()).step_by(self.wave()) {
-                    let (count, origin) = (self.wave().min(plan.tiles() - first), plan.tile(first).start);
-                    self.workers.each(count, |i| {
-                        let tile = plan.tile(first + i);
-                        work.forward(false, &tile, origin);
-                        work.keep_logits(&tile, origin);
-                    });
-                }
+                self.each_tile(|_, tile, origin| {
+                    work.forward(false, tile, origin);
+                    work.keep_logits(tile, origin);
+                });
                 work.logits_terms(Share::all(&self.workers));
             }
-            for first in (0..plan.tiles()).step_by(self.wave()) {
-                let (count, origin) = (self.wave().min(plan.tiles() - first), plan.tile(first).start);
-                self.workers.each(count, |i| {
-                    let tile = plan.tile(first + i);
-                    work.forward(false, &tile, origin);
-                    work.loss(&tile, origin);
-                    work.backward(false, &tile, origin);
-                });
-                self.add_up(&work, false, (count, origin), |i| plan.tile(first + i));
-            }
+            self.each_tile(|i, tile, origin| {
+                work.forward(false, tile, origin);
+                work.loss(tile, origin);
+                work.backward(false, tile, origin);
+                for (sum, parts) in self.sums_of(false).enumerate() {
+                    self.turns.take(sum, i, || work.reduce(parts, tile, origin));
+                }
+            });
             self.workers.each(pair_tiles, |i| work.backward(true, &pair_tile(i), 0));
-            self.add_up(&work, true, (pair_tiles, 0), pair_tile);
+            let first = self.turns.sums();
+            self.workers.each(self.sums.len() - first, |i| {
+                (0..pair_tiles).for_each(|t| work.reduce(&self.sums[first + i], &pair_tile(t), 0));
+            });
             work.finish_grads(params);
             work.params_terms(params);
             work.outcome()
@@ -531,21 +532,15 @@ impl<T: Real> Runner<T> {
         if self.plan.backward { a.grads.sub(r * a.stride, a.stride) } else { a.grads }
     }
 
-    /// Every owner adds the tiles in order.
-    fn add_up(
-        &self,
-        work: &Work<'_, T>,
-        on_pairs: bool,
-        (tiles, origin): (usize, usize),
-        tile: impl Fn(usize) -> Tile + Sync,
-    ) {
-        let of_stage = |i: &usize| self.plan.steps[self.sums[*i][0].0].on_pairs == on_pairs;
-        let first = (0..self.sums.len()).find(of_stage).unwrap_or(0);
-        let count = (0..self.sums.len()).filter(of_stage).count();
-        self.workers.each(count, |i| {
-            for t in 0..tiles {
-                work.reduce(&self.sums[first + i], &tile(t), origin);
-            }
+    /// Calls `each` with every tile, its number and the origin of its place in the shared slot, tiles beginning in their order.
+    fn each_tile(&self, each: impl Fn(usize, &Tile, usize) + Sync) {
+        let plan = &*self.plan;
+        self.turns.begin();
+        self.workers.each(self.at_once(), |place| {
+            self.turns.share(plan.tiles(), |i| {
+                let tile = plan.tile(i);
+                each(i, &tile, tile.start.wrapping_sub(place * plan.tile_examples));
+            });
         });
     }
 

@@ -163,7 +163,7 @@ impl<'a, T: Real> Work<'a, T> {
     pub(super) fn loss(&self, tile: &Tile, origin: usize) {
         let (plan, id) = (self.plan, self.plan.logits);
         let place = &self.layout.places[id];
-        let (at, len) = ((tile.start - origin) * place.per_example, tile.len() * place.per_example);
+        let (at, len) = (tile.start.wrapping_sub(origin) * place.per_example, tile.len() * place.per_example);
         let logits = self.values.part(place.value_at + at * place.width, len * place.width);
         let rows = loss::Rows { logits, width: place.width, per_example: place.per_example, tile: tile.clone() };
         for (i, term) in plan.losses.iter().enumerate() {
@@ -192,7 +192,7 @@ impl<'a, T: Real> Work<'a, T> {
     pub(super) fn keep_logits(&self, tile: &Tile, origin: usize) {
         let place = &self.layout.places[self.plan.logits];
         let unit = place.per_example * place.width;
-        let logits = self.values.part(place.value_at + (tile.start - origin) * unit, tile.len() * unit);
+        let logits = self.values.part(place.value_at + tile.start.wrapping_sub(origin) * unit, tile.len() * unit);
         // SAFETY: each tile writes its own rows.
         let kept = unsafe { self.room.logits.part_mut(tile.start * unit, tile.len() * unit) };
         kept.iter_mut().zip(logits).for_each(|(kept, l)| *kept = l.to_f64());

@@ -1,23 +1,24 @@
-//! Attention at once: scores, pattern and mixed values, head by head while it lies in cache.
+//! Attention at once: scores, pattern and mixed values, for 16 heads at a time while they lie in cache.
 //!
 //! Takes the place of [`Scores`](super::scores::Scores), [`Softmax`](super::softmax::Softmax) and [`Mix`](super::mix::Mix) where nobody asks
-//! for the scores or for a gradient between: same formulas, same order of every sum, same bits.
+//! for the scores, for the pattern or for a gradient between. Same formulas; heads lie along the vector lanes ([`lanes`](super::lanes)).
 //!
-//! Shapes: q, z `[B · queries, n_heads · d_head]`, k, v `[B · keys, n_kv_heads · d_head]`, pattern `[B · queries, n_heads · keys]`.
+//! Shapes: q, z `[B · queries, n_heads · d_head]`, k, v `[B · keys, n_kv_heads · d_head]`; what it keeps for the backward pass, as many numbers
+//! as a pattern has: by 16 heads, `[queries, keys, heads]`.
 
 use std::ops::Range;
 
-use super::attend::{Block, ROWS, chunk, multiply, overlap, seen_by};
-use super::scores::{Heads, Operand};
+use super::attend::seen_by;
+use super::lanes::{Lanes, Matrix, SIDE, Starts, change};
+use super::scores::Heads;
 use crate::engine::ctx::Ctx;
 use crate::engine::op::{Kernel, Op, Tile, ValueId, kernels, swap_id};
 use crate::engine::real::Real;
-use crate::engine::simd::{LANES, fold_max, fold_sum, vectorized};
+use crate::engine::simd::{LANES, vectorized};
 
-/// Blocks of keys.
-const K: usize = 4;
-/// Blocks of columns of a head.
-const C: usize = 2;
+/// Keys, and columns of a head, that 16 heads may have to lie in cache.
+const KEYS: usize = 64;
+const COLUMNS: usize = 32;
 
 #[derive(Debug)]
 pub(crate) struct Attention {
@@ -27,17 +28,6 @@ pub(crate) struct Attention {
     pub(crate) pattern: ValueId,
     pub(crate) z: ValueId,
     pub(crate) heads: Heads,
-}
-
-impl Attention {
-    /// Whether heads of these sizes lie on the stack, and blocks of keys pay.
-    pub(crate) fn fits(heads: &Heads) -> bool {
-        heads.in_blocks() && heads.keys <= K * LANES && heads.d_head <= C * LANES
-    }
-
-    fn scale<T: Real>(&self) -> T {
-        T::from_f64(1.0 / (self.heads.d_head as f64).sqrt())
-    }
 }
 
 impl Op for Attention {
@@ -65,341 +55,218 @@ impl Op for Attention {
     }
 }
 
-/// Rows of one head in blocks of [`LANES`] keys (or queries) and of as many columns; what no row was written to is 0.
-struct Blocks<T>([[Block<T>; C]; K]);
-
-/// Numbers for each query and key of one head: by block of queries, query, block of keys.
-type Square<T> = [[[[T; LANES]; K]; LANES]; K];
-
-/// Numbers for each of a group of queries and each key.
-type Rows<T> = [[[T; LANES]; K]; ROWS];
-
-impl<T: Real> Blocks<T> {
-    fn new() -> Self {
-        Blocks([[[[T::ZERO; LANES]; LANES]; C]; K])
-    }
-
-    /// Calls `each` with every block, the row's place in it, and the part of that row in the block's columns.
-    #[inline(always)]
-    fn each<'a>(
-        &mut self,
-        (n, d_head): (usize, usize),
-        row: impl Fn(usize) -> &'a [T],
-        each: impl Fn(&mut Block<T>, usize, [T; LANES]),
-    ) where
-        T: 'a,
-    {
-        for key in 0..n {
-            let row = row(key);
-            for (block, start) in self.0[key / LANES].iter_mut().zip((0..d_head).step_by(LANES)) {
-                each(block, key % LANES, chunk(row, start));
-            }
-        }
-    }
-
-    /// Rows as they are: a block has a row for each key.
-    #[inline(always)]
-    fn fill<'a>(&mut self, sizes: (usize, usize), row: impl Fn(usize) -> &'a [T])
-    where
-        T: 'a,
-    {
-        self.each(
-            sizes,
-            row,
-            #[inline(always)]
-            |block, place, x| block[place] = x,
-        );
-    }
-
-    /// Rows turned: a block has a row for each column.
-    #[inline(always)]
-    fn fill_turned<'a>(&mut self, sizes: (usize, usize), row: impl Fn(usize) -> &'a [T])
-    where
-        T: 'a,
-    {
-        self.each(
-            sizes,
-            row,
-            #[inline(always)]
-            |block, place, x| {
-                for (turned, x) in block.iter_mut().zip(x) {
-                    turned[place] = x;
-                }
-            },
-        );
-    }
-
-    /// The rows of a group of queries in a block of columns.
-    #[inline(always)]
-    fn group(&self, from: usize, column: usize) -> &[[T; LANES]; ROWS] {
-        let half = &self.0[from / LANES][column][from % LANES..];
-        half.first_chunk().expect("invariant: a block has two groups")
-    }
-}
-
-/// Dot products of a group of rows with the keys of a block, which are turned.
-#[inline(always)]
-fn dots<T: Real>(
-    (x, from): (&Blocks<T>, usize),
-    (turned, block): (&Blocks<T>, usize),
-    d_head: usize,
-) -> [[T; LANES]; ROWS] {
-    let mut sums = [[T::ZERO; LANES]; ROWS];
-    for (column, start) in (0..d_head).step_by(LANES).enumerate() {
-        let a = x.group(from, column);
-        multiply(
-            &mut sums,
-            #[inline(always)]
-            |i, r| a[r][i],
-            &turned.0[block][column][..LANES.min(d_head - start)],
-        );
-    }
-    sums
-}
-
-/// Sums of the rows of a block of columns, weighted by a group of rows of weights.
-#[inline(always)]
-fn mixes<T: Real>(
-    w: &Rows<T>,
-    (y, seen, column): (&Blocks<T>, Range<usize>, usize),
-    keys: usize,
-) -> [[T; LANES]; ROWS] {
-    let mut sums = [[T::ZERO; LANES]; ROWS];
-    for block in seen {
-        multiply(
-            &mut sums,
-            #[inline(always)]
-            |i, r| w[r][block][i],
-            &y.0[block][column][..LANES.min(keys - block * LANES)],
-        );
-    }
-    sums
-}
-
-/// Sums of the rows of a block of columns, weighted for eight keys from `key` on by the weights of each query.
-#[inline(always)]
-fn folds<T: Real>(
-    (heads, queries): (&Heads, &[usize]),
-    w: &Square<T>,
-    (x, column): (&Blocks<T>, usize),
-    key: usize,
-) -> [[T; LANES]; ROWS] {
-    let mut sums = [[T::ZERO; LANES]; ROWS];
-    let keys = key..heads.keys.min(key + ROWS);
-    for ((these, w), x) in queries.chunks(LANES).zip(w).zip(&x.0) {
-        if these.iter().any(|&at| overlap(&heads.seen(at), &keys)) {
-            multiply(
-                &mut sums,
-                #[inline(always)]
-                |i, r| w[i][key / LANES][key % LANES + r],
-                &x[column][..these.len()],
-            );
-        }
-    }
-    sums
-}
-
-/// Scores of one query from dot products with the keys from `first` on: −∞ for those that it does not see.
-#[inline(always)]
-fn masked<T: Real>(dots: &[T; LANES], scale: T, first: usize, seen: &Range<usize>) -> [T; LANES] {
-    let [first, start, end] = [first, seen.start, seen.end].map(|x| x as u32);
-    let mut scores = [T::NEG_INFINITY; LANES];
-    for ((score, &dot), lane) in scores.iter_mut().zip(dots).zip(0..LANES as u32) {
-        let is_seen = (first + lane >= start) & (first + lane < end);
-        *score = if is_seen { dot * scale } else { T::NEG_INFINITY };
-    }
-    scores
-}
-
-/// Scores of one query to its pattern, in place.
-#[inline(always)]
-fn softmax<T: Real>(row: &mut [[T; LANES]]) {
-    let mut top = [T::NEG_INFINITY; LANES];
-    for x in row.iter() {
-        for (top, &x) in top.iter_mut().zip(x) {
-            *top = x.max(*top);
-        }
-    }
-    let top = fold_max(top);
-    let mut total = [T::ZERO; LANES];
-    for x in row.iter_mut() {
-        for (total, x) in total.iter_mut().zip(x) {
-            *x = (*x - top).exp();
-            *total += *x;
-        }
-    }
-    let inverse = T::ONE / fold_sum(total);
-    for x in row {
-        for x in x {
-            *x *= inverse;
-        }
-    }
-}
-
-/// The gradient of one query's pattern `a` to that of its scores, in place.
-#[inline(always)]
-fn softmax_backward<T: Real>(a: &[[T; LANES]], row: &mut [[T; LANES]]) {
-    let mut shared = [T::ZERO; LANES];
-    for (a, d) in a.iter().zip(row.iter()) {
-        for ((shared, &a), &d) in shared.iter_mut().zip(a).zip(d) {
-            *shared = a.mul_add(d, *shared);
-        }
-    }
-    let shared = fold_sum(shared);
-    for (a, d) in a.iter().zip(row) {
-        for (&a, d) in a.iter().zip(d) {
-            *d = a * (*d - shared);
-        }
-    }
-}
-
-/// Writes the first numbers of a block.
-#[inline(always)]
-fn store<T: Real>(to: &mut [T], x: &[T; LANES]) {
-    match to.first_chunk_mut::<LANES>() {
-        Some(to) => *to = *x,
-        None => to.copy_from_slice(&x[..to.len()]),
-    }
-}
-
-/// Adds the first numbers of a block times a factor; a whole block, whose length the compiler knows, in one go.
-#[inline(always)]
-fn add_scaled<T: Real>(to: &mut [T], x: &[T; LANES], factor: T) {
-    if let Some(to) = to.first_chunk_mut::<LANES>() {
-        for (to, &x) in to.iter_mut().zip(x) {
-            *to += x * factor;
-        }
-    } else {
-        for (to, &x) in to.iter_mut().zip(x) {
-            *to += x * factor;
-        }
-    }
+/// 16 heads, or fewer, of the examples of a tile.
+struct Group {
+    /// The first, and how many: heads of an example follow each other.
+    first: usize,
+    count: usize,
+    /// Where they begin in q and z, and in k and v.
+    q: Starts,
+    k: Starts,
 }
 
 impl Attention {
-    /// The blocks of keys that some of these queries see.
-    #[inline(always)]
-    fn seen(&self, queries: &[usize]) -> Range<usize> {
-        let seen = seen_by(&self.heads, queries.iter().copied());
-        seen.start / LANES..seen.end.div_ceil(LANES)
+    /// Whether heads of these sizes lie in cache, and have the keys that make it pay.
+    pub(crate) fn fits(heads: &Heads) -> bool {
+        heads.in_blocks() && heads.keys <= KEYS && heads.d_head <= COLUMNS
     }
+
+    /// Positions of the queries, and how many positions the keys have.
+    #[inline(always)]
+    fn sizes<'a, T: Real>(&self, c: &Ctx<'a, T>) -> (&'a [usize], usize) {
+        (c.positions(self.z), c.positions(self.k).len())
+    }
+
+    #[inline(always)]
+    fn groups<T: Real>(&self, c: &Ctx<'_, T>, tile: &Tile) -> impl Iterator<Item = Group> {
+        let Heads { n_heads, d_head, .. } = self.heads;
+        let (queries, keys) = self.sizes(c);
+        let (rows_q, rows_k) = (queries.len(), keys);
+        let (width_q, width_k) = (c.width(self.q), c.width(self.k));
+        let all = tile.len() * n_heads;
+        (0..all).step_by(LANES).map(
+            #[inline(always)]
+            move |first| {
+                let count = LANES.min(all - first);
+                let (example, head) = (|i: usize| (first + i) / n_heads, |i: usize| (first + i) % n_heads);
+                let q = Starts::new(
+                    count,
+                    width_q,
+                    #[inline(always)]
+                    |i| example(i) * rows_q * width_q + head(i) * d_head,
+                );
+                let k = Starts::new(
+                    count,
+                    width_k,
+                    #[inline(always)]
+                    |i| example(i) * rows_k * width_k + self.heads.kv_cols(head(i)).start,
+                );
+                Group { first, count, q, k }
+            },
+        )
+    }
+
+    /// The first key of each block that some of these queries see, and the keys that they see.
+    #[inline(always)]
+    fn seen(&self, queries: &[usize]) -> (impl Iterator<Item = usize> + use<>, Range<usize>) {
+        let seen = seen_by(&self.heads, queries.iter().copied());
+        ((seen.start / SIDE * SIDE..seen.end).step_by(SIDE), seen)
+    }
+
+    /// The queries that see some of the keys from `key` on, which follow each other.
+    #[inline(always)]
+    fn seeing(&self, queries: &[usize], key: usize) -> Range<usize> {
+        let sees = |&at: &usize| {
+            let seen = self.heads.seen(at);
+            seen.start < key + SIDE && key < seen.end
+        };
+        let first = queries.iter().position(sees).unwrap_or(queries.len());
+        first..queries.iter().rposition(sees).map_or(first, |last| last + 1)
+    }
+
+    /// Whether head `i` of a tile adds to the gradients of keys and values that heads before it wrote.
+    #[inline(always)]
+    fn shares(&self, i: usize) -> bool {
+        let Heads { n_heads, n_kv_heads, .. } = self.heads;
+        !(i % n_heads).is_multiple_of(n_heads / n_kv_heads)
+    }
+}
+
+/// Dot products with all keys, of which a query sees some, to its pattern.
+#[inline(always)]
+fn softmax<T: Real>(row: &mut [Lanes<T>], seen: Range<usize>, scale: T) {
+    row[..seen.start].fill(Lanes::ZERO);
+    row[seen.end..].fill(Lanes::ZERO);
+    let (row, scale) = (&mut row[seen], Lanes::all(scale));
+    let top = row.iter().fold(
+        Lanes::all(T::NEG_INFINITY),
+        #[inline(always)]
+        |top, &x| top.max(x),
+    );
+    let mut total = Lanes::ZERO;
+    for x in row.iter_mut() {
+        *x = x.sub(top).mul(scale).exp();
+        total = total.add(*x);
+    }
+    let inverse = total.inverse();
+    change(
+        row,
+        #[inline(always)]
+        |_, x| x.mul(inverse),
+    );
+}
+
+/// The gradient of a query's pattern `a` to that of its dot products, in place.
+#[inline(always)]
+fn softmax_backward<T: Real>(a: &[Lanes<T>], row: &mut [Lanes<T>], seen: Range<usize>, scale: T) {
+    row[..seen.start].fill(Lanes::ZERO);
+    row[seen.end..].fill(Lanes::ZERO);
+    let (a, row, scale) = (&a[seen.clone()], &mut row[seen], Lanes::all(scale));
+    let mut shared = Lanes::ZERO;
+    for (&a, &d) in a.iter().zip(row.iter()) {
+        shared = shared.plus(a, d);
+    }
+    change(
+        row,
+        #[inline(always)]
+        |i, d| a[i].mul(d.sub(shared)).mul(scale),
+    );
 }
 
 impl<T: Real> Kernel<T> for Attention {
     fn forward(&self, c: &Ctx<'_, T>, tile: Tile) {
         let (z, pattern) = (c.value_mut(self.z, &tile), c.value_mut(self.pattern, &tile));
-        let [q, k, v] = [self.q, self.k, self.v].map(|id| Operand::new(c, id, &tile));
-        let (queries, scale) = (c.positions(self.z), self.scale::<T>());
-        let Heads { n_heads, d_head, keys, .. } = self.heads;
-        let [mut rows_q, mut turned_k, mut rows_v] = std::array::from_fn(|_| Blocks::<T>::new());
-        vectorized!({
-            for (example, head) in tile.clone().flat_map(|example| (0..n_heads).map(move |head| (example, head))) {
-                let (cols, kv_cols) = (self.heads.cols(head), self.heads.kv_cols(head));
-                let row = |i: usize| ((example - tile.start) * queries.len() + i) * n_heads + head;
-                rows_q.fill((queries.len(), d_head), |i| q.part(example, i, queries[i], &cols));
-                turned_k.fill_turned((k.n_positions(), d_head), |key| k.part(example, key, key, &kv_cols));
-                rows_v.fill((v.n_positions(), d_head), |key| v.part(example, key, key, &kv_cols));
-                for (group, these) in queries.chunks(ROWS).enumerate() {
-                    let (from, seen) = (group * ROWS, self.seen(these));
-                    let mut rows: Rows<T> = [[[T::ZERO; LANES]; K]; ROWS];
-                    for block in seen.clone() {
-                        let sums = dots((&rows_q, from), (&turned_k, block), d_head);
-                        for ((row, sums), &at) in rows.iter_mut().zip(&sums).zip(these) {
-                            row[block] = masked(sums, scale, block * LANES, &self.heads.seen(at));
+        let [q, k, v] = [self.q, self.k, self.v].map(|id| c.value(id, &tile));
+        let ((queries, n_keys), d_head) = (self.sizes(c), self.heads.d_head);
+        let of_queries = (queries.len(), d_head);
+        let sizes = [of_queries, (n_keys, d_head), (n_keys, d_head), (queries.len(), n_keys), of_queries];
+        let scale = T::from_f64(1.0 / (d_head as f64).sqrt());
+        T::with_room(Matrix::<T>::room(&sizes), |room| {
+            vectorized!({
+                let [mut q_m, mut k_m, mut v_m, mut a, mut z_m] = Matrix::split(room, sizes);
+                for group in self.groups(c, &tile) {
+                    q_m.load(q, &group.q);
+                    k_m.load(k, &group.k);
+                    v_m.load(v, &group.k);
+                    for (from, these) in (0..queries.len()).step_by(SIDE).zip(queries.chunks(SIDE)) {
+                        let (blocks, seen) = self.seen(these);
+                        for key in blocks {
+                            a.dots((from, key), &q_m, &k_m);
+                        }
+                        for (i, &at) in (from..).zip(these) {
+                            softmax(a.row_mut(i), self.heads.seen(at), scale);
+                        }
+                        for column in (0..d_head).step_by(SIDE) {
+                            z_m.mixes((from, column), &a, &v_m, seen.clone());
                         }
                     }
-                    for (i, weights) in (from..from + these.len()).zip(&mut rows) {
-                        softmax(&mut weights[seen.clone()]);
-                        let to = &mut pattern[row(i) * keys..][..keys];
-                        for (to, weights) in to.chunks_mut(LANES).zip(weights) {
-                            store(to, weights);
-                        }
-                    }
-                    for (column, start) in (0..d_head).step_by(LANES).enumerate() {
-                        let (sums, width) =
-                            (mixes(&rows, (&rows_v, seen.clone(), column), keys), LANES.min(d_head - start));
-                        for (i, sums) in (from..from + these.len()).zip(&sums) {
-                            store(&mut z[row(i) * d_head + start..][..width], sums);
-                        }
-                    }
+                    a.keep(&mut pattern[group.first * queries.len() * n_keys..], group.count);
+                    z_m.store(
+                        z,
+                        &group.q,
+                        #[inline(always)]
+                        |_| false,
+                    );
                 }
-            }
+            });
         });
     }
 
     fn backward(&self, c: &Ctx<'_, T>, tile: Tile) {
-        let mut grads = [0, 1, 2].map(|input| c.input_grad(input, &tile));
-        for (grad, adding) in grads.iter_mut().flatten() {
-            if !*adding {
-                grad.fill(T::ZERO);
-            }
-        }
-        let [mut dq, mut dk, mut dv] = grads.map(|grad| grad.map(|(grad, _)| grad));
+        let [mut dq, mut dk, mut dv] = [0, 1, 2].map(|input| c.input_grad(input, &tile));
         let (pattern, dz) = (c.value(self.pattern, &tile), c.grad(self.z, &tile));
-        let [q, k, v] = [self.q, self.k, self.v].map(|id| Operand::new(c, id, &tile));
-        let [width_q, width_k] = [self.q, self.k].map(|id| c.width(id));
-        let (queries, scale) = (c.positions(self.z), self.scale::<T>());
-        let Heads { n_heads, d_head, keys, .. } = self.heads;
-        let [mut rows_q, mut rows_k, mut turned_v, mut rows_dz] = std::array::from_fn(|_| Blocks::<T>::new());
-        // The pattern, and the gradient of the scores.
-        let [mut a, mut ds]: [Square<T>; 2] = [[[[[T::ZERO; LANES]; K]; LANES]; K]; 2];
-        vectorized!({
-            for (example, head) in tile.clone().flat_map(|example| (0..n_heads).map(move |head| (example, head))) {
-                let (cols, kv_cols) = (self.heads.cols(head), self.heads.kv_cols(head));
-                let row = |i: usize| ((example - tile.start) * queries.len() + i) * n_heads + head;
-                rows_q.fill((queries.len(), d_head), |i| q.part(example, i, queries[i], &cols));
-                rows_k.fill((k.n_positions(), d_head), |key| k.part(example, key, key, &kv_cols));
-                turned_v.fill_turned((v.n_positions(), d_head), |key| v.part(example, key, key, &kv_cols));
-                rows_dz.fill((queries.len(), d_head), |i| &dz[row(i) * d_head..][..d_head]);
-                for i in 0..queries.len() {
-                    let from = &pattern[row(i) * keys..][..keys];
-                    for (a, start) in a[i / LANES][i % LANES].iter_mut().zip((0..keys).step_by(LANES)) {
-                        *a = chunk(from, start);
-                    }
-                }
-                for (group, these) in queries.chunks(ROWS).enumerate() {
-                    let (from, seen) = (group * ROWS, self.seen(these));
-                    let mut rows: Rows<T> = [[[T::ZERO; LANES]; K]; ROWS];
-                    for block in seen.clone() {
-                        let sums = dots((&rows_dz, from), (&turned_v, block), d_head);
-                        for (row, sums) in rows.iter_mut().zip(&sums) {
-                            row[block] = *sums;
+        let [q, k, v] = [self.q, self.k, self.v].map(|id| c.value(id, &tile));
+        let ((queries, n_keys), d_head) = (self.sizes(c), self.heads.d_head);
+        let (of_queries, of_keys, of_both) = ((queries.len(), d_head), (n_keys, d_head), (queries.len(), n_keys));
+        let sizes = [of_queries, of_keys, of_keys, of_queries, of_both, of_both, of_queries, of_keys];
+        let scale = T::from_f64(1.0 / (d_head as f64).sqrt());
+        T::with_room(Matrix::<T>::room(&sizes), |room| {
+            vectorized!({
+                let [mut q_m, mut k_m, mut v_m, mut dz_m, mut a, mut ds, mut dq_m, mut dk_m] =
+                    Matrix::split(room, sizes);
+                for group in self.groups(c, &tile) {
+                    q_m.load(q, &group.q);
+                    k_m.load(k, &group.k);
+                    v_m.load(v, &group.k);
+                    dz_m.load(dz, &group.q);
+                    a.take_back(&pattern[group.first * queries.len() * n_keys..], group.count);
+                    for (from, these) in (0..queries.len()).step_by(SIDE).zip(queries.chunks(SIDE)) {
+                        let (blocks, seen) = self.seen(these);
+                        for key in blocks {
+                            ds.dots((from, key), &dz_m, &v_m);
+                        }
+                        for (i, &at) in (from..).zip(these) {
+                            softmax_backward(a.row(i), ds.row_mut(i), self.heads.seen(at), scale);
+                        }
+                        for column in (0..d_head).step_by(SIDE) {
+                            dq_m.mixes((from, column), &ds, &k_m, seen.clone());
                         }
                     }
-                    for (i, row) in (from..from + these.len()).zip(&mut rows) {
-                        softmax_backward(&a[i / LANES][i % LANES][seen.clone()], &mut row[seen.clone()]);
-                        ds[i / LANES][i % LANES] = *row;
+                    if let Some((dq, adding)) = &mut dq {
+                        dq_m.store(
+                            dq,
+                            &group.q,
+                            #[inline(always)]
+                            |_| *adding,
+                        );
                     }
-                    let Some(dq) = &mut dq else { continue };
-                    for (column, start) in (0..d_head).step_by(LANES).enumerate() {
-                        let (sums, width) =
-                            (mixes(&rows, (&rows_k, seen.clone(), column), keys), LANES.min(d_head - start));
-                        for (i, sums) in (from..from + these.len()).zip(&sums) {
-                            let at = q.row(example, i, queries[i]) * width_q + cols.start + start;
-                            add_scaled(&mut dq[at..at + width], sums, scale);
-                        }
-                    }
-                }
-                for (column, start) in (0..d_head).step_by(LANES).enumerate() {
-                    let width = LANES.min(d_head - start);
-                    let to = |key: usize| k.row(example, key, key) * width_k + kv_cols.start + start;
-                    for key in (0..k.n_positions()).step_by(ROWS) {
-                        let these = key..k.n_positions().min(key + ROWS);
-                        if let Some(dk) = &mut dk {
-                            let sums = folds((&self.heads, queries), &ds, (&rows_q, column), key);
-                            for (key, sums) in these.clone().zip(&sums) {
-                                add_scaled(&mut dk[to(key)..to(key) + width], sums, scale);
+                    for (to, w, x) in [(&mut dk, &ds, &q_m), (&mut dv, &a, &dz_m)] {
+                        let Some((to, adding)) = to else { continue };
+                        for key in (0..n_keys).step_by(SIDE) {
+                            let terms = self.seeing(queries, key);
+                            for column in (0..d_head).step_by(SIDE) {
+                                dk_m.folds((key, column), w, x, terms.clone());
                             }
                         }
-                        if let Some(dv) = &mut dv {
-                            let sums = folds((&self.heads, queries), &a, (&rows_dz, column), key);
-                            for (key, sums) in these.zip(&sums) {
-                                add_scaled(&mut dv[to(key)..to(key) + width], sums, T::ONE);
-                            }
-                        }
+                        dk_m.store(
+                            to,
+                            &group.k,
+                            #[inline(always)]
+                            |lane| *adding || self.shares(group.first + lane),
+                        );
                     }
                 }
-            }
+            });
         });
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod factor;
 pub(crate) mod formula;
 pub(crate) mod gain;
 pub(crate) mod join;
+pub(crate) mod lanes;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod matmul;

@@ -99,11 +99,6 @@ impl<'c, 'a, T: Real> Operand<'c, 'a, T> {
         Operand { c, rows, width: c.width(id), table, per_example: c.positions(id).len(), first: tile.start }
     }
 
-    /// Its positions in an example, which are the first ones.
-    pub(crate) fn n_positions(&self) -> usize {
-        self.per_example
-    }
-
     /// Row of the operand's storage for the `i`-th of its positions, `position`, of `example`.
     #[inline(always)]
     pub(crate) fn row(&self, example: usize, i: usize, position: usize) -> usize {
