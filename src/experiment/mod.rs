@@ -219,14 +219,16 @@ fn read(path: &Path) -> Result<Experiment> {
     Ok(Experiment { name: name_of(path), path: path.into(), text })
 }
 
-/// The name of the folder of an `experiment.toml`; the stem of any other file.
+/// The name of the folder of an `experiment.toml`, and for a file beside one (`large.toml`) that and its stem; the stem of any other file.
 fn name_of(path: &Path) -> String {
     let whole = path.canonicalize().unwrap_or_else(|_| path.into());
-    let named = match whole.file_name() {
-        Some(name) if name == FILE => whole.parent().and_then(Path::file_name),
-        _ => whole.file_stem(),
-    };
-    named.unwrap_or(whole.as_os_str()).to_string_lossy().into_owned()
+    let folder = whole.parent().filter(|folder| folder.join(FILE).is_file()).and_then(Path::file_name);
+    let stem = whole.file_stem().unwrap_or(whole.as_os_str()).to_string_lossy();
+    match folder {
+        Some(folder) if whole.file_name().is_some_and(|name| name == FILE) => folder.to_string_lossy().into_owned(),
+        Some(folder) => format!("{}_{stem}", folder.to_string_lossy()),
+        None => stem.into_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -244,12 +246,20 @@ mod tests {
     }
 
     #[test]
-    fn every_experiment_in_the_binary_passes_preflight() {
-        assert!(EXPERIMENTS.len() >= 2);
-        for (name, text) in EXPERIMENTS {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER).join(name).join(FILE);
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), *text, "{name}");
-            let experiment = read(&path).unwrap();
+    fn every_experiment_passes_preflight_and_the_larger_specs_beside_them() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER);
+        let in_binary = EXPERIMENTS.iter().map(|(name, text)| {
+            let experiment = read(&folder.join(name).join(FILE)).unwrap();
+            assert_eq!((experiment.name.as_str(), experiment.text.as_str()), (*name, *text));
+            experiment
+        });
+        let larger: Vec<Experiment> = (EXPERIMENTS.iter().map(|(name, _)| folder.join(name).join("large.toml")))
+            .filter(|path| path.is_file())
+            .map(|path| read(&path).unwrap())
+            .collect();
+        assert!(EXPERIMENTS.len() >= 2 && larger.iter().any(|spec| spec.slug() == "sorting_large"));
+        for experiment in in_binary.chain(larger) {
+            let name = &experiment.name;
             let spec = experiment.spec(&[]).unwrap_or_else(|e| panic!("{name}: {:?}", e.cause()));
             let variants = variants(&experiment, &spec, &[]).unwrap_or_else(|e| panic!("{name}: {:?}", e.cause()));
             experiment.preflight_all(&spec, &variants).unwrap_or_else(|e| panic!("{name}: {e}"));

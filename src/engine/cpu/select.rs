@@ -6,7 +6,7 @@
 use crate::engine::ctx::Ctx;
 use crate::engine::op::{Kernel, Op, Space, Tile, Value, ValueId, wiring};
 use crate::engine::real::Real;
-use crate::engine::simd::{add, vectorized};
+use crate::engine::simd::{add, prefetch, vectorized};
 
 use super::{column_blocks, columns};
 
@@ -37,14 +37,35 @@ impl Op for Select {
     }
 }
 
+/// For each row of a tile the row of the table, and the one that is needed some rows later: tables are larger than the nearest caches.
+#[inline(always)]
+fn table_rows<T: Real>(c: &Ctx<'_, T>, tile: Tile, positions: &[usize]) -> impl Iterator<Item = (usize, usize)> {
+    const AHEAD: usize = 8;
+    let rows = tile.flat_map(
+        #[inline(always)]
+        move |b| {
+            positions.iter().map(
+                #[inline(always)]
+                move |&t| c.pair(b, t),
+            )
+        },
+    );
+    let ahead = rows.clone().skip(AHEAD).map(Some).chain(std::iter::repeat(None));
+    rows.zip(ahead).map(
+        #[inline(always)]
+        |(row, ahead)| (row, ahead.unwrap_or(row)),
+    )
+}
+
 impl<T: Real> Kernel<T> for Select {
     fn forward(&self, c: &Ctx<'_, T>, tile: Tile) {
         let (y, width, positions) = (c.value_mut(self.y, &tile), c.width(self.y), c.positions(self.y));
         if c.is_table(self.x) {
             let x = c.table(self.x);
-            let rows = tile.flat_map(|b| positions.iter().map(move |&t| c.pair(b, t)));
-            for (y, row) in y.chunks_exact_mut(width).zip(rows) {
-                y.copy_from_slice(&x[row * width..(row + 1) * width]);
+            let row = |row: usize| &x[row * width..(row + 1) * width];
+            for (y, (from, ahead)) in y.chunks_exact_mut(width).zip(table_rows(c, tile, positions)) {
+                prefetch(row(ahead));
+                y.copy_from_slice(row(from));
             }
         } else {
             let (x, per_example) = (c.value(self.x, &tile), c.positions(self.x).len());
@@ -87,9 +108,9 @@ impl<T: Real> Kernel<T> for Select {
         let (width, positions) = (c.width(self.y), c.positions(self.y));
         let cols = columns(owner, width);
         let dy = c.grad(self.y, &tile);
-        let rows = tile.flat_map(|b| positions.iter().map(move |&t| c.pair(b, t)));
         vectorized!({
-            for (dy, row) in dy.chunks_exact(width).zip(rows) {
+            for (dy, (row, ahead)) in dy.chunks_exact(width).zip(table_rows(c, tile, positions)) {
+                prefetch(c.table_grad(self.x, ahead, cols.clone()));
                 add(c.table_grad(self.x, row, cols.clone()), &dy[cols.clone()]);
             }
         });
