@@ -20,7 +20,7 @@ pub mod simd;
 mod sums;
 pub mod terms;
 pub mod tiny;
-mod turn;
+mod transpose;
 mod turns;
 mod work;
 mod workers;

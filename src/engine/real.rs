@@ -10,7 +10,7 @@ use std::thread::LocalKey;
 
 use super::cpu::lanes::Lanes;
 use super::op::{Kernel, Op};
-use super::turn::{self, Square};
+use super::transpose::{self, Square};
 use crate::spec::Dtype;
 use crate::tensor::Data;
 
@@ -70,8 +70,8 @@ pub trait Real:
 
     /// 16 rows of 16 numbers to their columns.
     #[inline(always)]
-    fn turn(rows: &Square<Self>) -> Square<Self> {
-        turn::by_shuffles(rows)
+    fn transpose(rows: &Square<Self>) -> Square<Self> {
+        transpose::by_shuffles(rows)
     }
     /// Calls `work` with room for so many vectors, in which anything may stand. It is the thread's own, and there is one.
     fn with_room<R>(len: usize, work: impl FnOnce(&mut [Lanes<Self>]) -> R) -> R;
@@ -175,8 +175,8 @@ impl Real for f32 {
         f32::is_finite(self)
     }
     #[inline(always)]
-    fn turn(rows: &Square<f32>) -> Square<f32> {
-        turn::in_registers(rows)
+    fn transpose(rows: &Square<f32>) -> Square<f32> {
+        transpose::in_registers(rows)
     }
     fn with_room<R>(len: usize, work: impl FnOnce(&mut [Lanes<f32>]) -> R) -> R {
         thread_local! { static ROOM: RefCell<Vec<Lanes<f32>>> = const { RefCell::new(vec![]) } }

@@ -277,11 +277,12 @@ mod tests {
     use crate::engine::check::OpCheck;
     use crate::engine::cpu::scores::tests::all_heads;
 
+    /// Ten or twenty heads: a group that is not full, and more than one.
     #[test]
     fn gradients_agree_with_finite_differences() {
         for heads in all_heads().into_iter().filter(Attention::fits) {
             let Heads { n_heads, n_kv_heads, d_head, keys, .. } = heads;
-            let mut check = OpCheck::new(3, keys);
+            let mut check = OpCheck::new(5, keys);
             let [q, k, v] = [n_heads, n_kv_heads, n_kv_heads].map(|n| check.input(&[n, d_head]));
             let (z, pattern) = (check.value(&[n_heads, d_head]), check.value(&[n_heads, keys]));
             check.assert_gradients(Attention { q, k, v, pattern, z, heads }, z);

@@ -1,6 +1,6 @@
 //! Small matrices of 16 heads at once, one head a vector lane.
 //!
-//! Rows of heads, as values hold them, are turned on the way in and out, 16 by 16 numbers at a time; between, every operation is that of one
+//! Rows of heads, as values hold them, are transposed on the way in and out, 16 by 16 numbers at a time; between, every operation is that of one
 //! head with a vector for a number: nothing is summed across lanes, masks are ranges of loops, and a head's bits do not depend on its
 //! neighbours. Products keep a block of 4 by 4 sums in registers and add terms in the order of their index.
 
@@ -186,7 +186,7 @@ impl<'a, T: Real> Matrix<'a, T> {
                         None => to[..from.len()].copy_from_slice(from),
                     }
                 }
-                for (to, x) in self.row_mut(row)[column..].iter_mut().zip(&T::turn(&rows)) {
+                for (to, x) in self.row_mut(row)[column..].iter_mut().zip(&T::transpose(&rows)) {
                     *to = Lanes(*x);
                 }
             }
@@ -203,7 +203,7 @@ impl<'a, T: Real> Matrix<'a, T> {
                     *to = x.0;
                 }
                 let width = LANES.min(self.columns - column);
-                for ((lane, x), at) in T::turn(&columns).iter().enumerate().zip(starts.at).take(starts.count) {
+                for ((lane, x), at) in T::transpose(&columns).iter().enumerate().zip(starts.at).take(starts.count) {
                     let to = &mut to[at + row * starts.stride + column..][..width];
                     write(to, x, adding(lane));
                 }

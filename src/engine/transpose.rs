@@ -37,10 +37,10 @@ fn shuffle<T: Real>(x: &Square<T>, y: &mut Square<T>) {
 pub(super) fn in_registers(x: &Square<f32>) -> Square<f32> {
     let Some(simd) = pulp::x86::V4::try_new() else { return by_shuffles(x) };
     let [x0, x1, x2, x3, x4, x5, x6, x7, x8, x9, xa, xb, xc, xd, xe, xf] = pulp::cast(*x);
-    let [a0, a1, a2, a3] = x86::turn_quarters(simd, [x0, x1, x2, x3]);
-    let [b0, b1, b2, b3] = x86::turn_quarters(simd, [x4, x5, x6, x7]);
-    let [c0, c1, c2, c3] = x86::turn_quarters(simd, [x8, x9, xa, xb]);
-    let [d0, d1, d2, d3] = x86::turn_quarters(simd, [xc, xd, xe, xf]);
+    let [a0, a1, a2, a3] = x86::transpose_quarters(simd, [x0, x1, x2, x3]);
+    let [b0, b1, b2, b3] = x86::transpose_quarters(simd, [x4, x5, x6, x7]);
+    let [c0, c1, c2, c3] = x86::transpose_quarters(simd, [x8, x9, xa, xb]);
+    let [d0, d1, d2, d3] = x86::transpose_quarters(simd, [xc, xd, xe, xf]);
     let [y0, y4, y8, yc] = x86::swap_quarters(simd, [a0, b0, c0, d0]);
     let [y1, y5, y9, yd] = x86::swap_quarters(simd, [a1, b1, c1, d1]);
     let [y2, y6, ya, ye] = x86::swap_quarters(simd, [a2, b2, c2, d2]);
@@ -60,9 +60,9 @@ mod x86 {
 
     use pulp::x86::V4;
 
-    /// Turns the four squares of 4 by 4 numbers that lie side by side in four rows.
+    /// Transposes the four squares of 4 by 4 numbers that lie side by side in four rows.
     #[inline(always)]
-    pub(super) fn turn_quarters(simd: V4, [a, b, c, d]: [__m512; 4]) -> [__m512; 4] {
+    pub(super) fn transpose_quarters(simd: V4, [a, b, c, d]: [__m512; 4]) -> [__m512; 4] {
         let simd = simd.avx512f;
         let [p, q]: [__m512d; 2] = pulp::cast([simd._mm512_unpacklo_ps(a, b), simd._mm512_unpackhi_ps(a, b)]);
         let [r, s]: [__m512d; 2] = pulp::cast([simd._mm512_unpacklo_ps(c, d), simd._mm512_unpackhi_ps(c, d)]);
@@ -103,8 +103,8 @@ mod tests {
     #[test]
     fn rows_become_columns() {
         let (single, double) = (rows::<f32>(), rows::<f64>());
-        let both = [vectorized!(f32::turn(&single)), vectorized!(by_shuffles(&single))];
-        let double = vectorized!(f64::turn(&double));
+        let both = [vectorized!(f32::transpose(&single)), vectorized!(by_shuffles(&single))];
+        let double = vectorized!(f64::transpose(&double));
         for (i, j) in (0..LANES).flat_map(|i| (0..LANES).map(move |j| (i, j))) {
             let want = (j * LANES + i) as f32;
             assert_eq!(([both[0][i][j], both[1][i][j]], double[i][j]), ([want; 2], f64::from(want)));
