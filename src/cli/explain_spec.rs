@@ -242,7 +242,7 @@ mod tests {
         }
         assert_eq!(
             n_values,
-            1 + 17 * 2 + 2 * 3 + 5 * 5 + 6 + 9,
+            1 + 18 * 2 + 2 * 3 + 5 * 5 + 6 + 9,
             "each enum of the spec is offered with all its values"
         );
     }

@@ -1,8 +1,8 @@
 //! Terms that a step adds to the training loss, as the runner sees them; what there is by name is in [`term`](crate::term).
 //!
-//! A term is a function of some parameters, of every logit by itself, or of all logits of the batch at once. The gradient of the
-//! first is added to the gradients of a replica when they are complete, before finiteness and clipping; that of the second to the
-//! gradient of the logits, tile by tile; the third needs all logits before any gradient, so a step with one begins with a
+//! A term is a function of some parameters, of every logit or every row of logits by itself, or of all logits of the batch at once. The
+//! gradient of the first is added to the gradients of a replica when they are complete, before finiteness and clipping; that of the second to
+//! the gradient of the logits, tile by tile; the third needs all logits before any gradient, so a step with one begins with a
 //! forward pass over the whole batch. Numbers are f64 whatever the plan's. Every part of the work has one owner and a fixed
 //! order, so that bits do not depend on threads. The loss that a step reports is without terms.
 
@@ -13,6 +13,7 @@ use super::ctx::Raw;
 use super::op::ParamId;
 use super::params::ParamLayout;
 use super::workers::Workers;
+use crate::loss::LossTerm;
 
 /// Numbers that a [`EntriesTerm`] is asked about at a time, at most.
 pub const ENTRIES: usize = 128;
@@ -87,6 +88,8 @@ pub enum TermKind {
     Entries(Box<dyn EntriesTerm>),
     /// All logits of the batch.
     Logits(Box<dyn LogitsTerm>),
+    /// Another loss of each row; its own weight is not looked at.
+    Loss(LossTerm),
 }
 
 /// A weighted term.
@@ -137,8 +140,13 @@ impl Term {
         match &mut self.kind {
             TermKind::Params(term) => term.set_freqs(r, freqs),
             TermKind::Logits(term) => term.set_freqs(r, freqs),
-            TermKind::Entries(_) => {}
+            TermKind::Entries(_) | TermKind::Loss(_) => {}
         }
+    }
+
+    /// Whether its value is a sum over rows, each of which has its own part.
+    pub(super) fn by_row(&self) -> bool {
+        matches!(self.kind, TermKind::Entries(_) | TermKind::Loss(_))
     }
 
     /// Numbers of room that it needs for one replica: what it reads, its gradient, its scratch.
@@ -146,7 +154,7 @@ impl Term {
         match &self.kind {
             TermKind::Params(term) => 2 * read_len(term.as_ref(), params) + term.scratch_len(),
             TermKind::Logits(term) => term.scratch_len(),
-            TermKind::Entries(_) => 0,
+            TermKind::Entries(_) | TermKind::Loss(_) => 0,
         }
     }
 }
@@ -163,20 +171,20 @@ pub(super) struct TermRoom {
     /// `[rows, width]`.
     pub(super) dlogits: Vec<f64>,
     pub(super) scratch: Vec<f64>,
-    /// `[terms, rows]`: the parts of the values of [`EntriesTerm`]s.
+    /// `[terms, rows]`: the parts of the values of terms that each row has by itself.
     pub(super) row_values: Vec<f64>,
 }
 
 impl TermRoom {
     pub(super) fn new(terms: &[Term], params: &ParamLayout, (rows, width): (usize, usize)) -> TermRoom {
         let whole = terms.iter().any(|t| matches!(t.kind, TermKind::Logits(_)));
-        let entries = terms.iter().any(|t| matches!(t.kind, TermKind::Entries(_)));
+        let by_row = terms.iter().any(Term::by_row);
         let logits = vec![0.0; if whole { rows * width } else { 0 }];
         TermRoom {
             dlogits: logits.clone(),
             logits,
             scratch: vec![0.0; terms.iter().map(|t| t.room(params)).max().unwrap_or(0)],
-            row_values: vec![0.0; if entries { terms.len() * rows } else { 0 }],
+            row_values: vec![0.0; if by_row { terms.len() * rows } else { 0 }],
         }
     }
 }
@@ -215,6 +223,14 @@ impl<'a> TermsAt<'a> {
     pub(super) fn of_entries(&self) -> impl Iterator<Item = (usize, f64, &'a dyn EntriesTerm)> + use<'a> {
         self.active().filter_map(|(i, term)| match &term.kind {
             TermKind::Entries(kind) => Some((i, term.weight, kind.as_ref())),
+            _ => None,
+        })
+    }
+
+    /// The losses that take part.
+    pub(super) fn of_losses(&self) -> impl Iterator<Item = (usize, f64, &'a LossTerm)> + use<'a> {
+        self.active().filter_map(|(i, term)| match &term.kind {
+            TermKind::Loss(loss) => Some((i, term.weight, loss)),
             _ => None,
         })
     }

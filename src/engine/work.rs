@@ -10,7 +10,7 @@ use super::real::Real;
 use super::runner::StepOutcome;
 use super::sums::Parts;
 use super::terms::{ENTRIES, EntriesTerm, LogitRows, LogitsOut, Share, Term, TermRoom, TermsAt, read_len};
-use crate::loss;
+use crate::loss::{self, LossTerm};
 
 /// Activations of one replica at work.
 pub(super) struct Slot<T> {
@@ -238,6 +238,20 @@ impl<'a, T: Real> Work<'a, T> {
                 *value = share * self.entries(term, logits, first + row, (weight * share, d));
             }
         }
+        for (i, weight, term) in self.terms.of_losses() {
+            let watched = weight == 0.0;
+            let term = LossTerm { weight: if watched { 1.0 } else { weight }, ..term.clone() };
+            // SAFETY: each tile writes its own rows.
+            let (values, correct) = unsafe {
+                (self.room.row_values.part_mut(i * all_rows + first, len), self.row_correct.part_mut(first, len))
+            };
+            values.fill(0.0);
+            let out = loss::Results { dlogits: (!watched).then_some((&mut *dlogits, true)), loss: values, correct };
+            if let Err(e) = loss::term(&term, self.batch, rows, out) {
+                self.failure.note(e);
+            }
+            values.iter_mut().for_each(|value| *value /= term.weight);
+        }
     }
 
     /// The value of one row, and `factor` times its gradient added to `d`.
@@ -303,7 +317,7 @@ impl<'a, T: Real> Work<'a, T> {
     pub(super) fn outcome(&self) -> StepOutcome {
         let mut outcome = self.plain_outcome();
         let rows = self.plan.shape.examples * self.plan.shape.loss_positions.len();
-        for (i, _, _) in self.terms.of_entries() {
+        for (i, _) in self.terms.active().filter(|(_, term)| term.by_row()) {
             self.terms.set(i, self.room.row_values.part(i * rows, rows).iter().sum());
         }
         outcome.finite &= self.terms.active().all(|(i, _)| self.terms.values.part(i, 1)[0].is_finite());

@@ -23,7 +23,7 @@ pub struct LossSpec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TermSpec {
-    /// For the column of its value, `term_NAME`; the measure's name, or `expr`, when unset.
+    /// For the column of its value, `term_NAME`; the measure's or loss's name, or `expr`, when unset.
     pub name: Option<String>,
     /// Factor on its value; below 0 to make the value grow, 0 to watch it only.
     pub weight: f64,
@@ -45,6 +45,8 @@ pub struct TermSpec {
     pub over: Option<String>,
     /// Numbers of the expression, over parameters or over classes, made one.
     pub reduce: Reduce,
+    /// Another loss beside `loss.kind`, instead of a measure or an expression; or the name of one that the program adds.
+    pub loss: Option<LossKind>,
 }
 
 /// Where key frequencies are looked for.
@@ -120,14 +122,16 @@ impl Default for TermSpec {
             expr: None,
             over: None,
             reduce: Reduce::Sum,
+            loss: None,
         }
     }
 }
 
 impl TermSpec {
-    /// Its own name, its measure's, or `expr`.
+    /// Its own name, its measure's, its loss's, or `expr`.
     pub fn name(&self) -> String {
-        self.name.as_ref().or(self.measure.as_ref()).map_or("expr", String::as_str).to_owned()
+        let known = self.name.as_ref().or(self.measure.as_ref()).cloned();
+        known.or_else(|| self.loss.map(String::from)).unwrap_or_else(|| "expr".into())
     }
 }
 

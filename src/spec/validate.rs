@@ -260,14 +260,26 @@ fn terms(loss: &LossSpec, found: &mut Found) {
 }
 
 fn term_kind(term: &TermSpec, key: &dyn Fn(&str) -> String, found: &mut Found) {
+    let kinds = [("measure", term.measure.is_some()), ("expr", term.expr.is_some()), ("loss", term.loss.is_some())];
+    let mut there = kinds.iter().filter(|(_, is_there)| *is_there);
+    let Some((first, _)) = there.next() else {
+        return found.check(false, &key(""), || {
+            "a term needs `measure = \"…\"` (`phaselab list terms`), `expr = \"…\"` or `loss = \"…\"`".into()
+        });
+    };
+    if let Some((second, _)) = there.next() {
+        return found.check(false, &key(second), || {
+            format!("stands beside `{first}`; a term is one or the other: write two terms")
+        });
+    }
+    if term.loss.is_some() {
+        found.check(term.over.is_none(), &key("over"), || "is for `expr`; remove it".into());
+        found.check(term.freqs.is_none(), &key("freqs"), || "is for `measure`; remove it".into());
+        found.check(term.freqs_at.is_none(), &key("freqs_at"), || "is for `measure`; remove it".into());
+    }
     match (&term.measure, &term.expr) {
-        (Some(_), Some(_)) => found.check(false, &key("expr"), || {
-            "stands beside `measure`; a term is one or the other: write two terms".into()
-        }),
-        (None, None) => found.check(false, &key(""), || {
-            "a term needs `measure = \"…\"` (`phaselab list terms`) or `expr = \"…\"`".into()
-        }),
-        (Some(_), None) => {
+        (None, None) => {}
+        (Some(_), _) => {
             found.check(term.over.is_none(), &key("over"), || "is for `expr`; remove it".into());
             found.check(term.freqs.is_none() || term.freqs_at.is_none(), &key("freqs_at"), || {
                 "stands beside `freqs`; frequencies are given or found, not both".into()

@@ -304,7 +304,9 @@ mod tests {
             let card = Card::parse(name.as_ref(), text).unwrap_or_else(|e| panic!("{name}: {:?}", e.cause()));
             let task = card.build().unwrap();
             assert_eq!(card.replay(&task), [], "{name}");
-            assert!(card.worked.len() >= 3, "{name} has too few worked rows");
+            // A page of real numbers is no example that somebody works.
+            let is_page = task.numbers.as_ref().is_some_and(|_| task.n_ctx > 40);
+            assert!(card.worked.len() >= 3 || is_page, "{name} has too few worked rows");
             let counted = card.facts.examples.is_some() || task.stream;
             let loss = card.facts.chance_loss_nats.is_some() || task.numbers.is_some();
             assert!(counted && loss, "{name} states no facts");

@@ -6,7 +6,7 @@ use crate::expr::Function;
 const HEAD: &str = "\
 What it is
   Updates follow the gradient of: the loss + the sum over [[loss.terms]] of weight * value. A term is a differentiable
-  measure by name, or an expression:
+  measure by name, an expression, or another loss:
 
     [[loss.terms]]
     measure = \"restricted_train_loss\"
@@ -19,11 +19,16 @@ What it is
     weight = 1e-4
     to_step = 500
 
+    [[loss.terms]]
+    loss = \"mse\"
+    weight = 0.1
+
   A weight below 0 makes the value grow; with weight 0 it is only watched. from_step and to_step bound the updates that
   it takes part in (to_step not included). An expression over parameters is a function of each number w of those
   whose name matches `over` (`*` stands for any letters), summed (or averaged, reduce = \"mean\"). One over logits
   (over = \"logits\") is a function of each logit l and of its target y (1 for the right class, 0 for the others), summed
-  over classes (or averaged) and averaged over examples.
+  over classes (or averaged) and averaged over examples. A loss is one of those of loss.kind: cross_entropy, mse, or one
+  that the program adds.
   Weight decay, clipping and the check for numbers that are not finite come after terms: clipping sees the whole
   gradient, and a replica whose term is not finite is marked and rests.
 Reads

@@ -21,9 +21,11 @@ pub(crate) use expr::{LOGITS, parse_expr};
 
 use crate::engine::{Batch, ParamInfo, ParamLayout, Term, TermKind};
 use crate::error::{Error, Fault, Result, nearest};
+use crate::loss::LossTerm;
 use crate::measure::fourier::Basis;
 use crate::measure::{self, Examples, Group, ParamShape, Setting, w_e, w_l};
-use crate::spec::{KeyRule, LossSpec, TermKeyRule, TermSpec};
+use crate::outside;
+use crate::spec::{KeyRule, LossKind, LossSpec, TermKeyRule, TermSpec};
 use crate::task::{Op, Task};
 use crate::tensor::Tensor;
 
@@ -111,17 +113,35 @@ pub fn faults(loss: &LossSpec, place: &Place<'_>) -> Vec<Fault> {
         let mut say = |key: &str, message: String| {
             found.push(Fault { line: None, key: format!("loss.terms[{i}].{key}"), message });
         };
-        match (&term.measure, &term.expr) {
-            (Some(name), _) => measure_faults(name, term, place, &mut say),
-            (None, Some(_)) => {
+        match (&term.measure, &term.expr, term.loss) {
+            (Some(name), _, _) => measure_faults(name, term, place, &mut say),
+            (None, Some(_), _) => {
                 if let Err(why) = expr::fits(term, place) {
                     say("over", why);
                 }
             }
-            (None, None) => {}
+            (None, None, Some(loss)) => {
+                if let Err(why) = loss_fits(loss, place) {
+                    say("loss", why);
+                }
+            }
+            (None, None, None) => {}
         }
     }
     found
+}
+
+/// Whether the task has what a loss compares with, and the program has that loss.
+fn loss_fits(loss: LossKind, place: &Place<'_>) -> std::result::Result<(), String> {
+    if place.task.numbers.is_some() && loss != LossKind::Mse {
+        return Err("must be `mse`: the targets are real numbers, and there are no classes".into());
+    }
+    match loss {
+        LossKind::Outside(name) => outside::loss(&name)
+            .map(drop)
+            .map_err(|e| format!("no loss is named `{name}`; {}", e.hint().unwrap_or_default())),
+        LossKind::CrossEntropy | LossKind::Mse => Ok(()),
+    }
 }
 
 fn measure_faults(name: &str, term: &TermSpec, place: &Place<'_>, say: &mut dyn FnMut(&str, String)) {
@@ -234,13 +254,14 @@ pub fn build(loss: &LossSpec, place: &Place<'_>, replicas: &Replicas<'_>) -> Res
     if !faults.is_empty() {
         return Err(Error::Spec { path: "the spec".into(), faults });
     }
-    loss.terms.iter().map(|term| build_one(term, place, replicas)).collect()
+    loss.terms.iter().map(|term| build_one(term, loss.f64, place, replicas)).collect()
 }
 
-fn build_one(spec: &TermSpec, place: &Place<'_>, replicas: &Replicas<'_>) -> Result<Term> {
-    let kind = match &spec.measure {
-        Some(name) => find(name)?.build(place, replicas),
-        None => expr::build(spec, place)?,
+fn build_one(spec: &TermSpec, f64: bool, place: &Place<'_>, replicas: &Replicas<'_>) -> Result<Term> {
+    let kind = match (&spec.measure, spec.loss) {
+        (Some(name), _) => find(name)?.build(place, replicas),
+        (None, Some(loss)) => TermKind::Loss(LossTerm::new(loss, f64)),
+        (None, None) => expr::build(spec, place)?,
     };
     let from = spec.from_step.max(spec.freqs_at.unwrap_or(0));
     let steps = from..spec.to_step.unwrap_or(u64::MAX);
@@ -253,6 +274,9 @@ fn build_one(spec: &TermSpec, place: &Place<'_>, replicas: &Replicas<'_>) -> Res
 
 /// Unit of a term's value.
 pub fn unit(spec: &TermSpec) -> &'static str {
+    if spec.loss == Some(LossKind::CrossEntropy) {
+        return "nats";
+    }
     spec.measure.as_deref().and_then(|name| find(name).ok()).map_or("1", |measure| measure.unit())
 }
 

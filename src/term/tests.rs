@@ -56,6 +56,8 @@ fn all_terms() -> Vec<TermSpec> {
         expr("sizes", "sqrt(1 + w*w)", "*", Reduce::Mean),
         expr("margin", "y * tanh(l) - softplus(l) * (1 - y)", "logits", Reduce::Sum),
         expr("small", "l^2", "logits", Reduce::Mean),
+        TermSpec { loss: Some(LossKind::Mse), ..base.clone() },
+        TermSpec { loss: Some(LossKind::CrossEntropy), name: Some("twice".into()), weight: -0.2, ..base },
     ]
 }
 
@@ -362,6 +364,32 @@ fn a_term_takes_part_in_its_steps_and_only_watches_with_weight_0() {
 }
 
 #[test]
+fn a_loss_as_a_term_has_the_value_that_it_has_alone() {
+    let task = task("x+y");
+    let (plan, params, batches) = engine(&task, ROWS, 1);
+    let value = |weight: f64| {
+        let mut runner = Runner::<f64>::new(Arc::clone(&plan), Workers::new(1).unwrap());
+        let term = |loss| TermSpec { loss: Some(loss), weight, ..TermSpec::default() };
+        let terms = [term(LossKind::CrossEntropy), term(LossKind::Mse)];
+        runner.set_terms(built(&terms, &task, &plan, &batches)).unwrap();
+        let mut out = [StepOutcome::default()];
+        runner.loss_and_grads(&mut params.clone(), &mut params.clone(), &batches, &mut out).unwrap();
+        (out[0], runner.term_values().to_vec())
+    };
+    let graph = || model::graph(&spec(), &task_shape(&task));
+    let shape = batch_shape(&task, ROWS);
+    let mse = Plan::build_forward(graph(), &shape, &[LossTerm::new(LossKind::Mse, false)], &[], &[]).unwrap();
+    let mut alone = Runner::<f64>::new(Arc::new(mse), Workers::new(1).unwrap());
+    let mut squared = [StepOutcome::default()];
+    alone.evaluate(&params, &batches, &mut squared).unwrap();
+    for weight in [0.0, 1.0, -2.5] {
+        let (out, values) = value(weight);
+        assert!((values[0] - out.loss).abs() < 1e-14 && (values[1] - squared[0].loss).abs() < 1e-14, "{values:?}");
+        assert_eq!(out.acc_frac, squared[0].acc_frac);
+    }
+}
+
+#[test]
 fn a_term_that_is_not_a_number_marks_its_replica() {
     let task = task("x+y");
     let (plan, params, batches) = engine(&task, ROWS, 2);
@@ -402,6 +430,10 @@ fn terms_that_do_not_fit_say_why() {
         ("measure = \"gini_w_e\"\nover = \"embed.W_E\"", "x+y", "is for `expr`"),
         ("measure = \"gini_w_e\"\nexpr = \"w\"", "x+y", "write two terms"),
         ("measure = \"freq_norm_w_e\"\nfreqs = [2]\nfreqs_at = 5", "x+y", "given or found, not both"),
+        ("measure = \"gini_w_e\"\nloss = \"mse\"", "x+y", "write two terms"),
+        ("loss = \"mse\"\nover = \"logits\"", "x+y", "is for `expr`"),
+        ("loss = \"mse\"\nfreqs = [2]", "x+y", "is for `measure`"),
+        ("loss = \"mes\"", "x+y", "did you mean `mse`?"),
         ("weight = 2.0", "x+y", "needs `measure"),
         ("expr = \"w\"", "x+y", "missing; the parameters' name"),
         ("expr = \"w + z\"\nover = \"embed.W_E\"", "x+y", "column 5"),

@@ -311,7 +311,7 @@ mod tests {
                 assert!(close(dot[q][key], (0..d_head).map(|i| x[q][i] * y[key][i]).sum()), "{heads:?} {q} {key}");
             }
             for i in 0..d_head {
-                assert!(close(mixed[q][i], (0..keys).map(|key| w[q][key] * y[key][i]).sum()), "{heads:?} {q} {i}");
+                assert!(close(mixed[q][i], (0..y.len()).map(|key| w[q][key] * y[key][i]).sum()), "{heads:?} {q} {i}");
             }
         }
         for key in 0..y.len() {
