@@ -45,14 +45,18 @@ impl<'a> Meter<'a> {
         if self.output.is_quiet() || now - self.shown < every && done < all {
             return;
         }
-        let per_s = (done - from) as f64 / (now - started).as_secs_f64();
-        let left = Duration::try_from_secs_f64((all - done.min(all)) as f64 / per_s).ok();
-        let left = left.map_or(String::new(), |left| format!("{} left", duration(left)));
+        // The first report has no rate.
+        let per_s = (done > from).then(|| (done - from) as f64 / (now - started).as_secs_f64());
+        let left = per_s.and_then(|per_s| Duration::try_from_secs_f64((all - done.min(all)) as f64 / per_s).ok());
         // The time first: on a narrow terminal the end is cut off.
-        let words: Vec<String> = [format!("{per_s:.1} {}/s", self.unit), left, words()]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect();
+        let words: Vec<String> = [
+            per_s.map(|per_s| format!("{per_s:.1} {}/s", self.unit)),
+            left.map(|left| format!("{} left", duration(left))),
+            Some(words()).filter(|words| !words.is_empty()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
         match &self.bar {
             Some(bar) => {
                 bar.set_length(all);
@@ -61,7 +65,10 @@ impl<'a> Meter<'a> {
             }
             // The end is told by the result.
             None if now - self.shown < LINE_EVERY => return,
-            None => self.output.note(&format!("{} {done} of {all} · {}", self.unit, words.join(" · "))),
+            None => {
+                let all = std::iter::once(format!("{} {done} of {all}", self.unit)).chain(words);
+                self.output.note(&all.collect::<Vec<_>>().join(" · "));
+            }
         }
         self.shown = now;
     }
