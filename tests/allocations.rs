@@ -26,7 +26,7 @@ thread_local! {
 fn note() {
     if WATCHED.replace(false) {
         let trace = std::backtrace::Backtrace::force_capture().to_string();
-        if !trace.contains("gemm_common::") {
+        if !trace.contains("gemm") {
             COUNT.set(COUNT.get() + 1);
         }
         WATCHED.set(true);
