@@ -318,11 +318,11 @@ impl Plan {
         }
     }
 
-    /// Layout of a slot that holds `tiles` tiles.
+    /// Layout of a slot that holds `tiles` tiles, each of which may be a whole one: at which place the batch's last and shorter one comes
+    /// to lie, nobody knows.
     pub(crate) fn slot(&self, tiles: usize) -> SlotLayout {
         let reach: Vec<bool> = self.tile_slot.places.iter().map(|place| place.grad_at.is_some()).collect();
-        let examples = (tiles * self.tile_examples).min(self.shape.examples);
-        place::place(&self.values, &reach, examples, self.n_pairs())
+        place::place(&self.values, &reach, tiles * self.tile_examples, self.n_pairs())
     }
 
     /// Room for every want, all zero.
@@ -418,5 +418,35 @@ fn no_gradient(hook: &Hook, why: &str) -> Error {
         what: format!("want at {}", hook.name),
         got: "a gradient".into(),
         expected: format!("a value: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model;
+    use crate::spec::{LossKind, ModelSpec};
+
+    /// 401 examples of three positions: the last tile is shorter than the others.
+    #[test]
+    fn a_slot_has_room_for_a_whole_tile_at_each_place() {
+        let task = model::TaskShape {
+            numbers: None,
+            d_vocab: 24,
+            d_vocab_out: 23,
+            n_ctx: 3,
+            loss_positions: vec![2],
+            varying_positions: vec![0, 1],
+            varying_tokens: 23,
+        };
+        let shape = BatchShape { examples: 401, d_vocab: 24, possible_tokens: None, loss_positions: vec![2] };
+        let loss = [LossTerm::new(LossKind::CrossEntropy, false)];
+        let plan = Plan::build(model::graph(&ModelSpec::default(), &task), &shape, &loss, &[], &[]).expect("builds");
+        assert!(plan.tiles() > 1 && plan.tile(plan.tiles() - 1).len() < plan.tile_examples);
+        let slot = plan.slot(plan.tiles());
+        for place in &slot.places {
+            let rows = plan.tiles() * plan.tile_examples * place.per_example;
+            assert!(place.value_at + rows * place.width <= slot.len, "{place:?}");
+        }
     }
 }
