@@ -3,8 +3,8 @@
 //! A term is a function of some parameters, of every logit or every row of logits by itself, or of all logits of the batch at once. The
 //! gradient of the first is added to the gradients of a replica when they are complete, before finiteness and clipping; that of the second to
 //! the gradient of the logits, tile by tile; the third needs all logits before any gradient, so a step with one begins with a
-//! forward pass over the whole batch. Numbers are f64 whatever the plan's. Every part of the work has one owner and a fixed
-//! order, so that bits do not depend on threads. The loss that a step reports is without terms.
+//! forward pass over the whole batch. Numbers are f64 whatever the plan's, but for another loss, which has those of the loss itself. Every part
+//! of the work has one owner and a fixed order, so that bits do not depend on threads. The loss that a step reports is without terms.
 
 use std::fmt::Debug;
 use std::ops::Range;

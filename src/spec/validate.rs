@@ -272,31 +272,24 @@ fn term_kind(term: &TermSpec, key: &dyn Fn(&str) -> String, found: &mut Found) {
             format!("stands beside `{first}`; a term is one or the other: write two terms")
         });
     }
-    if term.loss.is_some() {
-        found.check(term.over.is_none(), &key("over"), || "is for `expr`; remove it".into());
+    if term.measure.is_some() {
+        found.check(term.freqs.is_none() || term.freqs_at.is_none(), &key("freqs_at"), || {
+            "stands beside `freqs`; frequencies are given or found, not both".into()
+        });
+    } else {
         found.check(term.freqs.is_none(), &key("freqs"), || "is for `measure`; remove it".into());
         found.check(term.freqs_at.is_none(), &key("freqs_at"), || "is for `measure`; remove it".into());
     }
-    match (&term.measure, &term.expr) {
-        (None, None) => {}
-        (Some(_), _) => {
-            found.check(term.over.is_none(), &key("over"), || "is for `expr`; remove it".into());
-            found.check(term.freqs.is_none() || term.freqs_at.is_none(), &key("freqs_at"), || {
-                "stands beside `freqs`; frequencies are given or found, not both".into()
-            });
-        }
-        (None, Some(expr)) => {
-            found.check(term.freqs.is_none(), &key("freqs"), || "is for `measure`; remove it".into());
-            found.check(term.freqs_at.is_none(), &key("freqs_at"), || "is for `measure`; remove it".into());
-            let Some(over) = &term.over else {
-                return found.check(false, &key("over"), || {
-                    "missing; the parameters' name, as `embed.W_E` or `blocks.*.mlp.*`, or `logits`".into()
-                });
-            };
-            if let Err(e) = term::parse_expr(expr, over == term::LOGITS) {
-                found.check(false, &key("expr"), || format!("`{expr}`: {e}"));
-            }
-        }
+    let Some(expr) = &term.expr else {
+        return found.check(term.over.is_none(), &key("over"), || "is for `expr`; remove it".into());
+    };
+    let Some(over) = &term.over else {
+        return found.check(false, &key("over"), || {
+            "missing; the parameters' name, as `embed.W_E` or `blocks.*.mlp.*`, or `logits`".into()
+        });
+    };
+    if let Err(e) = term::parse_expr(expr, over == term::LOGITS) {
+        found.check(false, &key("expr"), || format!("`{expr}`: {e}"));
     }
 }
 

@@ -305,7 +305,7 @@ mod tests {
             let task = card.build().unwrap();
             assert_eq!(card.replay(&task), [], "{name}");
             // A page of real numbers is no example that somebody works.
-            let is_page = task.numbers.as_ref().is_some_and(|_| task.n_ctx > 40);
+            let is_page = task.numbers.is_some() && task.n_ctx > 40;
             assert!(card.worked.len() >= 3 || is_page, "{name} has too few worked rows");
             let counted = card.facts.examples.is_some() || task.stream;
             let loss = card.facts.chance_loss_nats.is_some() || task.numbers.is_some();

@@ -222,7 +222,7 @@ impl<T: Real> Kernel<T> for Attention {
         let scale = T::from_f64(1.0 / (d_head as f64).sqrt());
         T::with_room(Matrix::<T>::room(&sizes), |room| {
             vectorized!({
-                let [mut q_m, mut k_m, mut v_m, mut dz_m, mut a, mut ds, mut dq_m, mut dk_m] =
+                let [mut q_m, mut k_m, mut v_m, mut dz_m, mut a, mut ds, mut dq_m, mut dkv_m] =
                     Matrix::split(room, sizes);
                 for group in self.groups(c, &tile) {
                     q_m.load(q, &group.q);
@@ -255,10 +255,10 @@ impl<T: Real> Kernel<T> for Attention {
                         for key in (0..n_keys).step_by(SIDE) {
                             let terms = self.seeing(queries, key);
                             for column in (0..d_head).step_by(SIDE) {
-                                dk_m.folds((key, column), w, x, terms.clone());
+                                dkv_m.folds((key, column), w, x, terms.clone());
                             }
                         }
-                        dk_m.store(
+                        dkv_m.store(
                             to,
                             &group.k,
                             #[inline(always)]
