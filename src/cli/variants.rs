@@ -189,7 +189,8 @@ impl Comparison {
         Ok(drawn.err().into_iter().collect())
     }
 
-    /// What the figures over all variants show; numbers that are the same everywhere have no figure.
+    /// What the figures over all variants show; numbers that are the same everywhere have no figure, nor do those that a logarithmic
+    /// axis has no place for (delays that are all 0, of data that is never seen twice).
     fn drawn(&self) -> ArmsInput {
         let sweep = self.spec.sweep.as_ref();
         let arm = |run: &VariantRun| arms::Arm {
@@ -209,8 +210,9 @@ impl Comparison {
         };
         let differs = |quantity: &Quantity| {
             let mut all = quantity.values.iter().flatten();
+            let has_place = !quantity.log || all.clone().flatten().any(|&value| value > 0.0);
             let first = all.next();
-            all.any(|value| Some(value) != first)
+            has_place && all.any(|value| Some(value) != first)
         };
         ArmsInput {
             title: self.spec.title.clone(),
