@@ -5,10 +5,11 @@
 
 use std::f64::consts::PI;
 
+use crate::engine::simd::{self, vectorized};
 use crate::error::Result;
 use crate::measure::fourier::{Basis, single_frequency};
 use crate::measure::group::{self, Group, Pairs};
-use crate::measure::loss::score;
+use crate::measure::loss::is_right;
 use crate::measure::pca;
 use crate::measure::subject::{Setting, Subject};
 use crate::measure::weights::{w_e, w_e_fits};
@@ -164,7 +165,7 @@ fn isolate(subject: &Subject, embedding: &Embedding, circle: usize) -> Result<[f
     let logits = &subject.model.logits(&params)?;
     let examples = &subject.setting.examples;
     let right =
-        logits.chunks_exact(examples.n_classes).zip(examples.targets).map(|(row, &target)| score(row, target)[1]);
+        logits.chunks_exact(examples.n_classes).zip(examples.targets).map(|(row, &target)| is_right(row, target));
     let acc_frac = right.sum::<f64>() / examples.n_examples as f64;
     let [clock, pizza] = explained(embedding, (logits, examples.n_classes), k);
     Ok([if k == 0 { f64::NAN } else { k as f64 }, explained_frac, fourier_frac, acc_frac, clock, pizza])
@@ -178,16 +179,25 @@ fn explained(Embedding { group, pairs, .. }: &Embedding, (logits, n_classes): (&
         |per: usize| -> Vec<f64> { (0..n).map(|x| (2.0 * PI * (k * x % per) as f64 / per as f64).cos()).collect() };
     // Half the angle of the distance: a turn has 2n steps.
     let (whole, half) = (cosines(n), cosines(2 * n));
-    let mut sums = [Moments::default(); 2];
+    // cos of k (s − c) steps over c begins, in this list, n − 1 − s from its start.
+    let falling: Vec<f64> = whole.iter().rev().chain(whole.iter().rev()).copied().collect();
+    let in_order = group.residues.iter().copied().eq(0..n);
+    let (mut row_c, mut sums) = (vec![0.0; n], [Moments::default(); 2]);
+    let (wave, wave_squares) = (whole.iter().sum::<f64>(), whole.iter().map(|x| x * x).sum::<f64>());
     for (row, &pair) in logits.chunks_exact(n_classes).zip(pairs) {
         let Some(pair) = pair else { continue };
-        let sum = group.sum(pair);
+        let x = if in_order {
+            &row[..n]
+        } else {
+            row_c.iter_mut().zip(&group.residues).for_each(|(x, &residue)| *x = row[residue]);
+            &row_c
+        };
         let near = half[group.difference(pair)].abs();
-        for (c, &residue) in group.residues.iter().enumerate() {
-            let clock = whole[if sum < c { sum + n - c } else { sum - c }];
-            sums[0].add(row[residue], clock);
-            sums[1].add(row[residue], near * clock);
-        }
+        let clock = &falling[n - 1 - group.sum(pair)..][..n];
+        let (sum, squares, along) = vectorized!((simd::sum(x), simd::dot(x, x), simd::dot(x, clock)));
+        sums[0].add(Moments { n: n as f64, x: sum, y: wave, xx: squares, xy: along, yy: wave_squares });
+        let (y, xy, yy) = (near * wave, near * along, near * near * wave_squares);
+        sums[1].add(Moments { n: n as f64, x: sum, y, xx: squares, xy, yy });
     }
     sums.map(Moments::square_correlation)
 }
@@ -204,13 +214,13 @@ struct Moments {
 }
 
 impl Moments {
-    fn add(&mut self, x: f64, y: f64) {
-        self.n += 1.0;
-        self.x += x;
-        self.y += y;
-        self.xx += x * x;
-        self.xy += x * y;
-        self.yy += y * y;
+    fn add(&mut self, other: Moments) {
+        self.n += other.n;
+        self.x += other.x;
+        self.y += other.y;
+        self.xx += other.xx;
+        self.xy += other.xy;
+        self.yy += other.yy;
     }
 
     fn square_correlation(self) -> f64 {

@@ -5,7 +5,7 @@
 //! the waves of a, of b, of a + b and of a − b. Source: arXiv 2301.05217, section 4.2.
 
 use crate::engine::Hook;
-use crate::measure::fourier::n_freqs;
+use crate::measure::fourier::{Basis, n_freqs};
 use crate::measure::group::{self, Group};
 use crate::measure::subject::Setting;
 use crate::measure::sums::{Along, Sums, is_nyquist};
@@ -50,18 +50,27 @@ impl Clusters {
 pub fn explained(sums: &Sums) -> Vec<f64> {
     let order = sums.group.order;
     let varies_m: Vec<bool> = sums.variation_w.iter().zip(&sums.squares_w).map(|(x, all)| *x > 1e-24 * all).collect();
-    let of = |k: usize| {
-        let mut power_m = vec![0.0; sums.width];
-        for along in [Along::A, Along::B, Along::Sum, Along::Difference] {
+    let basis = Basis::new(order);
+    let mut explained_fm = vec![0.0; n_freqs(order) * sums.width];
+    for along in [Along::A, Along::B, Along::Sum, Along::Difference] {
+        let components_fm = basis.components(sums.table(along));
+        let waves = components_fm[sums.width..].chunks(2 * sums.width);
+        for (k, (power_m, waves)) in (1..).zip(explained_fm.chunks_exact_mut(sums.width).zip(waves)) {
             if along == Along::Difference && is_nyquist(order, k) {
                 continue;
             }
-            power_m.iter_mut().zip(sums.power(along, k)).for_each(|(power, x)| *power += x);
+            for component_m in waves.chunks_exact(sums.width) {
+                // A wave of norm 1 over the elements has the root of their number over the pairs.
+                power_m.iter_mut().zip(component_m).for_each(|(power, x)| *power += x * x / order as f64);
+            }
         }
-        let shares = power_m.into_iter().zip(&sums.variation_w).zip(&varies_m);
-        shares.map(|((power, all), &varies)| if varies { power / all } else { f64::NAN }).collect::<Vec<_>>()
-    };
-    (1..=n_freqs(order)).flat_map(of).collect()
+    }
+    for power_m in explained_fm.chunks_exact_mut(sums.width) {
+        for ((power, all), varies) in power_m.iter_mut().zip(&sums.variation_w).zip(&varies_m) {
+            *power = if *varies { *power / all } else { f64::NAN };
+        }
+    }
+    explained_fm
 }
 
 /// The activations of the last hidden layer where the answer is read.

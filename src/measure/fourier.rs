@@ -68,8 +68,9 @@ impl Basis {
 /// # Shapes
 /// `x_pd` `[p, d]`
 pub fn single_frequency(basis: &Basis, x_pd: &[f64]) -> (usize, f64) {
-    let power: Vec<f64> = basis.freq_norms(x_pd).iter().map(|norm| norm * norm).collect();
-    let (total, constant) = (power.iter().sum::<f64>(), basis.component_norms(x_pd)[0]);
+    let squares_f: Vec<f64> = basis.component_norms(x_pd).iter().map(|norm| norm * norm).collect();
+    let power: Vec<f64> = squares_f[1..].chunks(2).map(|pair| pair.iter().sum()).collect();
+    let (total, constant) = (power.iter().sum::<f64>(), squares_f[0].sqrt());
     let mut top = 0;
     for (k, &x) in power.iter().enumerate() {
         if x > power[top] {

@@ -84,6 +84,14 @@ pub fn score(logits: &[f64], target: u32) -> [f64; 2] {
     [nats, if nats.is_nan() { nats } else { f64::from(argmax(logits) == target as usize) }]
 }
 
+/// Whether the largest logit is the target's: 1 or 0, and NaN where a logit is not finite.
+pub fn is_right(logits: &[f64], target: u32) -> f64 {
+    match logits.iter().all(|x| x.is_finite()) {
+        true => f64::from(argmax(logits) == target as usize),
+        false => f64::NAN,
+    }
+}
+
 /// −log softmax(logits)\[target\], nats.
 ///
 /// ln(1 + Σ exp(logit − target's)) over the other classes, so that a loss of 1e-12 keeps its digits.

@@ -7,6 +7,8 @@
 //! one for each pair.
 
 use crate::error::Result;
+use crate::linalg::{product, product_t};
+use crate::measure::fourier::waves;
 use crate::measure::group;
 use crate::measure::key_freqs;
 use crate::measure::loss::{SplitMean, score};
@@ -98,18 +100,15 @@ pub fn neuron_part(subject: &Subject, freqs: &[usize]) -> Result<Vec<f64>> {
     let n_classes = subject.setting.examples.n_classes;
     let w_l_cm = w_l(subject.params, &(0..n_classes).collect::<Vec<_>>())?;
     // The neurons' components become components of the logits; the waves are laid over them afterwards.
-    let mut part_sc = vec![0.0; neurons.group.order * n_classes];
-    let height = factor * (neurons.group.order as f64).sqrt().recip();
-    for &k in freqs {
-        let waves = crate::measure::fourier::waves(neurons.group.order, k);
-        for (wave_s, component_m) in waves.iter().zip(neurons.components(Along::Sum, k)) {
-            let through = |w_m: &[f64]| w_m.iter().zip(&component_m).map(|(w, x)| w * x).sum::<f64>();
-            let component_c: Vec<f64> = w_l_cm.chunks_exact(neurons.width).map(through).collect();
-            for (x, part_c) in wave_s.iter().zip(part_sc.chunks_exact_mut(n_classes)) {
-                part_c.iter_mut().zip(&component_c).for_each(|(part, c)| *part += x * height * c);
-            }
-        }
-    }
+    let order = neurons.group.order;
+    let waves_is: Vec<Vec<f64>> = freqs.iter().flat_map(|&k| waves(order, k)).collect();
+    let components_im = product(&waves_is.concat(), neurons.table(Along::Sum), order);
+    let components_ic = product_t(&components_im, &w_l_cm, neurons.width);
+    let scale = factor / order as f64;
+    let waves_si: Vec<f64> = (0..order).flat_map(|s| waves_is.iter().map(move |wave_s| scale * wave_s[s])).collect();
+    let mut part_sc = product(&waves_si, &components_ic, waves_is.len());
+    // Without frequencies there is no part.
+    part_sc.resize(order * n_classes, 0.0);
     Ok(part_sc)
 }
 

@@ -4,7 +4,8 @@
 //! descent with momentum and gains; P has one width a point, by bisection to the perplexity, Q a Student t of one degree of
 //! freedom. No random number. Source: van der Maaten and Hinton 2008; steps and constants are scikit-learn's.
 
-use crate::engine::simd::{dot, sum, vectorized};
+use crate::engine::Real;
+use crate::engine::simd::{LANES, dot, fold_sum, sum, vectorized};
 
 const PERPLEXITY: f64 = 30.0;
 const EXAGGERATION: f64 = 12.0;
@@ -17,9 +18,9 @@ pub fn map(x_pd: &[f64], p: usize, start: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let [one, two, ..] = start else { return vec![] };
     let deviation = (one.iter().map(|x| x * x).sum::<f64>() / p as f64).sqrt();
     let mut y_p2: Vec<[f64; 2]> = one.iter().zip(two).map(|(x, y)| [x, y].map(|x| 1e-4 * x / deviation)).collect();
-    let joint_pp = joint(x_pd, p);
+    let joint_pq = in_lanes(&joint(x_pd, p), p);
     for (steps, momentum, factor) in PHASES {
-        descend(&joint_pp, &mut y_p2, (steps, momentum, factor));
+        descend(&joint_pq, &mut y_p2, (steps, momentum, factor));
     }
     (0..2).map(|axis| y_p2.iter().map(|y| y[axis]).collect()).collect()
 }
@@ -28,7 +29,7 @@ pub fn map(x_pd: &[f64], p: usize, start: &[Vec<f64>]) -> Vec<Vec<f64>> {
 fn joint(x_pd: &[f64], p: usize) -> Vec<f64> {
     let d = x_pd.len() / p;
     let row = |i: usize| &x_pd[i * d..(i + 1) * d];
-    let square = |i: usize, j: usize| row(i).iter().zip(row(j)).map(|(x, y)| (x - y) * (x - y)).sum::<f64>();
+    let square = |i: usize, j: usize| vectorized!(square_distance(row(i), row(j)));
     let entropy = PERPLEXITY.min((p as f64 - 1.0) / 3.0).max(1.0).ln();
     let mut of_others_pp = vec![0.0; p * p];
     for (i, out_p) in of_others_pp.chunks_exact_mut(p).enumerate() {
@@ -41,18 +42,34 @@ fn joint(x_pd: &[f64], p: usize) -> Vec<f64> {
     joint_pp
 }
 
+/// Σ (x − y)².
+#[inline(always)]
+fn square_distance(x_d: &[f64], y_d: &[f64]) -> f64 {
+    let mut lanes = [0.0; LANES];
+    let ((x16, x_rest), (y16, y_rest)) = (x_d.as_chunks::<LANES>(), y_d.as_chunks::<LANES>());
+    for (x, y) in x16.iter().zip(y16) {
+        for ((lane, x), y) in lanes.iter_mut().zip(x).zip(y) {
+            *lane += (x - y) * (x - y);
+        }
+    }
+    fold_sum(lanes) + x_rest.iter().zip(y_rest).map(|(x, y)| (x - y) * (x - y)).sum::<f64>()
+}
+
 /// Probabilities of the other points seen from point `i`: a normal distribution of the width that has this entropy.
 fn neighbours(squares: &[f64], i: usize, entropy: f64, out_p: &mut [f64]) {
-    let others = || (0..squares.len()).filter(|&j| j != i);
-    let nearest = others().map(|j| squares[j]).fold(f64::INFINITY, f64::min);
+    let others = squares.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, square)| *square);
+    let nearest = others.fold(f64::INFINITY, f64::min);
+    // From the nearest on, so that far points cannot make every weight 0.
+    let mut beyond: Vec<f64> = squares.iter().map(|square| square - nearest).collect();
+    beyond[i] = 0.0;
     let (mut beta, mut low, mut high) = (1.0, 0.0, f64::INFINITY);
     for _ in 0..200 {
-        // From the nearest on, so that far points cannot make every weight 0.
-        for j in others() {
-            out_p[j] = (-(squares[j] - nearest) * beta).exp();
-        }
-        let sum: f64 = others().map(|j| out_p[j]).sum();
-        let spread: f64 = others().map(|j| out_p[j] * (squares[j] - nearest)).sum::<f64>() / sum;
+        vectorized!(for (out, beyond) in out_p.iter_mut().zip(&beyond) {
+            *out = Real::exp(-beyond * beta);
+        });
+        out_p[i] = 0.0;
+        let (sum, moment) = vectorized!((sum(out_p), dot(out_p, &beyond)));
+        let spread = moment / sum;
         out_p.iter_mut().for_each(|x| *x /= sum);
         let excess = sum.ln() + beta * spread - entropy;
         if excess.abs() < 1e-10 || excess.is_nan() {
@@ -68,12 +85,12 @@ fn neighbours(squares: &[f64], i: usize, entropy: f64, out_p: &mut [f64]) {
 }
 
 /// One phase of the descent, from standing still.
-fn descend(joint_pp: &[f64], y_p2: &mut [[f64; 2]], (steps, momentum, factor): (usize, f64, f64)) {
+fn descend(joint_pq: &[f64], y_p2: &mut [[f64; 2]], (steps, momentum, factor): (usize, f64, f64)) {
     let rate = (y_p2.len() as f64 / EXAGGERATION / 4.0).max(50.0);
     let mut moves = vec![[0.0; 2]; y_p2.len()];
     let mut gains = vec![[1.0; 2]; y_p2.len()];
     for _ in 0..steps {
-        let gradient = gradient(joint_pp, y_p2, factor);
+        let gradient = gradient(joint_pq, y_p2, factor);
         for (((y, step), gain), slope) in y_p2.iter_mut().zip(&mut moves).zip(&mut gains).zip(gradient) {
             for axis in 0..2 {
                 let turned = step[axis] * slope[axis] < 0.0;
@@ -85,44 +102,67 @@ fn descend(joint_pp: &[f64], y_p2: &mut [[f64; 2]], (steps, momentum, factor): (
     }
 }
 
-/// Gradient of KL(factor · P‖Q) at every point.
-fn gradient(joint_pp: &[f64], y_p2: &[[f64; 2]], factor: f64) -> Vec<[f64; 2]> {
-    let p = y_p2.len();
-    let coordinates = [0, 1].map(|axis| y_p2.iter().map(|y| y[axis]).collect::<Vec<f64>>());
-    let (weights_pp, total) = weights(&coordinates);
-    let (mut slopes, mut pulls_p) = (vec![[0.0; 2]; p], vec![0.0; p]);
-    vectorized!({
-        let per_total = 1.0 / total;
-        let rows = weights_pp.chunks_exact(p).zip(joint_pp.chunks_exact(p));
-        for (((weights_p, joint_p), y), slope) in rows.zip(y_p2).zip(&mut slopes) {
-            // The point itself has weight 0.
-            for ((pull, weight), joint) in pulls_p.iter_mut().zip(weights_p).zip(joint_p) {
-                *pull = 4.0 * (factor * joint - (weight * per_total).max(LEAST)) * weight;
-            }
-            let all = sum(&pulls_p);
-            slope[0] = all * y[0] - dot(&pulls_p, &coordinates[0]);
-            slope[1] = all * y[1] - dot(&pulls_p, &coordinates[1]);
-        }
-    });
-    slopes
+/// Rows of `p` numbers with zeros behind them, to whole lanes.
+fn in_lanes(x_pp: &[f64], p: usize) -> Vec<f64> {
+    let zeros = vec![0.0; p.next_multiple_of(LANES) - p];
+    x_pp.chunks_exact(p).flat_map(|x_p| [x_p, &zeros].concat()).collect()
 }
 
-/// Student t of every two points, 0 for a point with itself, and the sum that they are to be divided by.
-fn weights([x_p, y_p]: &[Vec<f64>; 2]) -> (Vec<f64>, f64) {
-    let p = x_p.len();
-    let (mut weights_pp, mut total) = (vec![0.0; p * p], 0.0);
-    vectorized!({
-        for (i, weights_p) in weights_pp.chunks_exact_mut(p).enumerate() {
-            let (x, y) = (x_p[i], y_p[i]);
-            for ((weight, x_other), y_other) in weights_p.iter_mut().zip(x_p).zip(y_p) {
-                let (x, y) = (x - x_other, y - y_other);
-                *weight = 1.0 / (1.0 + x * x + y * y);
-            }
-            weights_p[i] = 0.0;
-            total += sum(weights_p);
-        }
+/// Gradient of KL(factor · P‖Q) at every point, in one pass over the pairs: what joins points is added apart from what drives them away,
+/// since that is to be divided by the sum of all weights.
+///
+/// # Shapes
+/// `joint_pq` `[p, p in whole lanes]`
+fn gradient(joint_pq: &[f64], y_p2: &[[f64; 2]], factor: f64) -> Vec<[f64; 2]> {
+    let p = y_p2.len();
+    let [x_q, y_q] = [0, 1].map(|axis| in_lanes(&y_p2.iter().map(|y| y[axis]).collect::<Vec<f64>>(), p));
+    // Lanes beyond the last point count nothing.
+    let there_q = in_lanes(&vec![1.0; p], p);
+    let others = [&x_q, &y_q, &there_q].map(|x| x.as_chunks::<LANES>().0);
+    let mut pairs_p = vec![Pairs::default(); p];
+    vectorized!(for ((pairs, joint_q), y) in pairs_p.iter_mut().zip(joint_pq.chunks_exact(x_q.len())).zip(y_p2) {
+        *pairs = Pairs::of(*y, joint_q.as_chunks().0, others);
     });
-    (weights_pp, total)
+    // A point's weight with itself is 1.
+    let total = pairs_p.iter().map(|pairs| pairs.weight - 1.0).sum::<f64>();
+    let slope = |pairs: &Pairs| [0, 1].map(|axis| 4.0 * (factor * pairs.joined[axis] - pairs.apart[axis] / total));
+    pairs_p.iter().map(slope).collect()
+}
+
+/// Sums over all points as one of them sees them, itself among them.
+#[derive(Clone, Copy, Default)]
+struct Pairs {
+    /// Of Student t weights w.
+    weight: f64,
+    /// Of P · w times what the point is off the other, by axis.
+    joined: [f64; 2],
+    /// Of w² times that.
+    apart: [f64; 2],
+}
+
+impl Pairs {
+    /// `others`: coordinates of all points, and 1 where there is one.
+    #[inline(always)]
+    fn of([x, y]: [f64; 2], joint: &[[f64; LANES]], [others_x, others_y, there]: [&[[f64; LANES]]; 3]) -> Pairs {
+        let mut lanes = [[0.0; LANES]; 5];
+        for (((joint, others_x), others_y), there) in joint.iter().zip(others_x).zip(others_y).zip(there) {
+            for l in 0..LANES {
+                let (dx, dy) = (x - others_x[l], y - others_y[l]);
+                let weight = there[l] / dx.mul_add(dx, dy.mul_add(dy, 1.0));
+                let (joined, apart) = (joint[l] * weight, weight * weight);
+                lanes[0][l] += weight;
+                lanes[1][l] = joined.mul_add(dx, lanes[1][l]);
+                lanes[2][l] = joined.mul_add(dy, lanes[2][l]);
+                lanes[3][l] = apart.mul_add(dx, lanes[3][l]);
+                lanes[4][l] = apart.mul_add(dy, lanes[4][l]);
+            }
+        }
+        Pairs {
+            weight: fold_sum(lanes[0]),
+            joined: [fold_sum(lanes[1]), fold_sum(lanes[2])],
+            apart: [fold_sum(lanes[3]), fold_sum(lanes[4])],
+        }
+    }
 }
 
 #[cfg(test)]
@@ -131,10 +171,14 @@ pub(super) mod tests {
 
     /// KL(P‖Q).
     fn divergence(joint_pp: &[f64], y_p2: &[[f64; 2]]) -> f64 {
-        let (weights_pp, total) = weights(&[0, 1].map(|axis| y_p2.iter().map(|y| y[axis]).collect()));
-        let off = |&(ij, _): &(usize, &f64)| ij / y_p2.len() != ij % y_p2.len();
-        let term = |(ij, pair): (usize, &f64)| pair * (pair / (weights_pp[ij] / total).max(LEAST)).ln();
-        joint_pp.iter().enumerate().filter(off).map(term).sum()
+        let p = y_p2.len();
+        let off = || (0..p * p).filter(|ij| ij / p != ij % p);
+        let weight = |ij: usize| {
+            let ([x, y], [other_x, other_y]) = (y_p2[ij / p], y_p2[ij % p]);
+            1.0 / (1.0 + (x - other_x).powi(2) + (y - other_y).powi(2))
+        };
+        let total: f64 = off().map(weight).sum();
+        off().map(|ij| joint_pp[ij] * (joint_pp[ij] / (weight(ij) / total).max(LEAST)).ln()).sum()
     }
 
     /// For the comparison with scikit-learn: P, and the divergence of a map.
@@ -154,7 +198,7 @@ pub(super) mod tests {
     fn the_gradient_is_that_of_the_divergence() {
         let (x, y) = cloud();
         let joint_pp = joint(&x, 12);
-        let slopes = gradient(&joint_pp, &y, 1.0);
+        let slopes = gradient(&in_lanes(&joint_pp, 12), &y, 1.0);
         for (i, axis) in (0..12).flat_map(|i| [(i, 0), (i, 1)]) {
             let at = |by: f64| {
                 let mut y = y.clone();
