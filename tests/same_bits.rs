@@ -6,7 +6,8 @@ use phaselab::engine::{Batch, Params, Plan, Real, Runner, Savings, State, StepOu
 use phaselab::optim::{Settings, build};
 use phaselab::rng::Rng;
 use phaselab::spec::{
-    Act, Formula, Grokfast, Input, LossKind, ModelSpec, Normalization, OptimSpec, Parametrization, Positional,
+    Act, Formula, Grokfast, Input, LossKind, ModelSpec, Normalization, OptimKind, OptimSpec, Parametrization,
+    Positional,
 };
 
 use crate::configs::{self, Config, PLAIN};
@@ -42,6 +43,7 @@ struct Run<T: Real> {
     batches: Vec<Batch>,
     params: Params<T>,
     optim: OptimSpec,
+    seeds: Vec<u64>,
 }
 
 impl<T: Real> Run<T> {
@@ -60,12 +62,12 @@ impl<T: Real> Run<T> {
         };
         let params = phaselab::model::initialize(plan.params(), &config.model, seeds);
         let optim = OptimSpec { clip_norm: Some(1.0), ..OptimSpec::default() };
-        Run { threads, batches: seeds.iter().map(batch).collect(), params, plan, optim }
+        Run { threads, batches: seeds.iter().map(batch).collect(), params, plan, optim, seeds: seeds.to_vec() }
     }
 
     fn train(mut self, steps: u64) -> Traces {
         let replicas = self.params.replicas();
-        let update = build::<T>(&self.optim, Settings::new(&self.optim, replicas, steps));
+        let update = build::<T>(&self.optim, Settings::new(&self.optim, replicas, steps).with_seeds(&self.seeds));
         let mut grads = Params::zeros(Arc::clone(self.plan.params()), replicas);
         let mut moments = vec![grads.clone(); update.moments()];
         let mut runner = Runner::new(Arc::clone(&self.plan), Workers::new(self.threads).unwrap());
@@ -129,6 +131,24 @@ fn threads_and_neighbours_do_not_matter_for_other_networks() {
             let alone = run(threads, &[2]);
             assert!(alone.arrays[0] == one.arrays[2], "{}: alone, {threads} threads", config.name);
         }
+    }
+}
+
+/// Noise of a replica's own, whoever updates which part of its parameters.
+#[test]
+fn threads_and_neighbours_do_not_matter_for_langevin_dynamics() {
+    let run = |threads, seeds: &[u64]| {
+        let mut run = Run::<f32>::new(&config(), threads, seeds);
+        let sgld = OptimSpec { kind: OptimKind::Sgld, inverse_temperature: 1e4, localization: 1.0, ..run.optim };
+        run.optim = OptimSpec { lr: 1e-5, warmup_steps: 0, ..sgld };
+        run.train(8)
+    };
+    let one = run(1, &[0, 1, 2]);
+    assert!(one.outcomes[7].iter().all(|(.., finite)| *finite));
+    assert_ne!(one.arrays[0], one.arrays[1]);
+    for threads in [2, 3, 4] {
+        assert!(run(threads, &[0, 1, 2]) == one, "{threads} threads");
+        assert!(run(threads, &[2]).arrays[0] == one.arrays[2], "alone, {threads} threads");
     }
 }
 

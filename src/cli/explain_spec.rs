@@ -194,6 +194,7 @@ mod tests {
             "train.snapshots",
             "train.stop",
             "measure",
+            "measure.sgld",
             "figure",
             "sweep",
         ] {
@@ -242,7 +243,7 @@ mod tests {
         }
         assert_eq!(
             n_values,
-            1 + 18 * 2 + 2 * 3 + 5 * 5 + 6 + 9,
+            1 + 18 * 2 + 2 * 3 + 3 * 5 + 3 * 6 + 9,
             "each enum of the spec is offered with all its values"
         );
     }

@@ -2,6 +2,8 @@
 //!
 //! Reads [`ArrowPage`]; fills a [`Sink`]. The directions of features and the hidden vectors of data points are drawn so.
 
+use std::fmt::Display;
+
 use super::Sink;
 use super::csv::Table;
 use super::drawing::Anchor;
@@ -9,7 +11,7 @@ use super::heat::{self, Colors};
 use super::page;
 use super::panel::{Names, Panel};
 use super::scale::Scale;
-use super::style::{BLACK, CURVE_WIDTH, GRID, LABEL_SIZE};
+use super::style::{BLACK, CURVE_WIDTH, GREY, GRID, LABEL_SIZE, TICK_SIZE};
 use crate::measure::{Directions, Field};
 
 /// Panels on a page.
@@ -50,13 +52,17 @@ pub struct Arrows<'a> {
     pub directions: Directions,
     /// `[n]` what their colours are taken from.
     pub weights: Vec<f64>,
+    /// What they form, in words; it stands inside the panel.
+    pub shape: Option<String>,
 }
 
 impl ArrowPage<'_> {
     /// Draws all panels, and fills the table.
     pub fn draw(&self, sink: &mut Sink) {
         let weight = self.weight.unwrap_or("weight");
-        sink.table = Table::with_columns(&["point", "seed", "step", self.what, weight, "x", "y"]);
+        let columns = ["point", "seed", "step", self.what, weight, "x", "y", "shape"];
+        let has_shapes = self.panels.iter().any(|panel| panel.shape.is_some());
+        sink.table = Table::with_columns(&columns[..if has_shapes { 8 } else { 7 }]);
         let mut area = page::head(&mut sink.drawing, self.title, &self.shows, &[], 0.0);
         let all = || self.panels.iter().flat_map(|panel| panel.weights.iter().copied());
         let colors = Colors::of_importance(all());
@@ -84,11 +90,18 @@ impl ArrowPage<'_> {
                 let (x, y) = (arrows.directions.column(i)[0], arrows.directions.column(i)[1]);
                 let ink = colors.of(arrows.weights[i]);
                 let fields = [arrows.weights[i], x, y].map(Field);
-                sink.table.record(&[&arrows.label, &arrows.seed, &self.step, &i, &fields[0], &fields[1], &fields[2]]);
+                let mut record: Vec<&dyn Display> =
+                    vec![&arrows.label, &arrows.seed, &self.step, &i, &fields[0], &fields[1], &fields[2]];
+                record.extend(arrows.shape.as_ref().map(|shape| shape as &dyn Display));
+                sink.table.record(&record);
                 if let Some(at) = panel.point(x, y) {
                     sink.drawing.line(vec![middle, at], ink, width);
                     sink.drawing.dot(at, dot, ink);
                 }
+            }
+            if let Some(shape) = &arrows.shape {
+                let at = (frame.left + 4.0, bottom - 5.0);
+                sink.drawing.text(at, shape, TICK_SIZE, GREY, Anchor::Start);
             }
             let (is_first, is_last) = (k % columns == 0, k + columns >= self.panels.len());
             panel.axes(

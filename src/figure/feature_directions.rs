@@ -7,7 +7,7 @@ use super::arrows::{ArrowPage, Arrows, MAX_PANELS};
 use super::toys::{Toys, chosen};
 use super::{Figure, FigureInput, Sink};
 use crate::error::Result;
-use crate::measure::{Setting, toys_of};
+use crate::measure::{Setting, parts, tegum_product, toys_of};
 
 /// See the file's first lines.
 pub struct FeatureDirections;
@@ -26,7 +26,8 @@ impl Figure for FeatureDirections {
 What it is
   One panel for each point of the grid (ten of them, evenly chosen, when there are more; for each replica when there is
   no grid): the columns of the encoder W, one line a feature from the origin to W_i. Of several seeds the one with the
-  least loss is shown; --seed takes one. Dark features are the most important.
+  least loss is shown; --seed takes one. Dark features are the most important. In grey, what they form together
+  (`phaselab explain polytopes`).
 Reads
   W, or W_0, of every replica at one checkpoint (--step; the last when unset); losses of the evaluations.
 Unit and range
@@ -57,7 +58,8 @@ Source
         let panels = points.iter().map(|point| {
             let directions = toys.directions(point.best)?;
             let weights = (0..directions.n).map(|i| importance(point.best, i)).collect();
-            Ok(Arrows { label: &point.label, seed: toys.seeds[point.best], directions, weights })
+            let shape = Some(tegum_product(&parts(&directions)));
+            Ok(Arrows { label: &point.label, seed: toys.seeds[point.best], directions, weights, shape })
         });
         let page = ArrowPage {
             title: input.title,

@@ -11,13 +11,15 @@ use crate::measure::Setting;
 /// See the file's first lines.
 pub struct GridMeasures;
 
-const MEASURES: [&str; 7] = [
+const MEASURES: [&str; 9] = [
     "features",
     "polysemanticity",
     "privileged_basis",
     "adversarial_vulnerability",
     "data_dimensionality",
     "linear_probes",
+    "additivity",
+    "learning_coefficient",
     "class_accuracy",
 ];
 
@@ -37,8 +39,8 @@ What it is
   over seeds; --seed takes one. With two axes a colour stands for each of the first axis's values, up to five.
 Reads
   The scalar columns that say most of features, polysemanticity, privileged_basis, adversarial_vulnerability,
-  data_dimensionality, linear_probes and class_accuracy, those that are there, and the test loss, at one checkpoint
-  (--step; the last when unset).
+  data_dimensionality, linear_probes, additivity, learning_coefficient and class_accuracy, those that are there, and the
+  test loss, at one checkpoint (--step; the last when unset).
 Unit and range
   As `phaselab explain` has them for each measure.
 Value at a known point

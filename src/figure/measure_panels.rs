@@ -35,7 +35,7 @@ const fn number(measure: &'static str, column: &'static str, unit: &'static str,
 }
 
 /// Those of toy models, in the order of panels.
-pub const NUMBERS: [Number; 12] = [
+pub const NUMBERS: [Number; 14] = [
     number("features", "n_represented", "features", "features represented"),
     number("features", "dims_per_feature", "dimensions", "dimensions per feature"),
     number("polysemanticity", "n_monosemantic", "neurons", "monosemantic neurons"),
@@ -46,6 +46,8 @@ pub const NUMBERS: [Number; 12] = [
     number("linear_probes", "mean_probe_r2", "fraction", "explained by linear probes"),
     number("linear_probes", "mean_limit_r2", "fraction", "limit of linear probes"),
     number("linear_probes", "mean_model_r2", "fraction", "explained by the model"),
+    number("additivity", "hidden_additive_frac", "fraction", "additive share, last hidden layer"),
+    number("learning_coefficient", "llc", "1", "local learning coefficient"),
     number("class_accuracy", "accuracy_frac", "fraction", "accuracy"),
     Number { log: true, ..number("metrics", "test_loss", "loss", "test loss") },
 ];

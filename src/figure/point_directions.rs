@@ -62,7 +62,7 @@ Source
             directions.n = directions.n.min(MAX_POINTS);
             directions.w_nm.truncate(directions.n * directions.m);
             let weights = vec![1.0; directions.n];
-            Ok(Arrows { label: &point.label, seed: toys.seeds[point.best], directions, weights })
+            Ok(Arrows { label: &point.label, seed: toys.seeds[point.best], directions, weights, shape: None })
         });
         let panels: Vec<Arrows> = panels.collect::<Result<_>>()?;
         let mut largest = 0.0f64;

@@ -112,10 +112,11 @@ impl RunSeries {
         self.reader.steps()
     }
 
-    /// Names of the measures that fit this run's task and model.
+    /// Names of the measures that fit this run's task and model, without those that are taken on request alone.
     pub fn fitting_measures(&self) -> Vec<&'static str> {
         let setting = self.setting();
-        measure::ALL.iter().filter(|m| m.fits(&setting).is_ok()).map(|m| m.name()).collect()
+        let fit = |m: &&&dyn measure::Measure| !m.on_request() && m.fits(&setting).is_ok();
+        measure::ALL.iter().filter(fit).map(|m| m.name()).collect()
     }
 
     /// Measures over a range of checkpoints, all replicas; see [`measure::measure`].
@@ -315,7 +316,7 @@ mod tests {
     use crate::checkpoint::RunFolder;
     use crate::engine::LOSS_LOGITS;
     use crate::measure::file;
-    use crate::spec::{Act, Family, Init, Input, Join, ModelSpec, Normalization, Parametrization, Seeds};
+    use crate::spec::{Act, Family, Init, Input, Join, KeyFreqsBy, ModelSpec, Normalization, Parametrization, Seeds};
     use crate::train::{Progress, TrainOptions, Watch, train};
 
     struct Silent;
@@ -638,7 +639,8 @@ mod tests {
         }
     }
 
-    /// What all measures on one checkpoint of one replica cost, for the canonical model (p = 113, d_mlp 512): run it with
+    /// What all measures on one checkpoint of one replica cost, for the canonical model (p = 113, d_mlp 512), with as many key frequencies as
+    /// it has when it is trained: run it with
     /// `cargo test --release -- --ignored --nocapture how_many_forward_passes`.
     #[test]
     #[ignore = "prints times, which a busy machine makes meaningless"]
@@ -647,6 +649,8 @@ mod tests {
         let mut spec = Spec::default();
         spec.train.seeds = Seeds(vec![0]);
         spec.train.steps = 1;
+        // Untrained weights have nearly all frequencies by every rule.
+        spec.measure.key_freqs = KeyFreqsBy::List(vec![14, 35, 41, 42, 52]);
         let run = dir.path().join("run");
         let folder = RunFolder::create(&run, &spec, false).unwrap();
         let options = TrainOptions { threads: 1, resume: false, interrupt: &AtomicBool::new(false) };
@@ -676,6 +680,8 @@ mod tests {
         let names = series.fitting_measures();
         names.iter().for_each(|name| time(&[name]));
         time(&names);
+        // Taking a matrix apart is no pass through the model.
+        time(&names.iter().filter(|name| !name.starts_with("decompose_")).copied().collect::<Vec<_>>());
         let everywhere = |name: &&&str| !matches!(measure::find(name).unwrap().scope(), measure::Scope::Last);
         time(&names.iter().filter(everywhere).copied().collect::<Vec<_>>());
     }

@@ -1,4 +1,4 @@
-//! `linear_probes`: how well each feature of a toy model can be read off its hidden layer by a linear probe, and by the model itself.
+//! `linear_probes`: how well each feature of a toy model can be read off its narrowest layer by a linear probe, and by the model itself.
 //!
 //! Reads the encoder and the examples of evaluations; writes three numbers a feature and three a replica.
 
@@ -7,10 +7,10 @@ use crate::linalg::symmetric_eigen;
 use crate::measure::directions::{Directions, feature_axis, toy};
 use crate::measure::subject::{Setting, Subject};
 use crate::measure::{Column, Measure};
-use crate::spec::ToyLoss;
+use crate::spec::{Target, ToyLoss};
 use crate::toy::{Examples, Network, Stream};
 
-/// Probes of the first hidden layer.
+/// Probes of the narrowest hidden layer.
 pub struct LinearProbes;
 
 /// Directions with less than this share of the largest variance carry nothing.
@@ -18,11 +18,12 @@ const RANK: f64 = 1e-10;
 
 const EXPLAIN: &str = "\
 What it is
-  A linear probe of feature i predicts x_i from the first hidden layer by least squares, with a constant, on the
-  examples of the evaluation.
+  A linear probe of feature i predicts x_i from the narrowest hidden layer (the first of those) by least squares, with
+  a constant, on the examples of the evaluation.
   probe_r2     share of the feature's variance that the probe explains
   limit_r2     what a probe can explain of independent features behind a linear layer, the leverage of feature i:
-               var_i W_i^T (sum_j var_j W_j W_j^T)^+ W_i with the features' variances var
+               var_i W_i^T (sum_j var_j W_j W_j^T)^+ W_i with the features' variances var; none where the narrowest
+               layer is not the first
   model_r2     share that the model's own output explains, 1 - mean (x_i - x'_i)^2 / var_i, where the target is x and
                the loss the squared error
   mean_probe_r2, mean_limit_r2, mean_model_r2  their means over features
@@ -76,11 +77,16 @@ impl Measure for LinearProbes {
         let stream = Stream::evaluation(toy.seed_of_draws(subject.replica));
         let x_bn = examples.rows(&stream, toy.spec.eval_examples);
         let layers = Network::new(toy.spec).activations(subject.params, &x_bn)?;
-        let (hidden_bm, output_bo) = (&layers[0], &layers[layers.len() - 1]);
+        let widths = &toy.spec.d_hidden.0;
+        let narrowest = (0..widths.len()).min_by_key(|&l| widths[l]).unwrap_or(0);
+        let (hidden_bm, output_bo) = (&layers[narrowest], &layers[layers.len() - 1]);
         let variance_n = variances(&x_bn, n);
         let probe = probes(hidden_bm, &x_bn, &variance_n);
-        let limit = limits(&Directions::of(subject.params)?, &variance_n);
-        let model = match toy.spec.target.trim() == "x" && toy.spec.loss == ToyLoss::SquaredError {
+        let limit = match narrowest {
+            0 => limits(&Directions::of(subject.params)?, &variance_n),
+            _ => vec![f64::NAN; n],
+        };
+        let model = match matches!(toy.spec.target(), Ok(Target::Copy)) && toy.spec.loss == ToyLoss::SquaredError {
             true => explained(output_bo, &x_bn, &variance_n),
             false => vec![f64::NAN; n],
         };
@@ -94,7 +100,7 @@ impl Measure for LinearProbes {
 }
 
 /// Variance of each column; 0 where it is rounding alone.
-fn variances(x_bn: &[f64], n: usize) -> Vec<f64> {
+pub(super) fn variances(x_bn: &[f64], n: usize) -> Vec<f64> {
     let count = (x_bn.len() / n) as f64;
     let column = |i: usize| x_bn.iter().skip(i).step_by(n);
     let of = |i: usize| {
@@ -107,7 +113,7 @@ fn variances(x_bn: &[f64], n: usize) -> Vec<f64> {
 }
 
 /// R² of the least-squares prediction of each column of `x_bn` from `hidden_bm`.
-fn probes(hidden_bm: &[f64], x_bn: &[f64], variance_n: &[f64]) -> Vec<f64> {
+pub(super) fn probes(hidden_bm: &[f64], x_bn: &[f64], variance_n: &[f64]) -> Vec<f64> {
     let n = variance_n.len();
     let count = x_bn.len() / n;
     let m = hidden_bm.len() / count;

@@ -5,6 +5,7 @@
 //! replicas. [`ALL`] is the registry: a name there is the name on the command
 //! line, in files and of the source file.
 
+mod additivity;
 mod adversarial_vulnerability;
 mod allowed_answers;
 mod circle_isolation;
@@ -47,6 +48,7 @@ mod key_freqs_used;
 mod key_freqs_w_e;
 mod key_freqs_w_e_norm;
 mod key_freqs_w_l;
+mod learning_coefficient;
 mod linear_probes;
 mod logits_cube_fit;
 mod logits_pca;
@@ -88,7 +90,7 @@ pub use driver::measure;
 pub use group::{Group, freq_axis};
 pub use key_freqs::{check_options, describe as describe_key_freqs, large};
 pub use polysemanticity::READ;
-pub use polytopes::{Part, Shape, parts};
+pub use polytopes::{Part, Shape, parts, tegum_product};
 pub use population_loss::integrable;
 pub use series::{Axis, Series};
 pub use subject::{
@@ -129,6 +131,11 @@ pub trait Measure: Sync {
     /// Whether it reads [`Subject::key_freqs`]. Where there are none because parameters are not finite, it is not asked, and none of
     /// its columns has a value.
     fn uses_key_freqs(&self) -> bool {
+        false
+    }
+
+    /// Whether it is taken only when it is asked for by name, because it costs many times what all others do.
+    fn on_request(&self) -> bool {
         false
     }
 
@@ -226,6 +233,8 @@ pub const ALL: &[&dyn Measure] = &[
     &adversarial_vulnerability::AdversarialVulnerability,
     &data_dimensionality::DataDimensionality,
     &linear_probes::LinearProbes,
+    &additivity::Additivity,
+    &learning_coefficient::LearningCoefficient,
     &class_accuracy::ClassAccuracy,
 ];
 

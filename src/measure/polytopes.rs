@@ -107,6 +107,33 @@ pub fn parts(directions: &Directions) -> Vec<Part> {
     parts
 }
 
+/// What the parts form together, in words: `pentagon`, `square`, `octahedron`, `triangle + 2 digons`, `2 dedicated`; nothing for none.
+pub fn tegum_product(parts: &[Part]) -> String {
+    let mut counts: Vec<(Shape, usize)> = vec![];
+    for part in parts {
+        match counts.iter_mut().find(|(shape, _)| *shape == part.shape) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((part.shape, 1)),
+        }
+    }
+    match counts[..] {
+        // Products of digons have names of their own.
+        [(Shape::Digon, 2)] => "square".into(),
+        [(Shape::Digon, 3)] => "octahedron".into(),
+        [(Shape::Digon, k)] if k > 3 => format!("{k}-orthoplex"),
+        _ => {
+            let words = counts.iter().map(|&(shape, count)| match (count, shape) {
+                (1, _) => shape.name(),
+                (_, Shape::Dedicated | Shape::Other) => format!("{count} {}", shape.name()),
+                (_, Shape::Tetrahedron) => format!("{count} tetrahedra"),
+                (_, Shape::Simplex(k)) => format!("{count} simplices of {k}"),
+                _ => format!("{count} {}s", shape.name()),
+            });
+            words.collect::<Vec<_>>().join(" + ")
+        }
+    }
+}
+
 /// Directions that hold all but a small share of the features' lengths.
 fn rank(cosines_kk: &[f64], k: usize) -> usize {
     let values = symmetric_eigen(cosines_kk, k).values_n;
@@ -288,6 +315,17 @@ mod tests {
             assert_eq!(shapes(&points), [(shape, k, rank)], "{shape:?}");
             assert_eq!(shapes(&beside(&points, &digon)), [(shape, k, rank), (Shape::Digon, 2, 1)], "{shape:?}");
         }
+        let name = |points: &[Vec<f64>]| {
+            tegum_product(&parts(&columns(&points.iter().map(Vec::as_slice).collect::<Vec<_>>())))
+        };
+        let bipyramid = beside(&polygon(3), &digon);
+        assert_eq!(name(&bipyramid), "triangle + digon");
+        assert_eq!(name(&beside(&bipyramid, &digon)), "triangle + 2 digons");
+        assert_eq!([name(&polygon(4)), name(&polygon(5)), name(&polygon(7))], ["square", "pentagon", "7-gon"]);
+        assert_eq!(name(&beside(&polygon(4), &digon)), "octahedron");
+        assert_eq!(name(&beside(&polygon(4), &polygon(4))), "4-orthoplex");
+        assert_eq!(name(&[vec![1.0, 0.0], vec![0.0, 0.8]]), "2 dedicated");
+        assert_eq!(name(&[vec![0.1, 0.0]]), "");
         // A square is two digons, an octahedron three.
         assert_eq!(shapes(&polygon(4)), [(Shape::Digon, 2, 1); 2]);
         assert_eq!(shapes(&beside(&beside(&digon, &digon), &digon)), [(Shape::Digon, 2, 1); 3]);

@@ -352,7 +352,7 @@ fn uniform_logits_cost_ln_p_everywhere_and_a_nan_spoils_the_row_alone() {
 }
 
 /// Those of toy models, which have no task: tested in their own files.
-const OF_TOYS: [&str; 10] = [
+const OF_TOYS: [&str; 12] = [
     "features",
     "polytopes",
     "population_loss",
@@ -362,6 +362,8 @@ const OF_TOYS: [&str; 10] = [
     "adversarial_vulnerability",
     "data_dimensionality",
     "linear_probes",
+    "additivity",
+    "learning_coefficient",
     "class_accuracy",
 ];
 

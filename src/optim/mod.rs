@@ -1,4 +1,4 @@
-//! Gradients -> parameters: AdamW, Adam and SGD with PyTorch's semantics, Lion, Muon, schedules, clipping by norm, Grokfast's filter,
+//! Gradients -> parameters: AdamW, Adam and SGD with PyTorch's semantics, Lion, Muon, Langevin dynamics, schedules, clipping by norm, Grokfast's filter,
 //! parameters without decay by name.
 //!
 //! Every setting is an array over replicas, so that a sweep is replicas. State beyond the parameters is a list of arrays of the
@@ -10,6 +10,7 @@ mod lion;
 mod muon;
 mod no_decay;
 mod sgd;
+mod sgld;
 
 pub use adam::Adam;
 pub use grokfast::Grokfast;
@@ -17,6 +18,7 @@ pub use lion::Lion;
 pub use muon::Muon;
 pub use no_decay::NoDecay;
 pub use sgd::Sgd;
+pub use sgld::Sgld;
 
 use crate::engine::{ParamLayout, Real};
 use crate::error::Result;
@@ -59,6 +61,8 @@ pub trait Update<T: Real>: Send + Sync {
 /// The settings of each replica.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
+    /// Seeds, of what an optimiser draws.
+    pub seeds: Vec<u64>,
     /// Learning rate before schedule.
     pub lr: Vec<f64>,
     /// Decay.
@@ -69,6 +73,10 @@ pub struct Settings {
     pub eps: Vec<f64>,
     /// Momentum.
     pub momentum: Vec<f64>,
+    /// Factor nβ on the gradients of SGLD.
+    pub inverse_temperature: Vec<f64>,
+    /// Pull γ of SGLD to the start.
+    pub localization: Vec<f64>,
     /// Clipping.
     pub clip_norm: Vec<Option<f64>>,
     /// Learning rate over time.
@@ -82,20 +90,28 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The same settings for every replica.
+    /// The same settings for every replica; seeds 0, 1, ….
     pub fn new(spec: &OptimSpec, replicas: usize, steps: u64) -> Settings {
         Settings {
+            seeds: (0..replicas as u64).collect(),
             lr: vec![spec.lr; replicas],
             weight_decay: vec![spec.weight_decay; replicas],
             betas: vec![spec.betas; replicas],
             eps: vec![spec.eps; replicas],
             momentum: vec![spec.momentum; replicas],
+            inverse_temperature: vec![spec.inverse_temperature; replicas],
+            localization: vec![spec.localization; replicas],
             clip_norm: vec![spec.clip_norm; replicas],
             schedule: spec.schedule,
             warmup_steps: spec.warmup_steps,
             warmup_from_zero: spec.warmup_from_zero,
             steps,
         }
+    }
+
+    /// With the replicas' own seeds.
+    pub fn with_seeds(self, seeds: &[u64]) -> Settings {
+        Settings { seeds: seeds.to_vec(), ..self }
     }
 
     /// Learning rate of `replica` for the update after `step` others.
@@ -126,6 +142,7 @@ fn build_on<T: Real>(spec: &OptimSpec, settings: Settings, layout: &ParamLayout)
         OptimKind::Adamw => Box::new(Adam { settings, decoupled: true }),
         OptimKind::Adam => Box::new(Adam { settings, decoupled: false }),
         OptimKind::Sgd => Box::new(Sgd { settings }),
+        OptimKind::Sgld => Box::new(Sgld::new(settings)),
         OptimKind::Lion => Box::new(Lion { settings }),
         OptimKind::Muon => Box::new(Muon::new(settings, layout)),
     };

@@ -26,7 +26,9 @@ pub use model::{
 pub use name::Name;
 pub use optim::{Grokfast, GrokfastKind, OptimKind, OptimSpec, Schedule};
 pub use parse::{Source, from_toml, line_of_key};
-pub use toy::{Draws, GridAxis, PerFeature, Sets, ToyAct, ToyInit, ToyLoss, ToyReplica, ToySpec, Values, Widths};
+pub use toy::{
+    Draws, GridAxis, PerFeature, Sets, Target, ToyAct, ToyInit, ToyLoss, ToyReplica, ToySpec, Values, Widths,
+};
 
 /// A whole experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -262,6 +264,32 @@ pub struct MeasureSpec {
     pub cluster_frac: f64,
     /// Order of the Fourier basis in lists of components.
     pub basis_order: BasisOrder,
+    /// Chains of `learning_coefficient`.
+    pub sgld: SgldSpec,
+}
+
+/// Chains of Langevin dynamics around a checkpoint, for the learning coefficient.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SgldSpec {
+    /// Chains.
+    pub chains: usize,
+    /// Steps of each.
+    pub steps: u64,
+    /// Steps at its start that do not count.
+    pub burn_in: u64,
+    /// Step size.
+    pub lr: f64,
+    /// Pull γ to the checkpoint.
+    pub localization: f64,
+    /// nβ; n / ln n for n examples when unset.
+    pub inverse_temperature: Option<f64>,
+}
+
+impl Default for SgldSpec {
+    fn default() -> SgldSpec {
+        SgldSpec { chains: 4, steps: 2000, burn_in: 500, lr: 1e-3, localization: 1.0, inverse_temperature: None }
+    }
 }
 
 /// Checkpoint at which key frequencies are taken.
@@ -340,6 +368,7 @@ impl Default for MeasureSpec {
             // Nanda et al. 2023, section 4.2.
             cluster_frac: 0.85,
             basis_order: BasisOrder::CosSin,
+            sgld: SgldSpec::default(),
         }
     }
 }

@@ -10,7 +10,7 @@ pub struct OptimSpec {
     pub kind: OptimKind,
     /// Learning rate after warm-up.
     pub lr: f64,
-    /// Decay: decoupled for AdamW, added to the gradient for Adam and SGD.
+    /// Decay: decoupled for AdamW, added to the gradient for Adam and SGD; for SGLD the precision of a normal prior around 0.
     pub weight_decay: f64,
     /// Adam's averaging constants.
     pub betas: [f64; 2],
@@ -18,6 +18,11 @@ pub struct OptimSpec {
     pub eps: f64,
     /// SGD's momentum.
     pub momentum: f64,
+    /// Of SGLD, nβ: factor on the gradient of the loss. With n, the examples, for a loss that is the mean of −ln p, it samples the
+    /// posterior; n / ln n is usual for learning coefficients.
+    pub inverse_temperature: f64,
+    /// Of SGLD, γ: pull back to where the run started.
+    pub localization: f64,
     /// Largest gradient norm a replica may have; larger ones are scaled down.
     pub clip_norm: Option<f64>,
     /// Learning rate over time.
@@ -71,6 +76,8 @@ pub enum OptimKind {
     Lion,
     /// Hidden matrices along the orthogonal part of their momentum, AdamW for the rest (arXiv 2502.16982).
     Muon,
+    /// Stochastic gradient Langevin dynamics: samples of a posterior around exp(−nβ · loss) (Welling and Teh 2011, arXiv 2308.12108).
+    Sgld,
 }
 
 /// Learning rate after warm-up.
@@ -103,6 +110,8 @@ impl Default for OptimSpec {
             betas: [0.9, 0.98],
             eps: 1e-8,
             momentum: 0.9,
+            inverse_temperature: 1.0,
+            localization: 0.0,
             clip_norm: None,
             schedule: Schedule::Constant,
             warmup_steps: 10,

@@ -31,8 +31,12 @@ pub struct ToySpec {
     /// Share of the hidden numbers that is dropped in training.
     pub dropout: f64,
     /// What the outputs are compared with: an expression in x for each feature, or in x and y for each pair of features
-    /// (0 and 1, 2 and 3, …), which then has one output.
+    /// (0 and 1, 2 and 3, …), which then has one output. Or `random`: 0 or 1 at random for each combination of values, a function that
+    /// has no structure to be found.
     pub target: String,
+    /// Targets of so many features (or pairs) in a row are added to one output: more features to compute than outputs. A random target is
+    /// of the values of so many features together.
+    pub target_sum: usize,
     /// What a feature's value is where it is present: `uniform` on [0, 1], `{ uniform = [low, high] }`, `gaussian`, `binary` (1), a number,
     /// or a list of numbers, each as often.
     pub values: Values,
@@ -46,7 +50,7 @@ pub struct ToySpec {
     pub importance: PerFeature,
     /// Which features come together.
     pub sets: Sets,
-    /// Features in a set.
+    /// Features in a set; of a ring, the distance at which a bump has fallen to 0.
     pub set_size: usize,
     /// So many fixed examples instead of fresh ones, all of them at every step; a number or an expression.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,6 +68,9 @@ pub struct ToySpec {
     pub init_deviation: Option<PerFeature>,
     /// Factor on the learning rate: a number or an expression.
     pub lr_factor: PerFeature,
+    /// SGLD's nβ, instead of `optim.inverse_temperature`: a number or an expression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inverse_temperature: Option<PerFeature>,
     /// Examples of the evaluations, drawn once for each replica.
     pub eval_examples: usize,
     /// What differs between replicas. Every seed takes every point of the grid.
@@ -96,6 +103,8 @@ pub struct GridAxis {
     pub log: bool,
 }
 
+/// Most numbers of a random target.
+const MAX_RANDOM: usize = 1 << 20;
 /// Most values of an axis, and most replicas of a grid.
 const MAX_POINTS: usize = 65_536;
 
@@ -294,6 +303,20 @@ pub enum Sets {
     Hierarchical,
     /// Exactly one feature of all is present in each example.
     OneHot,
+    /// No features but a continuum: the inputs stand evenly on a ring, and an example is a bump around a place drawn anywhere on it: the
+    /// value of the nearest input, times 1 − distance / `set_size`.
+    Ring,
+}
+
+/// What outputs are compared with.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// The features themselves.
+    Copy,
+    /// An expression in x of each feature, or in x and y of each pair.
+    Of(Expr),
+    /// 0 or 1 at random for each combination of values.
+    Random,
 }
 
 /// How the weights of a toy model start.
@@ -329,6 +352,7 @@ impl Default for ToySpec {
             hidden_act: ToyAct::Each(Act::Identity),
             dropout: 0.0,
             target: "x".into(),
+            target_sum: 1,
             values: Values::Uniform(0.0, 1.0),
             feature_prob: PerFeature::Number(0.1),
             loss: ToyLoss::SquaredError,
@@ -342,6 +366,7 @@ impl Default for ToySpec {
             init: ToyInit::Normal,
             init_deviation: None,
             lr_factor: PerFeature::Number(1.0),
+            inverse_temperature: None,
             eval_examples: 4096,
             grid: vec![],
         }
@@ -365,6 +390,8 @@ pub struct ToyReplica {
     pub init_deviation: Option<f64>,
     /// Factor on the learning rate.
     pub lr_factor: f64,
+    /// SGLD's nβ, where it is set.
+    pub inverse_temperature: Option<f64>,
 }
 
 impl ToySpec {
@@ -373,18 +400,35 @@ impl ToySpec {
         self.grid.iter().map(|axis| axis.name.as_str()).collect()
     }
 
-    /// The target, with x alone or x and y.
+    /// What outputs are compared with.
     ///
     /// # Errors
     /// What is wrong with the expression.
-    pub fn target(&self) -> Result<Expr, String> {
-        Expr::parse(&self.target, &["x", "y"]).map_err(|e| format!("`{}`: {e}", self.target))
+    pub fn target(&self) -> Result<Target, String> {
+        match self.target.trim() {
+            "x" if self.target_sum == 1 => Ok(Target::Copy),
+            "random" => Ok(Target::Random),
+            text => Expr::parse(text, &["x", "y"]).map(Target::Of).map_err(|e| format!("`{}`: {e}", self.target)),
+        }
     }
 
-    /// Numbers that the network gives: one for each feature, or for each pair.
+    /// Features that one output depends on.
+    pub fn features_per_output(&self) -> usize {
+        let of_pairs = matches!(self.target(), Ok(Target::Of(expr)) if expr.reads(1));
+        self.target_sum.max(1) * if of_pairs { 2 } else { 1 }
+    }
+
+    /// Numbers that the network gives: one for each feature or pair, or for so many of them as are added.
     pub fn n_outputs(&self) -> usize {
-        let of_pairs = self.target().is_ok_and(|target| target.reads(1));
-        if of_pairs { self.n_features / 2 } else { self.n_features }
+        self.n_features / self.features_per_output()
+    }
+
+    /// Numbers of a random target: one for each combination of values that an output's features can have, absence being one, and that for
+    /// each output; none where values do not come again.
+    pub fn random_numbers(&self) -> Option<usize> {
+        let Values::OneOf(list) = &self.values else { return None };
+        let combinations = (list.len() + 1).checked_pow(u32::try_from(self.target_sum).ok()?)?;
+        combinations.checked_mul(self.n_outputs())
     }
 
     /// Whether it is a product of numbers: one of each layer, nothing else.
@@ -427,19 +471,25 @@ impl ToySpec {
             let one = |key, setting: &PerFeature| of(key, setting, 1).map(|numbers| numbers[0]);
             let feature_prob = of("toy.feature_prob", &self.feature_prob, n)?;
             let importance = of("toy.importance", &self.importance, self.n_outputs())?;
-            let points = match &self.points {
-                Some(points) => Some(one("toy.points", points)?.round() as usize),
-                None => None,
-            };
-            let init_deviation = match &self.init_deviation {
-                Some(deviation) => Some(one("toy.init_deviation", deviation)?),
-                None => None,
-            };
+            let perhaps =
+                |key, setting: &Option<PerFeature>| setting.as_ref().map(|setting| one(key, setting)).transpose();
+            let points = perhaps("toy.points", &self.points)?.map(|points| points.round() as usize);
+            let init_deviation = perhaps("toy.init_deviation", &self.init_deviation)?;
+            let inverse_temperature = perhaps("toy.inverse_temperature", &self.inverse_temperature)?;
             let lr_factor = one("toy.lr_factor", &self.lr_factor)?;
             for &seed in seeds {
                 let seed = seed.wrapping_add(span.wrapping_mul(c as u64));
                 let (point, feature_prob, importance) = (point.clone(), feature_prob.clone(), importance.clone());
-                replicas.push(ToyReplica { seed, point, feature_prob, importance, points, init_deviation, lr_factor });
+                replicas.push(ToyReplica {
+                    seed,
+                    point,
+                    feature_prob,
+                    importance,
+                    points,
+                    init_deviation,
+                    lr_factor,
+                    inverse_temperature,
+                });
             }
         }
         Ok(replicas)
@@ -455,19 +505,7 @@ impl ToySpec {
             format!("{} must be at least 0 and below 1", self.dropout)
         });
         found.check(self.eval_examples > 0, "toy.eval_examples", || "must be at least 1".into());
-        match self.target() {
-            Err(message) => found.check(false, "toy.target", || message),
-            Ok(target) => {
-                found.check(target.reads(0), "toy.target", || "does not depend on x".into());
-                let of_pairs = target.reads(1);
-                found.check(!of_pairs || self.n_features.is_multiple_of(2), "toy.n_features", || {
-                    format!("{} features are no pairs, which the target `{}` is of", self.n_features, self.target)
-                });
-                found.check(!self.tied || (widths.len() == 1 && !of_pairs), "toy.tied", || {
-                    "only one hidden layer with as many outputs as features has a decoder of the encoder's shape; set it to false".into()
-                });
-            }
-        }
+        self.target_faults(found);
         if self.loss == ToyLoss::CrossEntropy {
             found.check(self.act == ToyAct::Softmax, "toy.act", || {
                 "cross-entropy is taken of probabilities: set it to `softmax`".into()
@@ -477,7 +515,14 @@ impl ToySpec {
             });
         }
         let grouped = matches!(self.sets, Sets::Correlated | Sets::Anticorrelated | Sets::Hierarchical);
-        found.check(!grouped || self.set_size >= 1, "toy.set_size", || "must be at least 1".into());
+        let is_ring = self.sets == Sets::Ring;
+        found.check(!(grouped || is_ring) || self.set_size >= 1, "toy.set_size", || "must be at least 1".into());
+        found.check(!is_ring || 2 * self.set_size <= self.n_features, "toy.set_size", || {
+            format!(
+                "a bump that reaches {} inputs to both sides overlaps itself on a ring of {}",
+                self.set_size, self.n_features
+            )
+        });
         found.check(
             !grouped || self.set_size == 0 || self.n_features.is_multiple_of(self.set_size),
             "toy.set_size",
@@ -495,6 +540,36 @@ impl ToySpec {
         }
         if self.grid_faults(found) {
             self.replica_faults(seeds, found);
+        }
+    }
+
+    /// Contradictions of what outputs are compared with.
+    fn target_faults(&self, found: &mut Found) {
+        found.check(self.target_sum >= 1, "toy.target_sum", || "must be at least 1".into());
+        let target = match self.target() {
+            Ok(target) => target,
+            Err(message) => return found.check(false, "toy.target", || message),
+        };
+        if let Target::Of(expr) = &target {
+            found.check(expr.reads(0), "toy.target", || "does not depend on x".into());
+        }
+        let each = self.features_per_output();
+        found.check(self.n_features.is_multiple_of(each), "toy.n_features", || match self.target_sum {
+            1 => format!("{} features are no pairs, which the target `{}` is of", self.n_features, self.target),
+            sum => {
+                format!("{} features cannot be shared among outputs of {each} (target_sum = {sum})", self.n_features)
+            }
+        });
+        found.check(!self.tied || (self.d_hidden.0.len() == 1 && each == 1), "toy.tied", || {
+            "only one hidden layer with as many outputs as features has a decoder of the encoder's shape; set it to false".into()
+        });
+        if matches!(target, Target::Random) && self.n_features.is_multiple_of(each) {
+            found.check(!self.unit_norm && self.random_numbers().is_some_and(|n| n <= MAX_RANDOM), "toy.target", || {
+                format!(
+                    "a random target needs values that come again: set toy.values to `binary` or a list and unit_norm to false; \
+                     (values + 1)^target_sum for each output may be {MAX_RANDOM} in all"
+                )
+            });
         }
     }
 
@@ -566,7 +641,13 @@ impl ToySpec {
             found.check(lr.is_none(), "toy.lr_factor", || {
                 format!("{}{} must be a finite number of at least 0", lr.unwrap_or(0.0), at(replica))
             });
-            if [prob, importance, start.as_ref(), lr.as_ref()].iter().any(Option::is_some) || points.is_some() {
+            let heat = replica.inverse_temperature.filter(|x| !(x.is_finite() && *x > 0.0));
+            found.check(heat.is_none(), "toy.inverse_temperature", || {
+                format!("{}{} must be a finite number above 0", heat.unwrap_or(0.0), at(replica))
+            });
+            if [prob, importance, start.as_ref(), lr.as_ref(), heat.as_ref()].iter().any(Option::is_some)
+                || points.is_some()
+            {
                 return;
             }
         }

@@ -22,6 +22,9 @@ impl Spec {
         variants(self, &mut found);
         self.torch_seeds(&mut found);
         measure(&self.measure, &self.model, &mut found);
+        found.check(self.optim.kind != OptimKind::Sgld || self.model.mask.is_none(), "model.mask", || {
+            "SGLD's noise would move what is masked; remove it, or take another optim.kind".into()
+        });
         self.toy_alone(&mut found);
         found.0
     }
@@ -42,6 +45,11 @@ impl Spec {
         ] {
             found.check(is_plain, key, || "stands beside [toy], which has its own; remove one of them".into());
         }
+        found.check(
+            toy.inverse_temperature.is_none() || self.optim.kind == OptimKind::Sgld,
+            "toy.inverse_temperature",
+            || "is read by SGLD alone; set optim.kind to `sgld`, or leave it out".into(),
+        );
         toy.faults(&self.train.seeds.0, found);
     }
 
@@ -307,11 +315,20 @@ fn optim(o: &OptimSpec, found: &mut Found) {
     found.check((0.0..1.0).contains(&o.momentum), "optim.momentum", || {
         format!("{} must be at least 0 and below 1", o.momentum)
     });
+    found.check(o.inverse_temperature.is_finite() && o.inverse_temperature > 0.0, "optim.inverse_temperature", || {
+        format!("{} is not a finite number above 0", o.inverse_temperature)
+    });
+    found.check(o.localization.is_finite() && o.localization >= 0.0, "optim.localization", || {
+        format!("{} is not a finite number of at least 0", o.localization)
+    });
     found.check(o.clip_norm.is_none_or(|c| c > 0.0), "optim.clip_norm", || {
         "must be above 0; leave it out for no clipping".into()
     });
     found.check(o.kind != OptimKind::Muon || o.grokfast.is_none(), "optim.grokfast", || {
         "filters numbers one by one, and Muon needs whole matrices; remove it, or take another optim.kind".into()
+    });
+    found.check(o.kind != OptimKind::Sgld || o.grokfast.is_none(), "optim.grokfast", || {
+        "filters gradients, so that SGLD would sample no posterior; remove it, or take another optim.kind".into()
     });
     if let Some(filter) = &o.grokfast {
         found.check((0.0..1.0).contains(&filter.alpha), "optim.grokfast.alpha", || {
@@ -410,6 +427,22 @@ fn measure(m: &MeasureSpec, model: &ModelSpec, found: &mut Found) {
     for (key, frac) in [("measure.key_frac", m.key_frac), ("measure.cluster_frac", m.cluster_frac)] {
         found.check(frac > 0.0 && frac <= 1.0, key, || format!("{frac} must be above 0 and at most 1"));
     }
+    let sgld = &m.sgld;
+    found.check(sgld.chains >= 1, "measure.sgld.chains", || "must be at least 1".into());
+    found.check(sgld.burn_in < sgld.steps, "measure.sgld.burn_in", || {
+        format!("{} must be less than measure.sgld.steps, {}", sgld.burn_in, sgld.steps)
+    });
+    found.check(sgld.lr.is_finite() && sgld.lr > 0.0, "measure.sgld.lr", || {
+        format!("{} must be a finite number above 0", sgld.lr)
+    });
+    found.check(
+        sgld.inverse_temperature.is_none_or(|x| x.is_finite() && x > 0.0),
+        "measure.sgld.inverse_temperature",
+        || "must be a finite number above 0; leave it out for n / ln n".into(),
+    );
+    found.check(sgld.localization.is_finite() && sgld.localization >= 0.0, "measure.sgld.localization", || {
+        format!("{} is not a finite number of at least 0", sgld.localization)
+    });
     found.check(m.key_norm.is_finite() && m.key_norm > 0.0, "measure.key_norm", || {
         format!("{} must be a finite number above 0", m.key_norm)
     });

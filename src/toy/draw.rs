@@ -9,7 +9,7 @@ use crate::engine::simd::vectorized;
 use crate::engine::tiny::{TILE, Tile};
 use crate::expr::Expr;
 use crate::rng::Rng;
-use crate::spec::{Sets, ToyLoss, ToyReplica, ToySpec, Values};
+use crate::spec::{Sets, Target, ToyLoss, ToyReplica, ToySpec, Values};
 
 /// The words of one batch after another.
 #[derive(Debug, Clone)]
@@ -48,10 +48,20 @@ pub struct Examples {
     sets: Sets,
     set_size: usize,
     unit_norm: bool,
-    target: Option<Expr>,
+    target: Target,
+    /// Features that an output depends on.
+    per_output: usize,
+    /// Of a random target: for each output and each combination of values.
+    random: Vec<bool>,
     /// Whether outputs are compared with the class instead of the targets.
     classify: bool,
     n_outputs: usize,
+}
+
+/// So many numbers of a random target, each of one bit.
+fn random(seed: u64, count: usize) -> Vec<bool> {
+    let mut rng = Rng::stream(seed, "toy/targets");
+    (0..count).map(|_| rng.next_u32() & 1 == 1).collect()
 }
 
 /// Words that are drawn together.
@@ -62,7 +72,7 @@ fn extra_words(sets: Sets, n: usize, set_size: usize) -> usize {
     match sets {
         Sets::None | Sets::Hierarchical => 0,
         Sets::Correlated | Sets::Anticorrelated => n / set_size,
-        Sets::OneHot => 1,
+        Sets::OneHot | Sets::Ring => 1,
     }
 }
 
@@ -79,7 +89,12 @@ impl Examples {
     /// The examples of a replica.
     pub fn new(spec: &ToySpec, replica: &ToyReplica) -> Examples {
         let target = spec.target().expect("invariant: a spec's target was checked");
-        let is_x = spec.target.trim() == "x";
+        let random = match target {
+            Target::Random => {
+                random(replica.seed, spec.random_numbers().expect("invariant: a spec's target was checked"))
+            }
+            _ => vec![],
+        };
         Examples {
             n: spec.n_features,
             prob_n: replica.feature_prob.clone(),
@@ -87,7 +102,9 @@ impl Examples {
             sets: spec.sets,
             set_size: spec.set_size.max(1),
             unit_norm: spec.unit_norm,
-            target: (!is_x).then_some(target),
+            target,
+            per_output: spec.features_per_output(),
+            random,
             classify: spec.loss == ToyLoss::CrossEntropy,
             n_outputs: spec.n_outputs(),
         }
@@ -141,6 +158,24 @@ impl Examples {
         rows
     }
 
+    /// Fixed examples as the engine reads them: tiles of features and of targets, one after another. Tiles before the last are whole.
+    ///
+    /// # Shapes
+    /// `[n, lanes]` and `[outputs, lanes]` each
+    pub fn tiles<T: Real>(&self, stream: &Stream, examples: usize) -> (Vec<T>, Vec<T>) {
+        let at = BatchAt { number: 0, examples };
+        let (mut x, mut y) = (vec![], vec![]);
+        for first in (0..examples).step_by(TILE) {
+            let lanes = Tile::<T>::lanes(examples - first);
+            let (x_at, y_at) = (x.len(), y.len());
+            x.resize(x_at + self.n * lanes, T::ZERO);
+            y.resize(y_at + self.n_outputs * lanes, T::ZERO);
+            self.fill(stream, at, first, lanes, &mut x[x_at..]);
+            self.targets(&x[x_at..], lanes, &mut y[y_at..]);
+        }
+        (x, y)
+    }
+
     fn fill_once<T: Real>(&self, stream: &Stream, at: BatchAt, first: usize, lanes: usize, x: &mut [T], tries: u64) {
         // Whole blocks of words a feature, so that every row starts at one.
         let room = at.examples.next_multiple_of(TILE) as u64;
@@ -157,7 +192,7 @@ impl Examples {
             row(i, &mut words);
             let limit = match self.sets {
                 // Presence is decided elsewhere.
-                Sets::Correlated | Sets::Anticorrelated | Sets::OneHot => 1u64 << 32,
+                Sets::Correlated | Sets::Anticorrelated | Sets::OneHot | Sets::Ring => 1u64 << 32,
                 Sets::None | Sets::Hierarchical => limit(self.prob_n[i]),
             };
             match &self.values {
@@ -213,6 +248,19 @@ impl Examples {
                     }
                 }
             }
+            Sets::Ring => {
+                row(extra, &mut words);
+                let (n, reach) = (self.n as f64, self.set_size as f64);
+                for (b, &word) in words[..lanes].iter().enumerate() {
+                    let place = f64::from(word) / 2f64.powi(32) * n;
+                    let value = x[(place.round() as usize % self.n) * lanes + b].to_f64();
+                    for i in 0..self.n {
+                        let apart = (place - i as f64).abs();
+                        let height = (1.0 - apart.min(n - apart) / reach).max(0.0);
+                        x[i * lanes + b] = T::from_f64(value * height);
+                    }
+                }
+            }
         }
     }
 
@@ -238,16 +286,46 @@ impl Examples {
     }
 
     fn values_of_targets<T: Real>(&self, x: &[T], lanes: usize, y: &mut [T]) {
-        let Some(target) = &self.target else { return y.copy_from_slice(x) };
-        let step = self.n / self.n_outputs;
-        let mut scratch = vec![[0.0; 16]; target.n_nodes()];
-        for (o, y) in y.chunks_exact_mut(lanes).enumerate() {
-            let row = |i: usize| &x[i * lanes..(i + 1) * lanes];
-            let (one, other) = (row(o * step), row(o * step + step - 1));
-            for ((y, one), other) in y.chunks_mut(16).zip(one.chunks(16)).zip(other.chunks(16)) {
-                let wide = |x: &[T]| std::array::from_fn(|l| x.get(l).map_or(0.0, |x| x.to_f64()));
-                let values = target.eval_lanes(&[wide(one), wide(other)], &mut scratch);
-                y.iter_mut().zip(values).for_each(|(y, value)| *y = T::from_f64(value));
+        match &self.target {
+            Target::Copy => y.copy_from_slice(x),
+            Target::Of(expr) => self.expr_of_targets(expr, x, lanes, y),
+            Target::Random => self.random_targets(x, lanes, y),
+        }
+    }
+
+    /// The sum of an expression over the features, or pairs, of each output.
+    fn expr_of_targets<T: Real>(&self, expr: &Expr, x: &[T], lanes: usize, y: &mut [T]) {
+        let step = if expr.reads(1) { 2 } else { 1 };
+        let mut scratch = vec![[0.0; 16]; expr.n_nodes()];
+        let wide = |x: &[T]| std::array::from_fn(|l| x.get(l).map_or(0.0, |x| x.to_f64()));
+        for (x, y) in x.chunks_exact(self.per_output * lanes).zip(y.chunks_exact_mut(lanes)) {
+            for (at, y) in y.chunks_mut(16).enumerate().map(|(c, y)| (16 * c, y)) {
+                let mut sums = [0.0; 16];
+                for term in x.chunks_exact(step * lanes) {
+                    let (one, other) = (&term[..lanes], &term[(step - 1) * lanes..]);
+                    let values = expr.eval_lanes(&[wide(&one[at..]), wide(&other[at..])], &mut scratch);
+                    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+                }
+                y.iter_mut().zip(sums).for_each(|(y, sum)| *y = T::from_f64(sum));
+            }
+        }
+    }
+
+    /// What stands in the table at the features' values, the first feature counting least.
+    fn random_targets<T: Real>(&self, x: &[T], lanes: usize, y: &mut [T]) {
+        let Values::OneOf(list) = &self.values else { unreachable!("invariant: a random target has a list of values") };
+        let list: Vec<T> = list.iter().map(|value| T::from_f64(*value)).collect();
+        // 0 for a feature that is absent.
+        let digit = |x: T| list.iter().position(|value| *value == x).map_or(0, |k| k + 1);
+        let of_output = self.random.len() / self.n_outputs;
+        for ((x, y), table) in x
+            .chunks_exact(self.per_output * lanes)
+            .zip(y.chunks_exact_mut(lanes))
+            .zip(self.random.chunks_exact(of_output))
+        {
+            for (b, y) in y.iter_mut().enumerate() {
+                let at = (0..self.per_output).rev().fold(0, |at, i| at * (list.len() + 1) + digit(x[i * lanes + b]));
+                *y = if table[at] { T::ONE } else { T::ZERO };
             }
         }
     }
@@ -487,6 +565,60 @@ mod tests {
         assert_eq!(of("abs(x)")[0], [0.5, 1.0]);
         assert_eq!(of("max(x, y)"), [[0.5, 2.0], [1.0, 3.0]]);
         assert_eq!(of("x*y"), [[0.125, -2.0], [0.0, 9.0]]);
+    }
+
+    #[test]
+    fn targets_of_several_features_are_added_up() {
+        let x = [[0.5, -1.0], [0.25, 2.0], [0.0, 3.0], [-1.0, 3.0]].map(|row| [&row[..], &[0.0; 30]].concat()).concat();
+        let of = |target: &str, target_sum| {
+            let spec = ToySpec { n_features: 4, target: target.into(), target_sum, tied: false, ..six() };
+            let replica = &spec.replicas(&[0]).unwrap()[0];
+            let mut y = vec![0.0; 32 * spec.n_outputs()];
+            Examples::new(&spec, replica).targets(&x, 32, &mut y);
+            y.chunks(32).map(|y| [y[0], y[1]]).collect::<Vec<_>>()
+        };
+        assert_eq!(of("x", 2), [[0.75, 1.0], [-1.0, 6.0]]);
+        assert_eq!(of("abs(x)", 4), [[1.75, 9.0]]);
+        assert_eq!(of("max(x, y)", 2), [[0.5, 5.0]]);
+    }
+
+    /// Of one replica: fair bits, the same for the same values, others at another seed.
+    #[test]
+    fn random_targets_are_functions_of_the_values() {
+        let values = Values::OneOf(vec![1.0, 2.0]);
+        let spec = ToySpec { target: "random".into(), target_sum: 3, tied: false, values, ..six() };
+        let table = |seed: u64| {
+            let replica = &spec.replicas(&[seed]).unwrap()[0];
+            let digit = |index: usize, i: u32| (index / 3usize.pow(i) % 3) as f64;
+            // All combinations at the first three features, and the same ones, in the same order, at the others.
+            let x_bn: Vec<f64> = (0..27).flat_map(|b| (0..6).map(move |i| digit(b, i % 3))).collect();
+            Examples::new(&spec, replica).targets_of_rows(&x_bn)
+        };
+        let y_bo = table(5);
+        assert_eq!(y_bo.len(), 27 * 2);
+        assert!(y_bo.iter().all(|y| *y == 0.0 || *y == 1.0));
+        let ones = |o: usize| y_bo.iter().skip(o).step_by(2).sum::<f64>();
+        assert!((6.0..21.0).contains(&ones(0)) && (6.0..21.0).contains(&ones(1)), "{y_bo:?}");
+        assert!(y_bo.chunks(2).any(|y| y[0] != y[1]), "outputs have functions of their own");
+        assert_eq!(y_bo, table(5));
+        assert_ne!(y_bo, table(6));
+    }
+
+    #[test]
+    fn a_ring_sees_one_bump_at_any_place() {
+        let spec = ToySpec { sets: Sets::Ring, set_size: 2, values: Values::OneOf(vec![1.0]), ..six() };
+        let x_ni = drawn(&spec, N);
+        let mut mean_place = 0.0;
+        for b in 0..N {
+            let x: Vec<f64> = x_ni.iter().map(|x_i| x_i[b]).collect();
+            // A bump of reach 2 over inputs at distance 1: heights on each side are 1 apart in twice their number, so they add up to 2.
+            assert!((x.iter().sum::<f64>() - 2.0).abs() < 1e-9, "{x:?}");
+            let first = (0..6).find(|&i| x[(i + 5) % 6] == 0.0 && x[i] > 0.0).unwrap();
+            let heights: Vec<f64> = (0..4).map(|i| x[(first + i) % 6]).collect();
+            assert!((heights[1] - heights[0] - 0.5).abs() < 1e-9, "{x:?}");
+            mean_place += x[0] / N as f64;
+        }
+        assert!((mean_place - 2.0 / 6.0).abs() < 0.01, "{mean_place}");
     }
 
     #[test]

@@ -59,14 +59,11 @@ impl Network {
         Network { net: Net { layers, loss: spec.loss }, layout: Arc::new(layout) }
     }
 
-    /// What every layer of a replica gives for each example.
-    ///
-    /// # Shapes
-    /// `params` without replica axis; `x_bn` `[b, n]` -> for each layer `[b, width]`, the outputs last
+    /// One replica's parameters as the engine has them.
     ///
     /// # Errors
     /// [`Error::Unknown`] or [`Error::Shape`] for parameters of another model.
-    pub fn activations(&self, params: &[Tensor], x_bn: &[f64]) -> Result<Vec<Vec<f64>>> {
+    pub fn flat(&self, params: &[Tensor]) -> Result<Vec<f64>> {
         let mut flat = vec![0.0; self.layout.stride];
         for info in &self.layout.infos {
             let Some(tensor) = params.iter().find(|tensor| tensor.name == info.name) else {
@@ -79,7 +76,18 @@ impl Network {
             }
             flat[info.offset..info.offset + info.len()].copy_from_slice(&tensor.to_f64());
         }
-        Ok(self.net.activations(&flat, x_bn))
+        Ok(flat)
+    }
+
+    /// What every layer of a replica gives for each example.
+    ///
+    /// # Shapes
+    /// `params` without replica axis; `x_bn` `[b, n]` -> for each layer `[b, width]`, the outputs last
+    ///
+    /// # Errors
+    /// As [`Network::flat`].
+    pub fn activations(&self, params: &[Tensor], x_bn: &[f64]) -> Result<Vec<Vec<f64>>> {
+        Ok(self.net.activations(&self.flat(params)?, x_bn))
     }
 
     /// Parameters of every replica: matrices normal or constant, biases 0. Each draws from a stream of its own name.

@@ -163,7 +163,7 @@ impl<'a, T: Real> Session<'a, T> {
         let zeros = || Params::zeros(Arc::clone(plan.params()), seeds.len());
         let update = optim::build_over::<T>(
             &spec.optim,
-            Settings::new(&spec.optim, seeds.len(), spec.train.steps),
+            Settings::new(&spec.optim, seeds.len(), spec.train.steps).with_seeds(seeds),
             plan.params(),
         )?;
         let place = Place { task, params: plan.params(), batch_size: spec.train.batch_size };
