@@ -7,6 +7,7 @@ use std::fmt::Display;
 use super::Sink;
 use super::csv::Table;
 use super::drawing::Anchor;
+use super::font;
 use super::heat::{self, Colors};
 use super::page;
 use super::panel::{Names, Panel};
@@ -52,7 +53,7 @@ pub struct Arrows<'a> {
     pub directions: Directions,
     /// `[n]` what their colours are taken from.
     pub weights: Vec<f64>,
-    /// What they form, in words; it stands inside the panel.
+    /// What they form, in words.
     pub shape: Option<String>,
 }
 
@@ -99,9 +100,11 @@ impl ArrowPage<'_> {
                     sink.drawing.dot(at, dot, ink);
                 }
             }
-            if let Some(shape) = &arrows.shape {
-                let at = (frame.left + 4.0, bottom - 5.0);
-                sink.drawing.text(at, shape, TICK_SIZE, GREY, Anchor::Start);
+            // Where it has room beside the panel's name; the table has it in any case.
+            let width = |text: &str| font::width(text, TICK_SIZE);
+            let has_room = |shape: &&String| width(arrows.label) + width(shape) + 8.0 <= frame.width;
+            if let Some(shape) = arrows.shape.as_ref().filter(has_room) {
+                sink.drawing.text((right, frame.top - 5.0), shape, TICK_SIZE, GREY, Anchor::End);
             }
             let (is_first, is_last) = (k % columns == 0, k + columns >= self.panels.len());
             panel.axes(
