@@ -109,7 +109,7 @@ fn count(threads: usize, replicas: usize, data: Data, (warm, counted): (u64, u64
     let mut grads = Params::zeros(Arc::clone(plan.params()), replicas);
     let mut moments = [grads.clone(), grads.clone()];
     let spec = OptimSpec { clip_norm: Some(1.0), ..OptimSpec::default() };
-    let inner = build::<f32>(&spec, Settings::new(&spec, replicas, 100));
+    let inner = build::<f32>(&spec, Settings::new(&spec, &seeds, 100));
     let probe = Probe { inner, warm, seen: Default::default() };
     let mut runner = Runner::new(Arc::clone(&plan), Workers::new(threads).unwrap());
     if data == Data::Terms {

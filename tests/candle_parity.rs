@@ -357,7 +357,7 @@ fn ten_adamw_steps_are_candles() {
         let mut grads = Params::zeros(plan.params().clone(), 1);
         let mut moments = [grads.clone(), grads.clone()];
         let mut runner = Runner::new(plan, Workers::new(1).unwrap());
-        let update = build::<f64>(&spec, Settings::new(&spec, 1, 100));
+        let update = build::<f64>(&spec, Settings::new(&spec, &[0], 100));
         for step in 0..10 {
             let (_, loss) = witness.logits_and_loss().unwrap();
             adamw.step(step, &witness, &witness.grads(&loss).unwrap()).unwrap();

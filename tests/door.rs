@@ -429,7 +429,7 @@ fn a_failure_in_training_is_an_error_and_changes_nothing() {
         let mut grads = Params::zeros(Arc::clone(plan.params()), 3);
         let mut moments = [grads.clone(), grads.clone()];
         let optim = OptimSpec::default();
-        let update = build::<f32>(&optim, Settings::new(&optim, 3, 10));
+        let update = build::<f32>(&optim, Settings::new(&optim, &[0, 1, 2], 10));
         let mut runner = Runner::new(Arc::clone(&plan), Workers::new(threads).unwrap());
         let state = State { params: &mut params, grads: &mut grads, moments: &mut moments };
         let mut out = [StepOutcome::default(); 3];

@@ -216,7 +216,7 @@ fn a_frozen_parameter_keeps_its_bits_in_training() {
         let before = params.clone();
         let mut grads = Params::zeros(plan.params().clone(), 3);
         let mut moments = [grads.clone(), grads.clone()];
-        let update = build::<f64>(&spec, Settings::new(&spec, 3, 10));
+        let update = build::<f64>(&spec, Settings::new(&spec, &[0, 1, 2], 10));
         let mut runner = Runner::new(plan.into(), Workers::new(2).unwrap());
         for step in 0..3 {
             let state = State { params: &mut params, grads: &mut grads, moments: &mut moments };

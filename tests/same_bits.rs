@@ -67,7 +67,7 @@ impl<T: Real> Run<T> {
 
     fn train(mut self, steps: u64) -> Traces {
         let replicas = self.params.replicas();
-        let update = build::<T>(&self.optim, Settings::new(&self.optim, replicas, steps).with_seeds(&self.seeds));
+        let update = build::<T>(&self.optim, Settings::new(&self.optim, &self.seeds, steps));
         let mut grads = Params::zeros(Arc::clone(self.plan.params()), replicas);
         let mut moments = vec![grads.clone(); update.moments()];
         let mut runner = Runner::new(Arc::clone(&self.plan), Workers::new(self.threads).unwrap());

@@ -89,7 +89,7 @@ fn steps_are_pytorchs() {
         let mut grads = Params::zeros(Arc::clone(plan.params()), 1);
         let mut moments = [grads.clone(), grads.clone()];
         let mut runner = Runner::new(plan, Workers::new(1).unwrap());
-        let update = build::<f64>(&spec, Settings::new(&spec, 1, 10));
+        let update = build::<f64>(&spec, Settings::new(&spec, &[0], 10));
         for (step, loss) in value("losses").iter().enumerate() {
             let state = State { params: &mut params, grads: &mut grads, moments: &mut moments };
             let mut out = [StepOutcome::default()];

@@ -5,10 +5,9 @@
 use crate::error::Result;
 use crate::measure::directions::toy;
 use crate::measure::linear_probes::{probes, variances};
-use crate::measure::subject::{Setting, Subject};
+use crate::measure::subject::{Evaluated, Setting, Subject};
 use crate::measure::{Axis, Column, Measure};
 use crate::spec::{ToySpec, Values};
-use crate::toy::{Examples, Network, Stream};
 
 /// Sums of functions of single features.
 pub struct Additivity;
@@ -72,10 +71,7 @@ impl Measure for Additivity {
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
         let Ok(toy) = toy(subject.setting) else { return Ok(vec![]) };
-        let examples = Examples::new(toy.spec, &toy.replicas[subject.replica]);
-        let stream = Stream::evaluation(toy.seed_of_draws(subject.replica));
-        let x_bn = examples.rows(&stream, toy.spec.eval_examples);
-        let layers = Network::new(toy.spec).activations(subject.params, &x_bn)?;
+        let Evaluated { x_bn, layers, .. } = toy.evaluated(subject.replica, subject.params)?;
         let functions_bk: Vec<f64> =
             x_bn.chunks_exact(toy.spec.n_features).flat_map(|x_n| functions(toy.spec, x_n)).collect();
         let shares: Vec<f64> = layers.iter().map(|h_bm| share(h_bm, &functions_bk, toy.spec.eval_examples)).collect();

@@ -4,10 +4,9 @@
 
 use crate::error::Result;
 use crate::measure::directions::toy;
-use crate::measure::subject::{Setting, Subject};
+use crate::measure::subject::{Evaluated, Setting, Subject};
 use crate::measure::{Axis, Column, Measure};
 use crate::spec::ToyLoss;
-use crate::toy::{Examples, Network, Stream};
 
 /// Accuracy over classes.
 pub struct ClassAccuracy;
@@ -55,10 +54,7 @@ impl Measure for ClassAccuracy {
 
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
         let Ok(toy) = toy(subject.setting) else { return Ok(vec![]) };
-        let examples = Examples::new(toy.spec, &toy.replicas[subject.replica]);
-        let stream = Stream::evaluation(toy.seed_of_draws(subject.replica));
-        let x_bn = examples.rows(&stream, toy.spec.eval_examples);
-        let layers = Network::new(toy.spec).activations(subject.params, &x_bn)?;
+        let Evaluated { examples, x_bn, layers } = toy.evaluated(subject.replica, subject.params)?;
         let classes = toy.spec.n_outputs();
         Ok(accuracy(&layers[layers.len() - 1], &examples.targets_of_rows(&x_bn), classes))
     }

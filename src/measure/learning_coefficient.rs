@@ -127,19 +127,19 @@ fn estimate(potential: &mut Potential, start: &[f64], sgld: &SgldSpec, seed: u64
     let heat = sgld.inverse_temperature.unwrap_or(n / n.ln());
     let mut grads = vec![0.0; start.len()];
     let at_start = potential.loss_and_grads(start, &mut grads);
-    let of_chain = |chain: usize| {
-        let spec = OptimSpec {
-            kind: OptimKind::Sgld,
-            lr: sgld.lr,
-            weight_decay: 0.0,
-            warmup_steps: 0,
-            inverse_temperature: heat,
-            localization: sgld.localization,
-            ..OptimSpec::default()
-        };
-        // Chains of a replica and replicas of a run have noise of their own.
-        let seed = seed.wrapping_add((chain as u64) << 48);
-        let update = Sgld::new(Settings::new(&spec, 1, sgld.steps).with_seeds(&[seed]));
+    let spec = OptimSpec {
+        kind: OptimKind::Sgld,
+        lr: sgld.lr,
+        weight_decay: 0.0,
+        warmup_steps: 0,
+        inverse_temperature: heat,
+        localization: sgld.localization,
+        ..OptimSpec::default()
+    };
+    // Chains have noise of their own: seeds of runs are far below 2⁴⁸.
+    let seeds: Vec<u64> = (0..sgld.chains as u64).map(|chain| seed.wrapping_add(chain << 48)).collect();
+    let update = Sgld::new(Settings::new(&spec, &seeds, sgld.steps));
+    let of_chain = |replica: usize| {
         let (mut w, mut anchor) = (start.to_vec(), start.to_vec());
         let mut sum = 0.0;
         for step in 0..sgld.steps {
@@ -147,7 +147,7 @@ fn estimate(potential: &mut Potential, start: &[f64], sgld: &SgldSpec, seed: u64
             if step >= sgld.burn_in {
                 sum += loss;
             }
-            let at = At { replica: 0, step, first: 0, grad_scale: 1.0 };
+            let at = At { replica, step, first: 0, grad_scale: 1.0 };
             update.update(at, &mut w, &grads, [&mut anchor, &mut [], &mut []]);
         }
         heat * (sum / (sgld.steps - sgld.burn_in) as f64 - at_start)

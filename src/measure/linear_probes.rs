@@ -5,10 +5,9 @@
 use crate::error::Result;
 use crate::linalg::symmetric_eigen;
 use crate::measure::directions::{Directions, feature_axis, toy};
-use crate::measure::subject::{Setting, Subject};
+use crate::measure::subject::{Evaluated, Setting, Subject};
 use crate::measure::{Column, Measure};
-use crate::spec::{Target, ToyLoss};
-use crate::toy::{Examples, Network, Stream};
+use crate::spec::ToyLoss;
 
 /// Probes of the narrowest hidden layer.
 pub struct LinearProbes;
@@ -73,10 +72,7 @@ impl Measure for LinearProbes {
     fn eval(&self, subject: &Subject) -> Result<Vec<Vec<f64>>> {
         let Ok(toy) = toy(subject.setting) else { return Ok(vec![]) };
         let n = toy.spec.n_features;
-        let examples = Examples::new(toy.spec, &toy.replicas[subject.replica]);
-        let stream = Stream::evaluation(toy.seed_of_draws(subject.replica));
-        let x_bn = examples.rows(&stream, toy.spec.eval_examples);
-        let layers = Network::new(toy.spec).activations(subject.params, &x_bn)?;
+        let Evaluated { x_bn, layers, .. } = toy.evaluated(subject.replica, subject.params)?;
         let widths = &toy.spec.d_hidden.0;
         let narrowest = (0..widths.len()).min_by_key(|&l| widths[l]).unwrap_or(0);
         let (hidden_bm, output_bo) = (&layers[narrowest], &layers[layers.len() - 1]);
@@ -86,7 +82,7 @@ impl Measure for LinearProbes {
             0 => limits(&Directions::of(subject.params)?, &variance_n),
             _ => vec![f64::NAN; n],
         };
-        let model = match matches!(toy.spec.target(), Ok(Target::Copy)) && toy.spec.loss == ToyLoss::SquaredError {
+        let model = match toy.spec.copies() && toy.spec.loss == ToyLoss::SquaredError {
             true => explained(output_bo, &x_bn, &variance_n),
             false => vec![f64::NAN; n],
         };

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::measure::directions::toy;
 use crate::measure::subject::{Matrix, Setting, Subject, ToySetting};
 use crate::measure::{Column, Measure};
-use crate::spec::{Act, Sets, Target, ToyAct, ToyLoss, ToyReplica, ToySpec, Values};
+use crate::spec::{Act, Sets, ToyAct, ToyLoss, ToyReplica, ToySpec, Values};
 use crate::theory::one_hot;
 use crate::theory::population::{self, MAX_FEATURES};
 use crate::toy::{B_OUT, W};
@@ -64,7 +64,7 @@ fn plain(spec: &ToySpec) -> Result<(), String> {
         _ if spec.act != ToyAct::Each(Act::Relu) || spec.hidden_act != ToyAct::Each(Act::Identity) => {
             fail("the model is not x' = ReLU(W^T W x + b)")
         }
-        _ if !matches!(spec.target(), Ok(Target::Copy)) => fail("the target is not x"),
+        _ if !spec.copies() => fail("the target is not x"),
         _ if spec.loss != ToyLoss::SquaredError => fail("the loss is not the squared error"),
         _ if spec.values != Values::Uniform(0.0, 1.0) => fail("values are not uniform on [0, 1]"),
         _ if spec.unit_norm || spec.points.is_some() => fail("examples are not fresh, or are scaled"),

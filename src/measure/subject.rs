@@ -16,6 +16,7 @@ use crate::measure::{clusters, group};
 use crate::spec::{Draws, MeasureSpec, ToyReplica, ToySpec};
 use crate::task::{Labels, Numbers, Op, Operation, Rule, Task};
 use crate::tensor::{Data, Tensor};
+use crate::toy::{self, Network, Stream};
 
 /// A modular task: two operands, one answer.
 #[derive(Debug, Clone, Copy)]
@@ -144,7 +145,29 @@ pub struct ToySetting<'a> {
     pub descent_rate: Option<f64>,
 }
 
+/// The examples of evaluations, and a toy model on them.
+#[derive(Debug, Clone)]
+pub struct Evaluated {
+    /// How they were drawn.
+    pub examples: toy::Examples,
+    /// `[b, n]` features.
+    pub x_bn: Vec<f64>,
+    /// For each layer `[b, width]`, the outputs last.
+    pub layers: Vec<Vec<f64>>,
+}
+
 impl ToySetting<'_> {
+    /// The examples of a replica's evaluations, and what every layer of a model gives for each.
+    ///
+    /// # Errors
+    /// As [`Network::activations`].
+    pub fn evaluated(&self, replica: usize, params: &[Tensor]) -> Result<Evaluated> {
+        let examples = toy::Examples::new(self.spec, &self.replicas[replica]);
+        let x_bn = examples.rows(&Stream::evaluation(self.seed_of_draws(replica)), self.spec.eval_examples);
+        let layers = Network::new(self.spec).activations(params, &x_bn)?;
+        Ok(Evaluated { examples, x_bn, layers })
+    }
+
     /// The seed of a replica's examples: its own, or the first replica's where all share theirs.
     pub fn seed_of_draws(&self, replica: usize) -> u64 {
         match self.spec.draws {

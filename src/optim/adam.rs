@@ -57,7 +57,7 @@ mod tests {
     fn first_step_is_the_learning_rate() {
         let spec = OptimSpec { lr: 0.1, weight_decay: 0.5, warmup_steps: 0, eps: 0.0, ..OptimSpec::default() };
         for (decoupled, want) in [(true, [0.85, -1.8]), (false, [0.9, -1.9])] {
-            let adam = Adam { settings: Settings::new(&spec, 1, 10), decoupled };
+            let adam = Adam { settings: Settings::new(&spec, &[0], 10), decoupled };
             let (mut w, mut m, mut v) = ([1.0f64, -2.0], [0.0; 2], [0.0; 2]);
             let at = At { replica: 0, step: 0, first: 0, grad_scale: 1.0 };
             adam.update(at, &mut w, &[3.0, -1e-3], [&mut m, &mut v, &mut []]);

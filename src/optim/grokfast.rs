@@ -89,7 +89,7 @@ mod tests {
             let plain = OptimSpec { kind, warmup_steps: 3, weight_decay: 0.1, ..OptimSpec::default() };
             let filter = spec::Grokfast { alpha: 0.9, lamb: 5.0, ..spec::Grokfast::default() };
             let fast = OptimSpec { grokfast: Some(filter), ..plain.clone() };
-            let update = |spec: &OptimSpec| build::<f64>(spec, Settings::new(spec, 1, 100));
+            let update = |spec: &OptimSpec| build::<f64>(spec, Settings::new(spec, &[0], 100));
             let (plain, fast) = (update(&plain), update(&fast));
             assert_eq!(fast.moments(), moments);
             let (mut w, mut a, mut b, mut c) = (vec![0.5; n], vec![0.0; n], vec![0.0; n], vec![0.0; n]);
@@ -137,7 +137,7 @@ mod tests {
             grokfast: Some(filter),
             ..OptimSpec::default()
         };
-        let sgd = build::<f64>(&spec, Settings::new(&spec, 1, 10));
+        let sgd = build::<f64>(&spec, Settings::new(&spec, &[0], 10));
         let (mut w, mut m, mut average) = ([1.0], [0.0], [0.0]);
         for (step, want) in [(0, 0.4), (1, -0.2)] {
             let at = At { replica: 0, step, first: 0, grad_scale: 1.0 };

@@ -54,7 +54,7 @@ mod tests {
     fn two_steps_by_hand() {
         let spec =
             OptimSpec { lr: 0.1, weight_decay: 0.5, warmup_steps: 0, betas: [0.5, 0.75], ..OptimSpec::default() };
-        let lion = Lion { settings: Settings::new(&spec, 1, 10) };
+        let lion = Lion { settings: Settings::new(&spec, &[0], 10) };
         let (mut w, mut m) = ([1.0f64, 0.0], [0.0; 2]);
         for (step, grads) in [[2.0, 0.0], [-0.5, 0.0]].into_iter().enumerate() {
             let at = At { replica: 0, step: step as u64, first: 0, grad_scale: 1.0 };

@@ -1,5 +1,5 @@
-//! Gradients -> parameters: AdamW, Adam and SGD with PyTorch's semantics, Lion, Muon, Langevin dynamics, schedules, clipping by norm, Grokfast's filter,
-//! parameters without decay by name.
+//! Gradients -> parameters: AdamW, Adam and SGD with PyTorch's semantics, Lion, Muon, Langevin dynamics, schedules, clipping by norm,
+//! Grokfast's filter, parameters without decay by name.
 //!
 //! Every setting is an array over replicas, so that a sweep is replicas. State beyond the parameters is a list of arrays of the
 //! parameters' shape ([`Update::moments`]) and the step count, so that a resume point holds all of it.
@@ -90,10 +90,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The same settings for every replica; seeds 0, 1, ….
-    pub fn new(spec: &OptimSpec, replicas: usize, steps: u64) -> Settings {
+    /// The same settings for every replica, of which there is one a seed.
+    pub fn new(spec: &OptimSpec, seeds: &[u64], steps: u64) -> Settings {
+        let replicas = seeds.len();
         Settings {
-            seeds: (0..replicas as u64).collect(),
+            seeds: seeds.to_vec(),
             lr: vec![spec.lr; replicas],
             weight_decay: vec![spec.weight_decay; replicas],
             betas: vec![spec.betas; replicas],
@@ -107,11 +108,6 @@ impl Settings {
             warmup_from_zero: spec.warmup_from_zero,
             steps,
         }
-    }
-
-    /// With the replicas' own seeds.
-    pub fn with_seeds(self, seeds: &[u64]) -> Settings {
-        Settings { seeds: seeds.to_vec(), ..self }
     }
 
     /// Learning rate of `replica` for the update after `step` others.
@@ -175,7 +171,7 @@ mod tests {
     #[test]
     fn schedules_at_known_steps() {
         let spec = OptimSpec { lr: 2.0, warmup_steps: 10, ..OptimSpec::default() };
-        let mut s = Settings::new(&spec, 1, 110);
+        let mut s = Settings::new(&spec, &[0], 110);
         assert_eq!([s.lr(0, 0), s.lr(0, 4), s.lr(0, 9), s.lr(0, 100)], [0.2, 1.0, 2.0, 2.0]);
         s.warmup_from_zero = true;
         assert_eq!([s.lr(0, 0), s.lr(0, 5), s.lr(0, 10), s.lr(0, 100)], [0.0, 1.0, 2.0, 2.0]);

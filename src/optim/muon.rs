@@ -164,7 +164,7 @@ mod tests {
         let spec = OptimSpec { kind: OptimKind::Muon, warmup_steps: 0, ..OptimSpec::default() };
         let adamw = OptimSpec { kind: OptimKind::Adamw, ..spec.clone() };
         let after = |spec: &OptimSpec| {
-            let update = build_over::<f64>(spec, Settings::new(spec, 1, 10), &layout).unwrap();
+            let update = build_over::<f64>(spec, Settings::new(spec, &[0], 10), &layout).unwrap();
             let mut w = vec![1.0; layout.stride];
             for info in &layout.infos {
                 let part = info.offset..info.offset + info.len();

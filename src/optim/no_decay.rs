@@ -88,7 +88,7 @@ mod tests {
         let plain = OptimSpec { no_decay: vec![], ..groups.clone() };
         let bare = OptimSpec { weight_decay: 0.0, ..plain.clone() };
         let after = |spec: &OptimSpec| {
-            let update = build_over::<f64>(spec, Settings::new(spec, 1, 10), &layout).unwrap();
+            let update = build_over::<f64>(spec, Settings::new(spec, &[0], 10), &layout).unwrap();
             let n = layout.stride;
             let (mut w, mut m, mut v) = (vec![1.0; n], vec![0.0; n], vec![0.0; n]);
             let grads: Vec<f64> = (0..n).map(|i| (i as f64).sin()).collect();
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn a_pattern_that_names_nothing_is_refused() {
         let spec = OptimSpec { no_decay: vec!["b_*".into()], ..OptimSpec::default() };
-        let error = build_over::<f64>(&spec, Settings::new(&spec, 1, 10), &layout()).map(|_| ()).unwrap_err();
+        let error = build_over::<f64>(&spec, Settings::new(&spec, &[0], 10), &layout()).map(|_| ()).unwrap_err();
         let expected =
             "optim.no_decay is b_*, which names no parameter; it must be patterns of embed.W_E, mlp.W_in, mlp.b_in";
         assert_eq!(error.to_string(), expected);

@@ -42,7 +42,7 @@ mod tests {
     #[test]
     fn two_steps_by_hand() {
         let spec = OptimSpec { lr: 0.1, weight_decay: 0.0, momentum: 0.5, warmup_steps: 0, ..OptimSpec::default() };
-        let sgd = Sgd { settings: Settings::new(&spec, 1, 10) };
+        let sgd = Sgd { settings: Settings::new(&spec, &[0], 10) };
         let (mut w, mut m) = ([1.0f64], [0.0]);
         for step in 0..2 {
             let at = At { replica: 0, step, first: 0, grad_scale: 1.0 };

@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn samples_have_the_mean_and_variance_of_the_posterior() {
         let spec = OptimSpec { lr: 1e-2, inverse_temperature: 6.0, weight_decay: 1.0, localization: 3.0, ..spec() };
-        let sgld = Sgld::new(Settings::new(&spec, 1, 1));
+        let sgld = Sgld::new(Settings::new(&spec, &[0], 1));
         // Many chains of one number each, from 2.
         let (mut w, mut start) = (vec![2.0f64; 4000], vec![0.0; 4000]);
         let (mut sum, mut squares, mut count) = (0.0, 0.0, 0.0);
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn noise_does_not_depend_on_how_parameters_are_cut_into_blocks_but_on_seed_and_step() {
-        let settings = |seed| Settings::new(&spec(), 1, 1).with_seeds(&[seed]);
+        let settings = |seed| Settings::new(&spec(), &[seed], 1);
         let run = |seed, step, cuts: &[usize]| {
             let sgld = Sgld::new(settings(seed));
             let mut w = [0.0f32; 200];

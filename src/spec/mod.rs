@@ -11,6 +11,7 @@ mod name;
 mod optim;
 pub mod parse;
 mod toy;
+mod toy_faults;
 mod validate;
 
 use serde::{Deserialize, Serialize};

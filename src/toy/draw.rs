@@ -4,12 +4,12 @@
 //! number, which becomes a value. Sets, one-hot examples and normal values take words of their own. The words of one feature lie together
 //! over the examples of a batch, so that a tile is filled lane by lane; a tile does not depend on what other tiles are asked for.
 
+use super::targets::Targets;
 use crate::engine::Real;
 use crate::engine::simd::vectorized;
 use crate::engine::tiny::{TILE, Tile};
-use crate::expr::Expr;
 use crate::rng::Rng;
-use crate::spec::{Sets, Target, ToyLoss, ToyReplica, ToySpec, Values};
+use crate::spec::{Sets, ToyReplica, ToySpec, Values};
 
 /// The words of one batch after another.
 #[derive(Debug, Clone)]
@@ -48,20 +48,7 @@ pub struct Examples {
     sets: Sets,
     set_size: usize,
     unit_norm: bool,
-    target: Target,
-    /// Features that an output depends on.
-    per_output: usize,
-    /// Of a random target: for each output and each combination of values.
-    random: Vec<bool>,
-    /// Whether outputs are compared with the class instead of the targets.
-    classify: bool,
-    n_outputs: usize,
-}
-
-/// So many numbers of a random target, each of one bit.
-fn random(seed: u64, count: usize) -> Vec<bool> {
-    let mut rng = Rng::stream(seed, "toy/targets");
-    (0..count).map(|_| rng.next_u32() & 1 == 1).collect()
+    targets: Targets,
 }
 
 /// Words that are drawn together.
@@ -88,13 +75,6 @@ pub struct BatchAt {
 impl Examples {
     /// The examples of a replica.
     pub fn new(spec: &ToySpec, replica: &ToyReplica) -> Examples {
-        let target = spec.target().expect("invariant: a spec's target was checked");
-        let random = match target {
-            Target::Random => {
-                random(replica.seed, spec.random_numbers().expect("invariant: a spec's target was checked"))
-            }
-            _ => vec![],
-        };
         Examples {
             n: spec.n_features,
             prob_n: replica.feature_prob.clone(),
@@ -102,11 +82,7 @@ impl Examples {
             sets: spec.sets,
             set_size: spec.set_size.max(1),
             unit_norm: spec.unit_norm,
-            target,
-            per_output: spec.features_per_output(),
-            random,
-            classify: spec.loss == ToyLoss::CrossEntropy,
-            n_outputs: spec.n_outputs(),
+            targets: Targets::new(spec, replica.seed),
         }
     }
 
@@ -169,7 +145,7 @@ impl Examples {
             let lanes = Tile::<T>::lanes(examples - first);
             let (x_at, y_at) = (x.len(), y.len());
             x.resize(x_at + self.n * lanes, T::ZERO);
-            y.resize(y_at + self.n_outputs * lanes, T::ZERO);
+            y.resize(y_at + self.targets.n_outputs * lanes, T::ZERO);
             self.fill(stream, at, first, lanes, &mut x[x_at..]);
             self.targets(&x[x_at..], lanes, &mut y[y_at..]);
         }
@@ -266,10 +242,7 @@ impl Examples {
 
     /// What the outputs `y` `[outputs, lanes]` of examples `x` `[n, lanes]` are compared with.
     pub fn targets<T: Real>(&self, x: &[T], lanes: usize, y: &mut [T]) {
-        self.values_of_targets(x, lanes, y);
-        if self.classify {
-            classes(y, lanes);
-        }
+        self.targets.of(x, lanes, y);
     }
 
     /// The same for examples one after another.
@@ -277,57 +250,12 @@ impl Examples {
     /// # Shapes
     /// `x_bn` `[b, n]` -> `[b, outputs]`
     pub fn targets_of_rows(&self, x_bn: &[f64]) -> Vec<f64> {
-        let mut y = vec![0.0; self.n_outputs];
+        let mut y = vec![0.0; self.targets.n_outputs];
         let targets = |x_n: &[f64]| {
             self.targets(x_n, 1, &mut y);
             y.clone()
         };
         x_bn.chunks_exact(self.n).flat_map(targets).collect()
-    }
-
-    fn values_of_targets<T: Real>(&self, x: &[T], lanes: usize, y: &mut [T]) {
-        match &self.target {
-            Target::Copy => y.copy_from_slice(x),
-            Target::Of(expr) => self.expr_of_targets(expr, x, lanes, y),
-            Target::Random => self.random_targets(x, lanes, y),
-        }
-    }
-
-    /// The sum of an expression over the features, or pairs, of each output.
-    fn expr_of_targets<T: Real>(&self, expr: &Expr, x: &[T], lanes: usize, y: &mut [T]) {
-        let step = if expr.reads(1) { 2 } else { 1 };
-        let mut scratch = vec![[0.0; 16]; expr.n_nodes()];
-        let wide = |x: &[T]| std::array::from_fn(|l| x.get(l).map_or(0.0, |x| x.to_f64()));
-        for (x, y) in x.chunks_exact(self.per_output * lanes).zip(y.chunks_exact_mut(lanes)) {
-            for (at, y) in y.chunks_mut(16).enumerate().map(|(c, y)| (16 * c, y)) {
-                let mut sums = [0.0; 16];
-                for term in x.chunks_exact(step * lanes) {
-                    let (one, other) = (&term[..lanes], &term[(step - 1) * lanes..]);
-                    let values = expr.eval_lanes(&[wide(&one[at..]), wide(&other[at..])], &mut scratch);
-                    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-                }
-                y.iter_mut().zip(sums).for_each(|(y, sum)| *y = T::from_f64(sum));
-            }
-        }
-    }
-
-    /// What stands in the table at the features' values, the first feature counting least.
-    fn random_targets<T: Real>(&self, x: &[T], lanes: usize, y: &mut [T]) {
-        let Values::OneOf(list) = &self.values else { unreachable!("invariant: a random target has a list of values") };
-        let list: Vec<T> = list.iter().map(|value| T::from_f64(*value)).collect();
-        // 0 for a feature that is absent.
-        let digit = |x: T| list.iter().position(|value| *value == x).map_or(0, |k| k + 1);
-        let of_output = self.random.len() / self.n_outputs;
-        for ((x, y), table) in x
-            .chunks_exact(self.per_output * lanes)
-            .zip(y.chunks_exact_mut(lanes))
-            .zip(self.random.chunks_exact(of_output))
-        {
-            for (b, y) in y.iter_mut().enumerate() {
-                let at = (0..self.per_output).rev().fold(0, |at, i| at * (list.len() + 1) + digit(x[i * lanes + b]));
-                *y = if table[at] { T::ONE } else { T::ZERO };
-            }
-        }
     }
 
     /// Factors of dropout of a hidden layer `[width, lanes]`, whose first row is row `row_at` of the batch's.
@@ -353,22 +281,6 @@ impl Examples {
 
 /// Times that an empty example is drawn again before it is left empty (with chances that leave fewer than 1 in 10 empty, never).
 const MAX_TRIES: u64 = 1000;
-
-/// 1 at the largest number of each example (the first of equals) if it is above 0, and 0 elsewhere.
-fn classes<T: Real>(y: &mut [T], lanes: usize) {
-    let mut top = [T::ZERO; TILE];
-    for row in y.chunks_exact(lanes) {
-        top.iter_mut().zip(row).for_each(|(top, y)| *top = if *y > *top { *y } else { *top });
-    }
-    for row in y.chunks_exact_mut(lanes) {
-        for (y, top) in row.iter_mut().zip(&mut top) {
-            let is_class = *top > T::ZERO && *y == *top;
-            *y = if is_class { T::ONE } else { T::ZERO };
-            // No second one.
-            *top = if is_class { T::ZERO } else { *top };
-        }
-    }
-}
 
 /// Σ over features of each example's squares.
 fn squares<T: Real>(x: &[T], lanes: usize) -> [T; TILE] {
@@ -421,7 +333,7 @@ fn gaussian<T: Real>(x: &mut [T], words: &[u32], more: &[u32], limit: u64) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::spec::{PerFeature, ToyAct};
+    use crate::spec::PerFeature;
 
     /// Examples of six features, `[n, examples]`, of one batch.
     fn drawn(spec: &ToySpec, examples: usize) -> Vec<Vec<f64>> {
@@ -535,73 +447,6 @@ mod tests {
         for (i, j) in (0..4).flat_map(|i| (0..i).map(move |j| (i, j))) {
             assert_ne!(all[i], all[j]);
         }
-    }
-
-    #[test]
-    fn the_class_is_the_largest_target_above_0() {
-        let spec = ToySpec { n_features: 3, loss: ToyLoss::CrossEntropy, act: ToyAct::Softmax, ..six() };
-        let replica = &spec.replicas(&[3]).unwrap()[0];
-        // Examples: (0.2, 0.7, 0.1), none, two equal ones, and negative ones; the other lanes hold nothing.
-        let (lanes, examples) = (32, [[0.2, 0.7, 0.1], [0.0; 3], [0.0, 0.4, 0.4], [-1.0, -2.0, -3.0]]);
-        let mut x = vec![0.0; 3 * lanes];
-        examples.iter().enumerate().for_each(|(b, x_n)| (0..3).for_each(|i| x[i * lanes + b] = x_n[i]));
-        let mut y = vec![9.0; 3 * lanes];
-        Examples::new(&spec, replica).targets(&x, lanes, &mut y);
-        let of = |b: usize| (0..3).map(|i| y[i * lanes + b]).collect::<Vec<f64>>();
-        assert_eq!([of(0), of(1), of(2), of(3)], [[0.0, 1.0, 0.0], [0.0; 3], [0.0, 1.0, 0.0], [0.0; 3]]);
-    }
-
-    #[test]
-    fn targets_are_functions_of_each_feature_or_of_pairs() {
-        let x = [[0.5, -1.0], [0.25, 2.0], [0.0, 3.0], [1.0, 3.0]].map(|row| [&row[..], &[0.0; 30]].concat()).concat();
-        let of = |target: &str| {
-            let spec = ToySpec { n_features: 4, target: target.into(), tied: false, ..six() };
-            let replica = &spec.replicas(&[0]).unwrap()[0];
-            let mut y = vec![0.0; 32 * spec.n_outputs()];
-            Examples::new(&spec, replica).targets(&x, 32, &mut y);
-            y.chunks(32).map(|y| [y[0], y[1]]).collect::<Vec<_>>()
-        };
-        assert_eq!(of("x"), [[0.5, -1.0], [0.25, 2.0], [0.0, 3.0], [1.0, 3.0]]);
-        assert_eq!(of("abs(x)")[0], [0.5, 1.0]);
-        assert_eq!(of("max(x, y)"), [[0.5, 2.0], [1.0, 3.0]]);
-        assert_eq!(of("x*y"), [[0.125, -2.0], [0.0, 9.0]]);
-    }
-
-    #[test]
-    fn targets_of_several_features_are_added_up() {
-        let x = [[0.5, -1.0], [0.25, 2.0], [0.0, 3.0], [-1.0, 3.0]].map(|row| [&row[..], &[0.0; 30]].concat()).concat();
-        let of = |target: &str, target_sum| {
-            let spec = ToySpec { n_features: 4, target: target.into(), target_sum, tied: false, ..six() };
-            let replica = &spec.replicas(&[0]).unwrap()[0];
-            let mut y = vec![0.0; 32 * spec.n_outputs()];
-            Examples::new(&spec, replica).targets(&x, 32, &mut y);
-            y.chunks(32).map(|y| [y[0], y[1]]).collect::<Vec<_>>()
-        };
-        assert_eq!(of("x", 2), [[0.75, 1.0], [-1.0, 6.0]]);
-        assert_eq!(of("abs(x)", 4), [[1.75, 9.0]]);
-        assert_eq!(of("max(x, y)", 2), [[0.5, 5.0]]);
-    }
-
-    /// Of one replica: fair bits, the same for the same values, others at another seed.
-    #[test]
-    fn random_targets_are_functions_of_the_values() {
-        let values = Values::OneOf(vec![1.0, 2.0]);
-        let spec = ToySpec { target: "random".into(), target_sum: 3, tied: false, values, ..six() };
-        let table = |seed: u64| {
-            let replica = &spec.replicas(&[seed]).unwrap()[0];
-            let digit = |index: usize, i: u32| (index / 3usize.pow(i) % 3) as f64;
-            // All combinations at the first three features, and the same ones, in the same order, at the others.
-            let x_bn: Vec<f64> = (0..27).flat_map(|b| (0..6).map(move |i| digit(b, i % 3))).collect();
-            Examples::new(&spec, replica).targets_of_rows(&x_bn)
-        };
-        let y_bo = table(5);
-        assert_eq!(y_bo.len(), 27 * 2);
-        assert!(y_bo.iter().all(|y| *y == 0.0 || *y == 1.0));
-        let ones = |o: usize| y_bo.iter().skip(o).step_by(2).sum::<f64>();
-        assert!((6.0..21.0).contains(&ones(0)) && (6.0..21.0).contains(&ones(1)), "{y_bo:?}");
-        assert!(y_bo.chunks(2).any(|y| y[0] != y[1]), "outputs have functions of their own");
-        assert_eq!(y_bo, table(5));
-        assert_ne!(y_bo, table(6));
     }
 
     #[test]

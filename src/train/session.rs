@@ -161,11 +161,8 @@ impl<'a, T: Real> Session<'a, T> {
         }
         let train_mask = data.train_mask();
         let zeros = || Params::zeros(Arc::clone(plan.params()), seeds.len());
-        let update = optim::build_over::<T>(
-            &spec.optim,
-            Settings::new(&spec.optim, seeds.len(), spec.train.steps).with_seeds(seeds),
-            plan.params(),
-        )?;
+        let update =
+            optim::build_over::<T>(&spec.optim, Settings::new(&spec.optim, seeds, spec.train.steps), plan.params())?;
         let place = Place { task, params: plan.params(), batch_size: spec.train.batch_size };
         let terms = term::build(&spec.loss, &place, &Replicas { count: seeds.len(), batches: &batches })?;
         let late_freqs = LateFreqs::new(&spec.loss, task);
