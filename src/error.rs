@@ -201,6 +201,16 @@ pub enum Error {
         /// How to go on.
         hint: String,
     },
+    /// A GPU that was asked for and cannot be used.
+    #[error("cannot use a GPU: {what}")]
+    Gpu {
+        /// What is missing, or what went wrong.
+        what: String,
+        /// What was tried, a line each.
+        causes: Vec<String>,
+        /// How to go on.
+        hint: String,
+    },
     /// A figure could not be drawn.
     #[error("cannot draw {}", path.display())]
     Draw {
@@ -226,7 +236,9 @@ impl Error {
                 vec![cause.clone()]
             }
             Error::ResumeMismatch { differs, .. } => differs.clone(),
-            Error::Import { causes, .. } | Error::ImportArguments { causes, .. } => causes.clone(),
+            Error::Import { causes, .. } | Error::ImportArguments { causes, .. } | Error::Gpu { causes, .. } => {
+                causes.clone()
+            }
             Error::Io { source, .. } => vec![source.to_string()],
             Error::Unknown { known, .. } if !known.is_empty() => vec![format!("known: {}", known.join(", "))],
             _ => vec![],
@@ -246,6 +258,7 @@ impl Error {
             | Error::Outside { hint, .. }
             | Error::Import { hint, .. }
             | Error::ImportArguments { hint, .. }
+            | Error::Gpu { hint, .. }
             | Error::Export { hint, .. } => Some(hint.clone()),
             Error::Damaged { path, .. } => Some(mend(path).into()),
             Error::NewerFormat { .. } => Some("read it with the phaselab that wrote it, or a later one".into()),

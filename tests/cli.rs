@@ -271,6 +271,34 @@ fn what_does_not_fit_is_told_before_anything_is_trained() {
     }
 }
 
+/// On a machine without a GPU, that is; with one there is nothing to refuse.
+#[test]
+fn a_gpu_that_is_not_there_is_told_before_anything_is_written() {
+    let dir = lab();
+    let shown = stdout(dir.path(), &["show", "device"], 0);
+    assert!(["the driver's library", "NVRTC", "cuBLASLt"].iter().all(|name| shown.contains(name)), "{shown}");
+    if shown.contains("cuda:0") {
+        return;
+    }
+    let told = phaselab(dir.path(), &["train", "tiny", "--device", "cuda"]);
+    let stderr = text(&told.stderr);
+    assert_eq!(told.status.code(), Some(2), "{stderr}");
+    assert!(stderr.starts_with("error: cannot use a GPU: ") && stderr.contains("--device cpu needs"), "{stderr}");
+    assert!(!dir.path().join("checkpoints/tiny").exists());
+    if shown.contains("not found, tried libcuda.so") {
+        assert!(["libcuda.so", "LD_LIBRARY_PATH"].iter().all(|name| stderr.contains(name)), "{stderr}");
+    }
+    let refused = phaselab(dir.path(), &["selftest"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("--device is the processor"), "{}", text(&refused.stderr));
+    let wrong = phaselab(dir.path(), &["train", "tiny", "--device", "gpu"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(text(&wrong.stderr).contains("cuda:N"), "{}", text(&wrong.stderr));
+    let auto = phaselab(dir.path(), &["train", "tiny", "--device", "auto", "--steps", "2"]);
+    assert_eq!(auto.status.code(), Some(0), "{}", text(&auto.stderr));
+    assert!(text(&auto.stderr).contains("on the processor: cannot use a GPU"), "{}", text(&auto.stderr));
+}
+
 #[test]
 fn a_variant_that_diverges_has_its_row_and_the_others_go_on() {
     let dir = lab();

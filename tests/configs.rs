@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use phaselab::engine::{
-    Batch, BatchShape, Edit, Hook, ParamLayout, Params, Plan, Real, Runner, Savings, StepOutcome, Workers,
+    Batch, BatchShape, Edit, Hook, ParamLayout, Params, Plan, Real, Runner, Savings, StepOutcome, Target, Workers,
 };
 use phaselab::loss::LossTerm;
 use phaselab::model::{self, TaskShape};
@@ -34,7 +34,7 @@ pub struct Config {
 }
 
 /// No saving at all.
-pub const PLAIN: Savings = Savings { positions: false, pairs: false, fusion: false };
+pub const PLAIN: Savings = Savings { positions: false, pairs: false, fusion: false, target: Target::Processor };
 
 fn small() -> ModelSpec {
     ModelSpec { d_model: 16, n_heads: 4, d_mlp: 24, ..ModelSpec::default() }

@@ -332,7 +332,7 @@ fn train(spec: &Spec, threads: usize, steps: u64, stop_at: Option<u64>) -> (Vec<
         while at.step() < stop {
             at.advance(u64::MAX).unwrap();
         }
-        let point = at.resume_point();
+        let point = at.resume_point().unwrap();
         at = session(threads + 1);
         at.restore(&point).unwrap();
     }

@@ -10,7 +10,7 @@ use crate::configs::{self, Config, PLAIN, apart, grads_apart, loss_and_grads, no
 
 /// All savings, and each alone.
 const SAVINGS: [(&str, Savings); 4] = [
-    ("all savings", Savings { positions: true, pairs: true, fusion: true }),
+    ("all savings", Savings { positions: true, pairs: true, fusion: true, ..PLAIN }),
     ("positions", Savings { positions: true, ..PLAIN }),
     ("pairs", Savings { pairs: true, ..PLAIN }),
     ("fusion", Savings { fusion: true, ..PLAIN }),

@@ -1,21 +1,22 @@
 """The training step of a small transformer on sequences in PyTorch: milliseconds a step, as one line of JSON.
 
-usage: transformers.py attention|mlp [--compile] [--steps 20] [--warmup 3] [--threads 2]
+usage: transformers.py attention|mlp [--compile] [--graphs] [--batch 256] [--device cpu|cuda] [--steps 20] [--warmup 3] [--threads 2]
 
 attention: 2 layers, attention only, d_model 64; mlp: 2 layers with MLPs of 512, d_model 128. Both: 4 heads, LayerNorm, vocabulary 64, 32
-positions, batch 256, loss at each position but the last, AdamW, f32. Written as lean as PyTorch allows: one product for queries, keys and
+positions, loss at each position but the last, AdamW, f32. Written as lean as PyTorch allows: one product for queries, keys and
 values, scaled_dot_product_attention, gradients set to None; the tokens are drawn once.
 """
 
 import argparse
 import json
-import time
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-VOCABULARY, POSITIONS, BATCH, HEADS = 64, 32, 256, 4
+from timing import captured, timed
+
+VOCABULARY, POSITIONS, HEADS = 64, 32, 4
 
 
 class Block(nn.Module):
@@ -50,30 +51,33 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("case", choices=["attention", "mlp"])
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--graphs", action="store_true", help="captured as a CUDA graph")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--warmup", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    model = Transformer(64, 0) if args.case == "attention" else Transformer(128, 512)
-    tokens = torch.randint(0, VOCABULARY, (BATCH, POSITIONS))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
+    on_gpu = args.device != "cpu"
+    model = (Transformer(64, 0) if args.case == "attention" else Transformer(128, 512)).to(args.device)
+    tokens = torch.randint(0, VOCABULARY, (args.batch, POSITIONS), device=args.device)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, capturable=on_gpu)
 
     def loss_of():
         return F.cross_entropy(model(tokens)[:, :-1].reshape(-1, VOCABULARY), tokens[:, 1:].reshape(-1))
 
-    loss_of = torch.compile(loss_of) if args.compile else loss_of
-    times = []
-    for i in range(args.warmup + args.steps):
-        started = time.perf_counter()
-        optimiser.zero_grad(set_to_none=True)
+    if args.compile:
+        loss_of = torch.compile(loss_of, mode="reduce-overhead") if on_gpu else torch.compile(loss_of)
+
+    def step():
+        optimiser.zero_grad(set_to_none=not args.graphs)
         loss_of().backward()
         optimiser.step()
-        if i >= args.warmup:
-            times.append(time.perf_counter() - started)
-    times.sort()
-    print(json.dumps({"median_ms": 1e3 * times[len(times) // 2], "torch": torch.__version__}))
+
+    times = timed(captured(step) if args.graphs else step, args)
+    print(json.dumps({"median_ms": times[len(times) // 2], "torch": torch.__version__}))
 
 
 if __name__ == "__main__":

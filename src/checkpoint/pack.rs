@@ -118,7 +118,7 @@ impl Sources {
         ];
         tensors.extend(grid(folder.spec())?);
         tensors.extend(metrics.map_or_else(|| self.metrics(folder.path()), Ok)?);
-        writer.finish(&Record { kind: Kind::Run, attrs: run_attrs(folder.spec()), tensors })
+        writer.finish(&Record { kind: Kind::Run, attrs: run_attrs(folder), tensors })
     }
 
     /// The metrics so far: of the newest resume point, else of the older packed file.

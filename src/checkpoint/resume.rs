@@ -33,6 +33,8 @@ pub struct ResumePoint {
 pub struct Latest {
     /// The point.
     pub point: ResumePoint,
+    /// What computed it: `cpu`, or a GPU's name and what its matrix products are computed in.
+    pub device: String,
     /// Newer ones that are damaged, newest first, and why.
     pub skipped: Vec<(PathBuf, Error)>,
 }
@@ -43,7 +45,7 @@ impl ResumePoint {
     /// # Errors
     /// [`Error::Io`]; the older points are then still there.
     pub fn write(&self, folder: &RunFolder) -> Result<()> {
-        let mut attrs = run_attrs(folder.spec());
+        let mut attrs = run_attrs(folder);
         attrs.push(("step".into(), Attr::U64(self.step)));
         attrs.push(("plan_fingerprint".into(), Attr::Text(self.plan_fingerprint.clone())));
         let record = Record { kind: Kind::Resume, attrs, tensors: self.tensors.clone() };
@@ -87,7 +89,11 @@ pub fn latest(run: &Path) -> Result<Option<Latest>> {
     let mut skipped = vec![];
     for (_, path) in atomic::numbered(&run.join(RESUME), "point_")?.into_iter().rev() {
         match ResumePoint::read(&path) {
-            Ok(point) => return Ok(Some(Latest { point, skipped })),
+            Ok(point) => {
+                // Points of earlier versions do not say it, and had no choice.
+                let device = Reader::open(&path)?.text("device").unwrap_or("cpu").to_owned();
+                return Ok(Some(Latest { point, device, skipped }));
+            }
             Err(e @ Error::Damaged { .. }) => skipped.push((path, e)),
             Err(e) => return Err(e),
         }

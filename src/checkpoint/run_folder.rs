@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::{FIGURES, IMPORT, LOCK, MEASURES, PACKED, RESUME, SNAPSHOTS, SPEC, SUMMARY, atomic};
 use crate::error::{Error, Result};
@@ -17,10 +18,22 @@ use crate::spec::{OptimSpec, Schedule, Source, Spec, from_toml};
 pub struct RunFolder {
     path: PathBuf,
     spec: Spec,
+    /// What computes, for the files that are written from now on.
+    device: OnceLock<String>,
     _lock: File,
 }
 
 impl RunFolder {
+    /// Says what computes, once; until then it is the processor.
+    pub fn computed_by(&self, device: &str) {
+        self.device.get_or_init(|| device.to_owned());
+    }
+
+    /// What computes: `cpu`, or a GPU's name and what its matrix products are computed in.
+    pub fn device(&self) -> &str {
+        self.device.get().map_or("cpu", String::as_str)
+    }
+
     /// Makes the folder of a new run. With `force` an older run there is removed first: the files that phaselab
     /// wrote, and no others.
     ///
@@ -110,7 +123,7 @@ impl RunFolder {
             fs::create_dir_all(&folder).map_err(Error::io("create the folder", &folder))?;
             atomic::remove_leftovers(&folder)?;
         }
-        Ok(RunFolder { path: path.to_path_buf(), spec: spec.clone(), _lock: lock })
+        Ok(RunFolder { path: path.to_path_buf(), spec: spec.clone(), device: OnceLock::new(), _lock: lock })
     }
 }
 

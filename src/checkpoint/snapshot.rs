@@ -10,7 +10,6 @@ use super::record::{Attr, Kind, Record};
 use super::run_folder::RunFolder;
 use super::{PACKED, SNAPSHOTS, hdf5};
 use crate::error::{Error, Result};
-use crate::spec::Spec;
 use crate::tensor::{Data, Tensor};
 
 /// Parameters of all replicas after `step` updates.
@@ -46,7 +45,7 @@ impl Snapshot {
         }
         let params = self.params.iter().map(|param| Tensor { name: format!("params/{}", param.name), ..param.clone() });
         let mask = Tensor { name: "train_mask".into(), ..self.train_mask.clone() };
-        let mut attrs = run_attrs(folder.spec());
+        let mut attrs = run_attrs(folder);
         attrs.push(("step".into(), Attr::U64(self.step)));
         let record = Record { kind: Kind::Snapshot, attrs, tensors: params.chain([mask]).collect() };
         hdf5::write_replacing(&path, &record)?;
@@ -103,13 +102,15 @@ pub(super) fn without_prefix(mut tensor: Tensor) -> Tensor {
 }
 
 /// What every file of a run says about the run.
-pub(super) fn run_attrs(spec: &Spec) -> Vec<(String, Attr)> {
+pub(super) fn run_attrs(folder: &RunFolder) -> Vec<(String, Attr)> {
+    let spec = folder.spec();
     let seeds: Vec<String> = spec.replica_seeds().iter().map(u64::to_string).collect();
     let split = spec.data.seed.map_or("each replica's own".to_owned(), |seed| seed.to_string());
     vec![
         ("spec".into(), Attr::Text(spec.to_toml())),
         ("seeds".into(), Attr::Text(seeds.join(","))),
         ("data_seed".into(), Attr::Text(split)),
+        ("device".into(), Attr::Text(folder.device().to_owned())),
     ]
 }
 
@@ -117,7 +118,7 @@ pub(super) fn run_attrs(spec: &Spec) -> Vec<(String, Attr)> {
 #[allow(clippy::unwrap_used)]
 pub(super) mod tests {
     use super::*;
-    use crate::spec::{Seeds, TrainSpec};
+    use crate::spec::{Seeds, Spec, TrainSpec};
 
     /// Two replicas of two parameters: one stored as a whole, one in a chunk a replica.
     pub fn sample(step: u64) -> Snapshot {

@@ -8,6 +8,8 @@ use phaselab::error::{Error, Result, nearest};
 use phaselab::experiment::{self, Experiment, Variant};
 use phaselab::spec::Spec;
 
+use super::device::DeviceArgs;
+
 /// Folder of the runs.
 const RUNS: &str = "checkpoints";
 
@@ -50,6 +52,8 @@ pub struct TrainArgs {
     pub experiment: ExperimentArgs,
     #[command(flatten)]
     pub threads: ThreadArgs,
+    #[command(flatten)]
+    pub device: DeviceArgs,
     /// Go on from the newest resume point of the run
     #[arg(long)]
     pub resume: bool,

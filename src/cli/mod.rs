@@ -22,6 +22,7 @@ mod progress;
 mod result;
 mod run;
 mod sample;
+mod selftest;
 mod show;
 mod stages;
 mod toy_result;
@@ -82,6 +83,7 @@ enum Command {
     Export(export::Args),
     Cache(cache::Args),
     Bench(bench::Args),
+    Selftest(selftest::Args),
 }
 
 /// The `phaselab` command: parses the arguments, runs the subcommand and tells how it ended.
@@ -118,6 +120,7 @@ fn dispatch(command: &Command, output: &Output) -> Result<Answer, Failure> {
         Command::Export(args) => export::run(args, output),
         Command::Cache(args) => cache::run(args, output),
         Command::Bench(args) => bench::run(args, output),
+        Command::Selftest(args) => selftest::run(args, output),
     }
 }
 

@@ -21,7 +21,7 @@ use super::variants::Comparison;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  phaselab show grokking_quick --format csv")]
 pub struct Args {
-    /// A run's folder, or its name under checkpoints/; `device` for processor, instruction sets and threads
+    /// A run's folder, or its name under checkpoints/; `device` for processor, threads and GPUs
     run: String,
     /// How to print the result; csv and json leave the description out
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "table")]

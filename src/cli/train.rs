@@ -74,8 +74,10 @@ fn one(args: &TrainArgs, path: &Path, spec: &Spec, interrupt: &AtomicBool, outpu
 /// The run's folder, new or continued.
 ///
 /// # Errors
-/// A run that is there without `--resume` or `--force`, one of another spec, a folder that cannot be written.
+/// A GPU that is asked for and not there, a run that is there without `--resume` or `--force`, one of another spec, a folder that cannot be
+/// written.
 pub fn open(args: &TrainArgs, path: &Path, spec: &Spec) -> Result<RunFolder> {
+    args.device.check()?;
     // Of an experiment's variants, those that were not begun yet have no folder.
     let is_variant = path.parent().is_some_and(|group| group.join(VARIANTS).is_file());
     let is_new = is_variant && !path.join(SPEC).is_file();
@@ -88,15 +90,17 @@ pub fn open(args: &TrainArgs, path: &Path, spec: &Spec) -> Result<RunFolder> {
 /// As [`train`].
 pub fn train_in(folder: &RunFolder, args: &TrainArgs, interrupt: &AtomicBool, output: &Output) -> Result<Trained> {
     let (spec, threads) = (folder.spec(), args.threads.count());
+    let gpu = args.device.choice(output)?;
     output.note(&format!(
         "training {} of {} on {}, {} steps at most",
         plural(spec.replica_seeds().len(), "replica"),
         spec.subject(),
-        plural(threads, "thread"),
+        gpu.as_ref().map_or_else(|| plural(threads, "thread"), |gpu| gpu.gpu.name.clone()),
         spec.train.steps,
     ));
     let mut meter = Meter::new(output, "steps");
-    let trained = train(spec, folder, &TrainOptions { threads, resume: args.resume, interrupt }, &mut meter)?;
+    let options = TrainOptions { threads, resume: args.resume, interrupt, gpu: gpu.as_ref() };
+    let trained = train(spec, folder, &options, &mut meter)?;
     drop(meter);
     for (seed, step) in spec.replica_seeds().iter().zip(&trained.non_finite) {
         if let Some(step) = step {

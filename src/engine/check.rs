@@ -4,15 +4,20 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use super::ctx::Ctx;
+use super::cuda::host::Host;
+use super::cuda::lower::{Lower, OnDevice, Pick};
+use super::cuda::optim::Optim;
+use super::cuda::trainer::{Job, Trainer};
 use super::graph::Graph;
 use super::op::{Kernel, Op, ParamId, Space, Tile, ValueId, wiring};
 use super::params::Params;
-use super::plan::{BatchShape, Plan};
+use super::plan::{BatchShape, Plan, Site};
 use super::real::Real;
 use super::runner::{Runner, StepOutcome};
 use super::workers::Workers;
 use crate::loss::LossTerm;
-use crate::spec::LossKind;
+use crate::optim::Settings;
+use crate::spec::{LossKind, OptimSpec};
 
 /// A value that is a parameter, so that gradients of inputs are gradients of parameters.
 #[derive(Debug)]
@@ -28,6 +33,26 @@ impl Op for Leaf {
     }
     fn keeps_pairs(&self) -> bool {
         false
+    }
+}
+
+impl OnDevice for Leaf {
+    fn forward(&self, l: &mut Lower<'_>) {
+        let pick = self.pick(l);
+        l.gather(l.param(self.w), self.y, pick);
+    }
+    fn backward(&self, l: &mut Lower<'_>, _: &Site) {
+        let (pick, to) = (self.pick(l), l.param_grad(self.w));
+        let n = l.plan.params.infos[self.w].len() / l.size(self.y).1;
+        l.segment_sums(self.y, to, n, pick);
+    }
+}
+
+impl Leaf {
+    fn pick(&self, l: &mut Lower<'_>) -> Pick {
+        let (n_ctx, held) = (l.plan.n_ctx, l.held(self.y));
+        let rows = (0..l.plan.shape.examples).flat_map(|b| held.iter().map(move |t| (b * n_ctx + t) as u32));
+        Pick::Constant(l.words(rows))
     }
 }
 
@@ -117,7 +142,8 @@ impl OpCheck {
         let mut batch = Batch::reals(n_ctx, (vec![], 1), (numbers(rows * width).map(|y| 0.7 - y).collect(), width));
         batch.x = super::batch::Inputs::Ids(tokens);
         let layout = Arc::clone(plan.params());
-        let mut runner = Runner::<f64>::new(Arc::new(plan), Workers::new(2).expect("two workers"));
+        let plan = Arc::new(plan);
+        let mut runner = Runner::<f64>::new(Arc::clone(&plan), Workers::new(2).expect("two workers"));
         runner.set_noise(&self.noise);
         let mut params = Params::<f64>::zeros(Arc::clone(&layout), 1);
         for (id, info) in layout.infos.iter().enumerate() {
@@ -129,7 +155,8 @@ impl OpCheck {
             runner.loss_and_grads(params, &mut grads, std::slice::from_ref(&batch), &mut out).expect("shapes fit");
             (out[0].loss, grads)
         };
-        let (_, grads) = eval(&mut params);
+        let (loss, grads) = eval(&mut params);
+        on_device(&what, &plan, &batch, (&params, &self.noise), (loss, &grads));
         for info in &layout.infos {
             let at = info.offset..info.offset + info.len();
             let fd: Vec<f64> = (at.clone())
@@ -150,6 +177,44 @@ impl OpCheck {
             let sizes = norm(&mut own.iter().copied()) + norm(&mut fd.iter().copied());
             assert!(sizes > 1e-9, "{what}: the gradient of {} is zero, so the test shows nothing", info.name);
             assert!(apart / sizes < 1e-6, "{what}: gradient of {} is off by {:e}", info.name, apart / sizes);
+        }
+    }
+}
+
+/// The same loss and gradients by the device's kernels, of two replicas.
+fn on_device(
+    what: &str,
+    plan: &Plan,
+    batch: &Batch,
+    (params, noise): (&Params<f64>, &[u64]),
+    (loss, grads): (f64, &Params<f64>),
+) {
+    if plan.steps.iter().any(|step| step.op.on_device().is_none()) {
+        return;
+    }
+    let Some(host) = Host::new() else { return };
+    let seeds = [noise.first().copied().unwrap_or(0); 2];
+    let spec = OptimSpec { lr: 0.0, weight_decay: 0.0, ..OptimSpec::default() };
+    let optim = Optim::new(&spec, Settings::new(&spec, &seeds, 1), plan, false).expect("an optimiser with kernels");
+    let batches = std::slice::from_ref(batch);
+    let job = Job { plan, batches, fresh: false, evaluations: vec![], optim, seeds: &seeds };
+    let mut trainer = Trainer::<f64>::new(Box::new(host), job).expect("every op has kernels");
+    let mut both = Params::zeros(Arc::clone(&params.layout), 2);
+    (0..2).for_each(|r| both.replica_mut(r).copy_from_slice(&params.flat));
+    let zeros = Params::zeros(Arc::clone(&params.layout), 2);
+    trainer.put(&both, &[zeros.clone(), zeros.clone()], None, (0, &[None, None])).expect("puts");
+    trainer.steps(1).expect("runs");
+    let outcomes = trainer.outcomes().expect("reads");
+    let mut own = zeros;
+    trainer.grads(&mut own).expect("reads");
+    for (r, outcome) in outcomes.iter().enumerate() {
+        assert!((outcome.loss - loss).abs() <= 1e-12 * loss.abs(), "{what}: loss {} against {loss}", outcome.loss);
+        for info in &params.layout.infos {
+            let at = info.offset..info.offset + info.len();
+            for (own, want) in own.replica(r)[at.clone()].iter().zip(&grads.flat[at]) {
+                let near = 1e-12 + 1e-10 * want.abs();
+                assert!((own - want).abs() <= near, "{what}: gradient of {}: {own} against {want}", info.name);
+            }
         }
     }
 }

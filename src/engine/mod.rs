@@ -6,6 +6,7 @@
 pub mod batch;
 pub(crate) mod cpu;
 pub(crate) mod ctx;
+pub mod cuda;
 pub mod edit;
 pub mod graph;
 // Only functions from outside keep things or fail, and those come with the feature.
@@ -35,7 +36,7 @@ pub use ctx::Ctx;
 pub use edit::{Change, Edit, Hook};
 pub use graph::Graph;
 pub use params::{Layout, ParamInfo, ParamLayout, Params};
-pub use plan::{BatchShape, LOSS_LOGITS, Plan, Savings};
+pub use plan::{BatchShape, LOSS_LOGITS, Plan, Savings, Target};
 pub use real::Real;
 pub use runner::{Runner, State, StepOutcome};
 pub use terms::{Term, TermKind};

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use super::cpu::scores::Heads;
 use super::ctx::Ctx;
+use super::cuda::lower::OnDevice;
 use super::real::Real;
 
 /// Index of a value (an activation) in a graph.
@@ -99,6 +100,11 @@ pub trait Op: Debug + Send + Sync {
     fn scratch_len(&self) -> usize {
         0
     }
+    /// Its launches on a device; none for ops that run on the processor alone.
+    #[allow(private_interfaces)]
+    fn on_device(&self) -> Option<&dyn OnDevice> {
+        None
+    }
     /// The f32 kernel.
     fn kernel_f32(&self) -> &dyn Kernel<f32>;
     /// The f64 kernel.
@@ -157,6 +163,15 @@ pub(crate) fn swap_id<'a>(ids: impl IntoIterator<Item = &'a mut ValueId>, from: 
 
 /// The methods of [`Op`] that every op writes alike, from the names of its input and output fields.
 macro_rules! wiring {
+    ($($fields:tt)*) => {
+        $crate::engine::op::wires!($($fields)*);
+        $crate::engine::op::on_device!();
+    };
+}
+pub(crate) use wiring;
+
+/// The same for an op that runs on the processor alone.
+macro_rules! wires {
     (inputs: $($input:ident),*; output: $output:ident) => {
         fn inputs(&self) -> Vec<$crate::engine::op::ValueId> {
             vec![$(self.$input),*]
@@ -173,7 +188,7 @@ macro_rules! wiring {
         $crate::engine::op::kernels!();
     };
 }
-pub(crate) use wiring;
+pub(crate) use wires;
 
 /// The two methods of [`Op`] that lead to its kernels.
 macro_rules! kernels {
@@ -187,3 +202,13 @@ macro_rules! kernels {
     };
 }
 pub(crate) use kernels;
+
+/// The method of [`Op`] that leads to its launches on a device.
+macro_rules! on_device {
+    () => {
+        fn on_device(&self) -> Option<&dyn $crate::engine::cuda::lower::OnDevice> {
+            Some(self)
+        }
+    };
+}
+pub(crate) use on_device;

@@ -136,6 +136,11 @@ impl<T: Real> Runner<T> {
         self.masks = masks;
     }
 
+    /// The masks, where there are some.
+    pub(crate) fn masks(&self) -> Option<&Params<T>> {
+        self.masks.as_ref()
+    }
+
     /// Adds `terms` to the loss that steps follow; outcomes tell the loss without them.
     ///
     /// # Errors
@@ -277,6 +282,31 @@ impl<T: Real> Runner<T> {
             })
             .collect();
         Ok((outcome, tensors))
+    }
+
+    /// Everything that the first tile of replica `r` computes on a batch: values and their gradients, as the plan's places of one tile say.
+    ///
+    /// # Errors
+    /// As [`Runner::step`].
+    pub(crate) fn trace(&mut self, params: &Params<T>, r: usize, batch: &Batch) -> Result<[Vec<T>; 2]> {
+        self.check(params, std::slice::from_ref(batch))?;
+        let stride = params.layout.stride;
+        let mut grads = vec![T::ZERO; stride];
+        let params = Raw::read_only(params.replica(r));
+        let arrays = Arrays { params, grads: Raw::new(&mut grads), moments: [None; MAX_MOMENTS], stride };
+        self.make_own();
+        let mut slot = self.own[0].lock().expect("invariant: a panic in a worker ends the run");
+        let mut traced = [vec![], vec![]];
+        let noise = self.noise_seeds.get(r).map(|&seed| Rng::stream(seed, "dropout").substream(self.at_step));
+        let view = BatchView { noise, ..batch.view() };
+        self.replica_alone(&mut slot, arrays, (0, TermsAt::none()), &view, &mut |work, tile| {
+            if tile.start == 0 {
+                traced = [work.values, work.grads].map(|part| part.part(0, work.layout.len).to_vec());
+            }
+        });
+        drop(slot);
+        self.failure.check()?;
+        Ok(traced)
     }
 
     fn check(&self, params: &Params<T>, batches: &[Batch]) -> Result<()> {

@@ -352,7 +352,7 @@ mod tests {
         spec.train.steps = 3;
         let run = dir.path().join("run");
         let folder = RunFolder::create(&run, &spec, false).unwrap();
-        let options = TrainOptions { threads: 1, resume: false, interrupt: &AtomicBool::new(false) };
+        let options = TrainOptions { threads: 1, resume: false, interrupt: &AtomicBool::new(false), gpu: None };
         train(&spec, &folder, &options, &mut Silent).unwrap();
         let series = RunSeries::open(&run, 1).unwrap();
         (dir, series)
@@ -653,7 +653,7 @@ mod tests {
         spec.measure.key_freqs = KeyFreqsBy::List(vec![14, 35, 41, 42, 52]);
         let run = dir.path().join("run");
         let folder = RunFolder::create(&run, &spec, false).unwrap();
-        let options = TrainOptions { threads: 1, resume: false, interrupt: &AtomicBool::new(false) };
+        let options = TrainOptions { threads: 1, resume: false, interrupt: &AtomicBool::new(false), gpu: None };
         train(&spec, &folder, &options, &mut Silent).unwrap();
         let series = RunSeries::open(&run, 1).unwrap();
         let params: Vec<Tensor> = series.replica_params(1, 0).unwrap();

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::engine::op::{Space, Value};
 use crate::engine::{
-    Batch, Graph, Hook, LOSS_LOGITS, ParamInfo, Params, Plan, Real, Runner, Savings, Targets, Workers,
+    Batch, Graph, Hook, LOSS_LOGITS, ParamInfo, Params, Plan, Real, Runner, Savings, Target, Targets, Workers,
 };
 use crate::error::Result;
 use crate::loss::LossTerm;
@@ -47,7 +47,7 @@ struct Pass<T: Real> {
 
 /// What analysis does without: a sum inside a matrix product rounds otherwise than one apart, so that the numbers at a hook would
 /// depend on whether the hook before the sum is asked for too.
-const SAVINGS: Savings = Savings { positions: true, pairs: true, fusion: false };
+const SAVINGS: Savings = Savings { positions: true, pairs: true, fusion: false, target: Target::Processor };
 
 impl<'a> Network<'a> {
     pub(super) fn new(spec: &'a Spec, task: &'a Task) -> Network<'a> {

@@ -58,6 +58,11 @@ impl Rng {
         Rng::at_start(self.seed, mix(self.stream ^ mix(index.wrapping_add(GOLDEN))))
     }
 
+    /// What its words are a function of, beside the seed and the position.
+    pub(crate) fn stream_number(&self) -> u64 {
+        self.stream
+    }
+
     fn at_start(seed: u64, stream: u64) -> Rng {
         Rng { seed, stream, position: 0, block: [0; 4] }
     }

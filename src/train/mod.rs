@@ -5,9 +5,11 @@
 
 mod data;
 mod draws;
+mod gpu;
 mod late_freqs;
 mod mask;
 mod metrics;
+mod selftest;
 mod session;
 mod start_from;
 mod toy;
@@ -16,6 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::checkpoint::{ResumePoint, RunFolder, Snapshot, pack, resume};
+use crate::engine::cuda::lower::not_here;
+use crate::engine::cuda::{Card, Choice};
 use crate::engine::{Real, Workers};
 use crate::error::{Error, Result};
 use crate::spec::{Dtype, Spec};
@@ -25,8 +29,10 @@ pub use data::Data;
 pub(crate) use data::batch;
 #[cfg(test)]
 pub(crate) use data::example_set;
+use gpu::GpuSession;
 pub use metrics::Metrics;
 pub(crate) use metrics::{TERM, columns as metrics_columns};
+pub use selftest::{Finding, selftest};
 pub use session::Session;
 pub(crate) use session::{batch_shape, task_shape};
 pub use toy::ToySession;
@@ -67,6 +73,8 @@ pub struct TrainOptions<'a> {
     pub resume: bool,
     /// Set it to stop after the step at hand.
     pub interrupt: &'a AtomicBool,
+    /// The GPU that takes the steps, if one does.
+    pub gpu: Option<&'a Choice>,
 }
 
 /// What a run came to.
@@ -104,11 +112,30 @@ fn train_as<T: Real>(
     watch: &mut dyn Watch,
 ) -> Result<Trained> {
     let workers = Workers::new(options.threads)?;
+    if let Some(choice) = options.gpu {
+        return train_on_gpu::<T>(spec, folder, (options, choice), workers, watch);
+    }
     if spec.toy.is_some() {
         return run(&mut ToySession::<T>::new(spec, workers)?, spec, folder, options, watch);
     }
     let task = Task::of(&spec.task, &spec.data)?;
     run(&mut Session::<T>::new(spec, &task, workers)?, spec, folder, options, watch)
+}
+
+fn train_on_gpu<T: Real>(
+    spec: &Spec,
+    folder: &RunFolder,
+    (options, choice): (&TrainOptions<'_>, &Choice),
+    workers: Workers,
+    watch: &mut dyn Watch,
+) -> Result<Trained> {
+    if spec.toy.is_some() {
+        return Err(not_here("toy models"));
+    }
+    folder.computed_by(&choice.describe(T::DTYPE));
+    let task = Task::of(&spec.task, &spec.data)?;
+    let card = Card::new(choice, T::DTYPE)?;
+    run(&mut GpuSession::<T>::new(spec, &task, workers, Box::new(card))?, spec, folder, options, watch)
 }
 
 /// What the loop drives: the state of all replicas.
@@ -133,9 +160,12 @@ pub trait Steps {
     ///
     /// # Errors
     /// None in practice.
-    fn snapshot(&self) -> Result<Snapshot>;
+    fn snapshot(&mut self) -> Result<Snapshot>;
     /// Everything that going on needs.
-    fn resume_point(&self) -> ResumePoint;
+    ///
+    /// # Errors
+    /// None in practice.
+    fn resume_point(&mut self) -> Result<ResumePoint>;
     /// Goes on from a resume point of the same plan.
     ///
     /// # Errors
@@ -169,7 +199,7 @@ fn run(
             session.evaluate_last()?;
         }
         if last || (session.step() > first && session.step().is_multiple_of(spec.train.resume_every)) {
-            session.resume_point().write(folder)?;
+            session.resume_point()?.write(folder)?;
         }
         if last {
             break;
@@ -177,7 +207,7 @@ fn run(
         session.advance(next_due(spec, session.step()).min(end))?;
         watch.progress(&session.progress());
         if options.interrupt.load(Ordering::Relaxed) {
-            session.resume_point().write(folder)?;
+            session.resume_point()?.write(folder)?;
             return Err(Error::Interrupted { step: session.step(), path: folder.path().to_path_buf(), resumes: true });
         }
     }
@@ -223,6 +253,13 @@ fn restore(session: &mut dyn Steps, folder: &RunFolder, watch: &mut dyn Watch) -
                 format!("this program: {}", session.fingerprint()),
             ],
         });
+    }
+    if latest.device != folder.device() {
+        watch.note(&format!(
+            "the resume point is from {}, and {} goes on: the numbers agree to rounding, not bit for bit",
+            latest.device,
+            folder.device()
+        ));
     }
     session.restore(&latest.point)
 }

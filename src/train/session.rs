@@ -10,7 +10,8 @@ use super::start_from::start_from;
 use super::{Progress, Steps};
 use crate::checkpoint::{ResumePoint, Snapshot};
 use crate::engine::{
-    Batch, BatchShape, Change, Edit, ParamLayout, Params, Plan, Real, Runner, State, StepOutcome, Workers,
+    Batch, BatchShape, Change, Edit, ParamLayout, Params, Plan, Real, Runner, Savings, State, StepOutcome, Target,
+    Workers,
 };
 use crate::error::{Error, Result};
 use crate::loss::LossTerm;
@@ -91,6 +92,48 @@ fn frozen(patterns: &[String], params: &ParamLayout) -> Result<Vec<Edit>> {
     Ok(edits.map(|(info, _)| Edit::new(info.name.as_str(), Change::Freeze)).collect())
 }
 
+/// A split of a task's examples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Split {
+    /// For training.
+    Train,
+    /// The others.
+    Test,
+}
+
+/// The plan of an update.
+///
+/// # Errors
+/// Sizes that do not fit, patterns that name no parameter.
+pub(super) fn step_plan(spec: &Spec, task: &Task, examples: usize, target: Target) -> Result<Plan> {
+    let plain = LossTerm::new(spec.loss.kind, spec.loss.f64);
+    let trained = [LossTerm { smoothing: spec.loss.label_smoothing, ..plain }];
+    let graph = model::graph(&spec.model, &task_shape(task));
+    let frozen = frozen(&spec.optim.freeze, &graph.params)?;
+    let savings = Savings { target, ..Savings::default() };
+    Plan::build_with(savings, graph, &batch_shape(task, examples), &trained, &[], &frozen)
+}
+
+/// The plan without gradients over all of a split, and its batches.
+///
+/// # Errors
+/// As [`step_plan`].
+pub(super) fn evaluation(
+    spec: &Spec,
+    task: &Task,
+    data: &Data<'_>,
+    split: Split,
+    target: Target,
+) -> Result<(Plan, Vec<Batch>)> {
+    let loss = [LossTerm::new(spec.loss.kind, spec.loss.f64)];
+    let graph = model::graph(&spec.model, &task_shape(task));
+    let savings = Savings { target, ..Savings::default() };
+    let examples = if split == Split::Test { data.n_test() } else { data.n_train() };
+    let plan = Plan::build_forward_with(savings, graph, &batch_shape(task, examples), &loss, &[], &[])?;
+    let batches = if split == Split::Test { data.test_batches(&plan)? } else { data.train_batches(&plan)? };
+    Ok((plan, batches))
+}
+
 /// What the engine must know of a batch of a task.
 pub(crate) fn batch_shape(task: &Task, examples: usize) -> BatchShape {
     BatchShape {
@@ -128,25 +171,14 @@ impl<'a, T: Real> Session<'a, T> {
             data.draw_ahead();
         }
         let seeds = &spec.train.seeds.0;
-        let plain = [LossTerm::new(spec.loss.kind, spec.loss.f64)];
-        let trained = [LossTerm { smoothing: spec.loss.label_smoothing, ..plain[0].clone() }];
-        let graph = || model::graph(&spec.model, &task_shape(task));
-        let frozen = frozen(&spec.optim.freeze, &graph().params)?;
-        let plan = Plan::build(graph(), &batch_shape(task, data.batch_examples()), &trained, &[], &frozen)?;
-        let evaluator = |examples: usize, batches: &dyn Fn(&Plan) -> Result<Vec<Batch>>| -> Result<Evaluator<T>> {
-            let plan = Plan::build_forward(graph(), &batch_shape(task, examples), &plain, &[], &[])?;
-            let batches = batches(&plan)?;
+        let plan = step_plan(spec, task, data.batch_examples(), Target::Processor)?;
+        let evaluator = |split| -> Result<Evaluator<T>> {
+            let (plan, batches) = evaluation(spec, task, &data, split, Target::Processor)?;
             let outcomes = vec![StepOutcome::default(); seeds.len()];
             Ok(Evaluator { runner: Runner::new(Arc::new(plan), workers.clone()), batches, outcomes })
         };
-        let test = match data.n_test() {
-            0 => None,
-            n => Some(evaluator(n, &|plan| data.test_batches(plan))?),
-        };
-        let whole_train = match data.is_mini_batch() {
-            false => None,
-            true => Some(evaluator(data.n_train(), &|plan| data.train_batches(plan))?),
-        };
+        let test = if data.n_test() > 0 { Some(evaluator(Split::Test)?) } else { None };
+        let whole_train = if data.is_mini_batch() { Some(evaluator(Split::Train)?) } else { None };
         let batches = data.step_batches(&plan)?;
         let mut params = model::initialize(plan.params(), &spec.model, seeds);
         if let Some(from) = &spec.model.from {
@@ -211,6 +243,71 @@ impl<'a, T: Real> Session<'a, T> {
     /// The training plan.
     pub fn plan(&self) -> &Plan {
         self.train.plan()
+    }
+
+    /// Examples and splits.
+    pub(super) fn data(&self) -> &Data<'a> {
+        &self.data
+    }
+
+    /// The same, for filling batches.
+    pub(super) fn data_mut(&mut self) -> &mut Data<'a> {
+        &mut self.data
+    }
+
+    /// State of the optimiser beside the parameters.
+    pub(super) fn moments(&self) -> &[Params<T>] {
+        &self.moments
+    }
+
+    /// Which numbers train, where not all do.
+    pub(super) fn masks(&self) -> Option<&Params<T>> {
+        self.train.masks()
+    }
+
+    /// Parameters and moments, for those that are elsewhere to be copied into.
+    pub(super) fn state_mut(&mut self) -> (&mut Params<T>, &mut [Params<T>]) {
+        (&mut self.params, &mut self.moments)
+    }
+
+    /// Updates from one evaluation to the next.
+    pub(super) fn eval_every(&self) -> u64 {
+        self.spec.train.eval_every
+    }
+
+    /// The splits that are evaluated by themselves.
+    pub(super) fn evaluated(&self) -> Vec<Split> {
+        let train = self.whole_train.as_ref().map(|_| Split::Train);
+        self.test.as_ref().map(|_| Split::Test).into_iter().chain(train).collect()
+    }
+
+    /// Takes in what `n` updates elsewhere gave: the outcomes of the first of them and of the evaluations before it, where an evaluation was
+    /// due, and for each replica the first update that met something not finite.
+    pub(super) fn take_in(
+        &mut self,
+        n: u64,
+        trained: Option<Vec<StepOutcome>>,
+        evaluated: Vec<(Split, Vec<StepOutcome>)>,
+        marks: &[Option<u64>],
+    ) {
+        for (split, outcomes) in evaluated {
+            let evaluator = if split == Split::Test { &mut self.test } else { &mut self.whole_train };
+            evaluator.iter_mut().for_each(|evaluator| evaluator.outcomes.clone_from(&outcomes));
+        }
+        let mut changed = trained.is_some();
+        if let Some(outcomes) = trained {
+            self.outcomes = outcomes;
+            self.record();
+        }
+        for (r, (own, mark)) in self.non_finite.iter_mut().zip(marks).enumerate() {
+            if own.is_none() && mark.is_some() {
+                *own = *mark;
+                self.train.skip(r);
+                changed = true;
+            }
+        }
+        self.step += n;
+        self.settle(changed);
     }
 
     /// Looks at the stop rule again, where something may have changed.
@@ -303,11 +400,11 @@ impl<T: Real> Steps for Session<'_, T> {
         }
     }
 
-    fn snapshot(&self) -> Result<Snapshot> {
+    fn snapshot(&mut self) -> Result<Snapshot> {
         Ok(Snapshot { step: self.step, params: self.params.to_tensors(""), train_mask: self.data.train_mask() })
     }
 
-    fn resume_point(&self) -> ResumePoint {
+    fn resume_point(&mut self) -> Result<ResumePoint> {
         let mut tensors = self.params.to_tensors("params/");
         for (i, moment) in self.moments.iter().enumerate() {
             tensors.extend(moment.to_tensors(&format!("moments/{i}/")));
@@ -320,7 +417,7 @@ impl<T: Real> Steps for Session<'_, T> {
             data: Numbers::U64(marks),
         });
         tensors.extend(self.late_freqs.to_tensors());
-        ResumePoint { step: self.step, plan_fingerprint: self.fingerprint(), tensors }
+        Ok(ResumePoint { step: self.step, plan_fingerprint: self.fingerprint(), tensors })
     }
 
     fn restore(&mut self, point: &ResumePoint) -> Result<()> {
@@ -403,7 +500,7 @@ mod tests {
         // An epoch has two batches: 13 is in the middle of one.
         let mut first = session(&spec, &task, 2);
         advance_to(&mut first, 13);
-        let point = first.resume_point();
+        let point = first.resume_point().unwrap();
         let mut second = session(&spec, &task, 3);
         second.restore(&point).unwrap();
         assert_eq!(second.step(), 13);
@@ -438,7 +535,7 @@ mod tests {
         let mut first = session(&spec, &task, 4);
         advance_to(&mut first, 7);
         let mut second = session(&spec, &task, 2);
-        second.restore(&first.resume_point()).unwrap();
+        second.restore(&first.resume_point().unwrap()).unwrap();
         advance_to(&mut second, u64::MAX);
         second.evaluate_last().unwrap();
         assert_eq!(bits(&second), bits(&whole), "resumed");
@@ -506,7 +603,7 @@ mod tests {
             let mut first = session(&spec, &task, 4);
             advance_to(&mut first, 7);
             let mut second = session(&spec, &task, 2);
-            second.restore(&first.resume_point()).unwrap();
+            second.restore(&first.resume_point().unwrap()).unwrap();
             advance_to(&mut second, u64::MAX);
             assert_eq!(bits(&second), bits(&whole), "resumed, {split:?}");
             let mut only = spec.clone();
@@ -533,7 +630,7 @@ mod tests {
         advance_to(&mut whole, u64::MAX);
         let mut first = session(&spec, &task, 2);
         advance_to(&mut first, 5);
-        let point = first.resume_point();
+        let point = first.resume_point().unwrap();
         assert!(point.tensors.iter().any(|t| t.name == "moments/2/embed.W_E"));
         let mut second = session(&spec, &task, 3);
         second.restore(&point).unwrap();
@@ -561,7 +658,7 @@ mod tests {
         advance_to(&mut first, u64::MAX);
         first.evaluate_last().unwrap();
         let mut second = session(&long, &task, 2);
-        second.restore(&first.resume_point()).unwrap();
+        second.restore(&first.resume_point().unwrap()).unwrap();
         advance_to(&mut second, u64::MAX);
         second.evaluate_last().unwrap();
         assert_eq!(bits(&second), bits(&whole));
@@ -583,7 +680,7 @@ mod tests {
         assert_eq!(bits(&broken)[stride..], bits(&alone)[stride..]);
         // Going on from there rests the same replica.
         let mut resumed = session(&spec, &task, 1);
-        resumed.restore(&broken.resume_point()).unwrap();
+        resumed.restore(&broken.resume_point().unwrap()).unwrap();
         advance_to(&mut resumed, 20);
         assert_eq!(resumed.non_finite(), [Some(0), None]);
     }
@@ -629,7 +726,7 @@ mod tests {
             let mut first = session(&spec, &task, 3);
             advance_to(&mut first, pause);
             let mut second = session(&spec, &task, 2);
-            second.restore(&first.resume_point()).unwrap();
+            second.restore(&first.resume_point().unwrap()).unwrap();
             advance_to(&mut second, u64::MAX);
             second.evaluate_last().unwrap();
             assert_eq!(bits(&second), bits(&whole), "paused at {pause}");

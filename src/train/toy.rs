@@ -347,12 +347,12 @@ impl<T: Real> Steps for ToySession<'_, T> {
         }
     }
 
-    fn snapshot(&self) -> Result<Snapshot> {
+    fn snapshot(&mut self) -> Result<Snapshot> {
         let mask = Tensor::new("train_mask", vec![self.replicas.len(), 0], Data::U8(vec![]))?;
         Ok(Snapshot { step: self.step, params: self.params().to_tensors(""), train_mask: mask })
     }
 
-    fn resume_point(&self) -> ResumePoint {
+    fn resume_point(&mut self) -> Result<ResumePoint> {
         let mut tensors = self.params().to_tensors("params/");
         for i in 0..self.update.moments() {
             tensors.extend(self.gather(|replica| &replica.moments[i]).to_tensors(&format!("moments/{i}/")));
@@ -361,7 +361,7 @@ impl<T: Real> Steps for ToySession<'_, T> {
         let marks = self.non_finite().iter().map(|mark| mark.unwrap_or(u64::MAX)).collect();
         let name = "state/non_finite_step".to_owned();
         tensors.push(Tensor { name, shape: vec![self.replicas.len()], data: Data::U64(marks) });
-        ResumePoint { step: self.step, plan_fingerprint: self.fingerprint(), tensors }
+        Ok(ResumePoint { step: self.step, plan_fingerprint: self.fingerprint(), tensors })
     }
 
     fn restore(&mut self, point: &ResumePoint) -> Result<()> {
@@ -494,7 +494,7 @@ mod tests {
                 let mut first = session(&spec, threads);
                 // In the middle between evaluations, and one step at a time.
                 advance_to(&mut first, 12);
-                let point = first.resume_point();
+                let point = first.resume_point().unwrap();
                 let mut second = session(&spec, threads);
                 second.restore(&point).unwrap();
                 (13..=30).for_each(|step| advance_to(&mut second, step));

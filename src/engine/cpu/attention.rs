@@ -12,7 +12,7 @@ use super::attend::seen_by;
 use super::lanes::{Lanes, Matrix, SIDE, Starts, change};
 use super::scores::Heads;
 use crate::engine::ctx::Ctx;
-use crate::engine::op::{Kernel, Op, Tile, ValueId, kernels, swap_id};
+use crate::engine::op::{Kernel, Op, Tile, ValueId, kernels, on_device, swap_id};
 use crate::engine::real::Real;
 use crate::engine::simd::{LANES, vectorized};
 
@@ -32,6 +32,7 @@ pub(crate) struct Attention {
 
 impl Op for Attention {
     kernels!();
+    on_device!();
     fn inputs(&self) -> Vec<ValueId> {
         vec![self.q, self.k, self.v]
     }

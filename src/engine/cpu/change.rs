@@ -12,11 +12,11 @@ use crate::engine::real::Real;
 
 #[derive(Debug)]
 pub(crate) struct ChangeOp {
-    x: ValueId,
-    y: ValueId,
-    change: Change,
-    cols: Range<usize>,
-    positions: Option<Vec<usize>>,
+    pub(crate) x: ValueId,
+    pub(crate) y: ValueId,
+    pub(crate) change: Change,
+    pub(crate) cols: Range<usize>,
+    pub(crate) positions: Option<Vec<usize>>,
 }
 
 impl ChangeOp {

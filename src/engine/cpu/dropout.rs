@@ -4,7 +4,7 @@
 //! step, op, example, position), so that neither threads nor interruptions change them.
 
 use crate::engine::ctx::Ctx;
-use crate::engine::op::{Kernel, Op, Tile, ValueId, kernels, swap_id};
+use crate::engine::op::{Kernel, Op, Tile, ValueId, kernels, on_device, swap_id};
 use crate::engine::real::Real;
 use crate::engine::simd::vectorized;
 
@@ -23,6 +23,7 @@ pub(crate) struct Dropout {
 
 impl Op for Dropout {
     kernels!();
+    on_device!();
     fn inputs(&self) -> Vec<ValueId> {
         vec![self.x]
     }

@@ -21,9 +21,9 @@ type Rows<T> = [[T; LANES]; MAX_STEPS];
 
 #[derive(Debug)]
 pub(crate) struct FormulaOp {
-    x: ValueId,
-    y: ValueId,
-    formula: Formula,
+    pub(crate) x: ValueId,
+    pub(crate) y: ValueId,
+    pub(crate) formula: Formula,
 }
 
 impl FormulaOp {

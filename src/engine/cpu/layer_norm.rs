@@ -6,7 +6,7 @@
 //! `dw += Σ dy · n`, `db += Σ dy`.
 
 use crate::engine::ctx::Ctx;
-use crate::engine::op::{Kernel, Op, ParamId, Tile, ValueId, kernels, swap_id};
+use crate::engine::op::{Kernel, Op, ParamId, Tile, ValueId, kernels, on_device, swap_id};
 use crate::engine::real::Real;
 use crate::engine::simd::{add, dot, dot3, sum, vectorized};
 
@@ -25,6 +25,7 @@ pub(crate) struct LayerNorm {
 
 impl Op for LayerNorm {
     kernels!();
+    on_device!();
     fn inputs(&self) -> Vec<ValueId> {
         vec![self.x]
     }

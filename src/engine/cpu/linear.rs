@@ -4,7 +4,7 @@
 //! Backward: `dx = dy Wᵀ`, `dW += xᵀ dy`, `db += Σ_rows dy`, `dresidual = dy`.
 
 use crate::engine::ctx::Ctx;
-use crate::engine::op::{Kernel, Op, ParamId, Tile, ValueId, kernels, swap_id};
+use crate::engine::op::{Kernel, Op, ParamId, Tile, ValueId, kernels, on_device, swap_id};
 use crate::engine::plan::MAX_TILE_ROWS;
 use crate::engine::real::Real;
 use crate::engine::simd::{add, vectorized};
@@ -29,6 +29,7 @@ pub(crate) struct Linear {
 
 impl Op for Linear {
     kernels!();
+    on_device!();
     fn inputs(&self) -> Vec<ValueId> {
         std::iter::once(self.x).chain(self.residual).collect()
     }

@@ -279,6 +279,7 @@ mod tests {
     use super::*;
     use crate::engine::check::OpCheck;
     use crate::engine::cpu::scores::tests::all_heads;
+    use crate::engine::op::wires;
 
     #[test]
     fn gradients_agree_with_finite_differences() {
@@ -307,7 +308,7 @@ mod tests {
     }
 
     impl Op for Hide {
-        wiring!(inputs: x; output: y);
+        wires!(inputs: x; output: y);
     }
 
     impl<T: Real> Kernel<T> for Hide {

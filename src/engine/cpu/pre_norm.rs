@@ -5,7 +5,7 @@
 //! Backward: `dx = (dy − mean dy − y · mean(dy · y)) / scale`, without the second term where nothing is centred.
 
 use crate::engine::ctx::Ctx;
-use crate::engine::op::{Kernel, Op, Tile, ValueId, kernels, swap_id};
+use crate::engine::op::{Kernel, Op, Tile, ValueId, kernels, on_device, swap_id};
 use crate::engine::real::Real;
 use crate::engine::simd::{dot, vectorized};
 
@@ -22,6 +22,7 @@ pub(crate) struct PreNorm {
 
 impl Op for PreNorm {
     kernels!();
+    on_device!();
     fn inputs(&self) -> Vec<ValueId> {
         vec![self.x]
     }

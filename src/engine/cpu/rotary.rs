@@ -18,9 +18,9 @@ pub(crate) struct Rotary {
 /// Cosines and sines of every position and pair of columns.
 pub(crate) struct Turns {
     base: f64,
-    d_head: usize,
+    pub(crate) d_head: usize,
     /// `[n_ctx, d_head / 2]` (cosine, sine).
-    table: Vec<[f64; 2]>,
+    pub(crate) table: Vec<[f64; 2]>,
 }
 
 impl std::fmt::Debug for Turns {

@@ -12,10 +12,10 @@ use super::{column_blocks, columns};
 
 #[derive(Debug)]
 pub(crate) struct Select {
-    x: ValueId,
-    y: ValueId,
+    pub(crate) x: ValueId,
+    pub(crate) y: ValueId,
     /// For a batch-space source: its row, within an example, of each output position.
-    rows: Vec<usize>,
+    pub(crate) rows: Vec<usize>,
 }
 
 impl Select {

@@ -7,10 +7,10 @@ use crate::engine::op::{Kernel, Op, Tile, ValueId, wiring};
 use crate::engine::real::Real;
 
 pub(crate) struct Sinusoid {
-    y: ValueId,
-    d: usize,
+    pub(crate) y: ValueId,
+    pub(crate) d: usize,
     /// `[n_ctx, d]`.
-    table: Vec<f64>,
+    pub(crate) table: Vec<f64>,
 }
 
 impl std::fmt::Debug for Sinusoid {

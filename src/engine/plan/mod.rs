@@ -57,11 +57,22 @@ pub struct Savings {
     pub pairs: bool,
     /// Sums inside matrix products.
     pub fusion: bool,
+    /// What will run the plan.
+    pub target: Target,
+}
+
+/// What runs a plan; what pays differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The processor: attention reads tables in place, and is joined where 16 heads lie in cache.
+    Processor,
+    /// A GPU: what attention reads from tables is gathered first, and attention over few keys is always joined.
+    Gpu,
 }
 
 impl Default for Savings {
     fn default() -> Savings {
-        Savings { positions: true, pairs: true, fusion: true }
+        Savings { positions: true, pairs: true, fusion: true, target: Target::Processor }
     }
 }
 
@@ -213,10 +224,10 @@ impl Plan {
             *id = graph.logits;
         }
         let pairs = if savings.pairs { rewrite::pair_tables(&mut graph, shape, &keep) } else { vec![] };
-        rewrite::select_rows(&mut graph);
+        rewrite::select_rows(&mut graph, savings.target);
         if savings.fusion {
             rewrite::fuse_sums(&mut graph, &keep);
-            rewrite::fuse_attention(&mut graph, &keep);
+            rewrite::fuse_attention(&mut graph, &keep, savings.target);
         }
         for op in &mut graph.ops {
             op.settle(&graph.values);

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::engine::cpu::attention::Attention;
+use crate::engine::cpu::scores::Heads;
 use crate::engine::cpu::select::Select;
+use crate::engine::cuda::attention::FUSED_KEYS;
 use crate::engine::graph::Graph;
 use crate::engine::op::{Part, Space, Value, ValueId};
 
-use super::BatchShape;
+use super::{BatchShape, Target};
 
 /// Drops values that nobody needs and keeps the others only at the positions that reach the loss or a kept value.
 ///
@@ -103,14 +105,14 @@ pub(super) fn pair_tables(graph: &mut Graph, shape: &BatchShape, keep: &[ValueId
 
 /// Puts a [`Select`] wherever an op reads a value that has other rows than it needs: more positions, or a table, for a row-wise op and
 /// for one that reads no tables.
-pub(super) fn select_rows(graph: &mut Graph) {
+pub(super) fn select_rows(graph: &mut Graph, target: Target) {
     let mut made: Vec<(ValueId, Space, ValueId)> = vec![];
     let ops = std::mem::take(&mut graph.ops);
     for mut op in ops {
         let own = graph.values[op.outputs()[0]].space.clone();
         for (i, input) in op.inputs().into_iter().enumerate() {
             let from = &graph.values[input].space;
-            let no_table = *from == Space::Pairs && !op.reads_tables();
+            let no_table = *from == Space::Pairs && (target == Target::Gpu || !op.reads_tables());
             let space = match &own {
                 Space::Batch(out) if no_table => Space::Batch(op.reads_positions(i, out)),
                 _ => own.clone(),
@@ -160,7 +162,11 @@ pub(super) fn fuse_sums(graph: &mut Graph, keep: &[ValueId]) {
 }
 
 /// Joins scores, softmax and mixed values to one op, where all rows lie in the batch and nobody reads the scores or a gradient between.
-pub(super) fn fuse_attention(graph: &mut Graph, keep: &[ValueId]) {
+pub(super) fn fuse_attention(graph: &mut Graph, keep: &[ValueId], target: Target) {
+    let fits = |heads: &Heads| match target {
+        Target::Processor => Attention::fits(heads),
+        Target::Gpu => heads.keys <= FUSED_KEYS,
+    };
     let maker = |graph: &Graph, id: ValueId| graph.ops.iter().position(|op| op.outputs().contains(&id));
     let is_alone = |graph: &Graph, id: ValueId| {
         graph.ops.iter().filter(|op| op.inputs().contains(&id)).count() == 1 && !keep.contains(&id)
@@ -175,7 +181,7 @@ pub(super) fn fuse_attention(graph: &mut Graph, keep: &[ValueId]) {
         let Some(first) = maker(graph, scores) else { continue };
         let Some(Part::Scores { q, k }) = graph.ops[first].attention_part() else { continue };
         let alone = is_alone(graph, pattern) && is_alone(graph, scores);
-        if alone && Attention::fits(&heads) && [q, k, v].iter().all(|&id| in_batch(graph, id)) {
+        if alone && fits(&heads) && [q, k, v].iter().all(|&id| in_batch(graph, id)) {
             graph.ops[mix] = Box::new(Attention { q, k, v, pattern, z, heads });
             graph.ops.remove(softmax);
             graph.ops.remove(first);
