@@ -293,28 +293,15 @@ impl<'p> Lower<'p> {
         }
     }
 
-    /// A matrix product of every replica.
+    /// A matrix product of every replica, added to c where there is one.
     pub(crate) fn gemm(
         &mut self,
         sizes: [usize; 3],
         (a, b): (Matrix, Matrix),
-        (d, add): (Matrix, bool),
+        (c, d): (Option<Matrix>, Matrix),
         bias: Option<Rows>,
     ) {
-        let (c, batch) = (add.then_some(d), self.replicas);
-        self.nodes.push(Node::Gemm(Gemm { sizes, a, b, c, d, bias, batch }));
-    }
-
-    /// The same, starting from another matrix.
-    pub(crate) fn gemm_from(
-        &mut self,
-        sizes: [usize; 3],
-        (a, b): (Matrix, Matrix),
-        (c, d): (Matrix, Matrix),
-        bias: Option<Rows>,
-    ) {
-        let batch = self.replicas;
-        self.nodes.push(Node::Gemm(Gemm { sizes, a, b, c: Some(c), d, bias, batch }));
+        self.nodes.push(Node::Gemm(Gemm { sizes, a, b, c, d, bias, batch: self.replicas }));
     }
 
     /// `to (+)= Σ_rows aᵀ b`, a and b being rows of `[m]` and `[n]` numbers of the same space.
@@ -323,7 +310,7 @@ impl<'p> Lower<'p> {
         let ((a, m), (b, n)) = (a, b);
         if padded <= 2 * PART_ROWS {
             let d = Matrix::of(to.0, n);
-            self.gemm([m, n, rows], (Matrix::of(a, m).t(), Matrix::of(b, n)), (d, to.1), None);
+            self.gemm([m, n, rows], (Matrix::of(a, m).t(), Matrix::of(b, n)), (to.1.then_some(d), d), None);
             return;
         }
         let parts = padded / PART_ROWS;

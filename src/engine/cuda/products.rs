@@ -12,13 +12,8 @@ impl OnDevice for Linear {
         let (rows, (d_in, d_out)) = (l.size(self.y).0, (self.d_in, self.d_out));
         let (x, w) = (Matrix::of(l.value(self.x), d_in), Matrix::of(l.param(self.w), d_out));
         let (y, bias) = (Matrix::of(l.value(self.y), d_out), self.b.map(|b| l.param(b)));
-        match self.residual {
-            Some(residual) => {
-                let residual = Matrix::of(l.value(residual), d_out);
-                l.gemm_from([rows, d_out, d_in], (x, w), (residual, y), bias);
-            }
-            None => l.gemm([rows, d_out, d_in], (x, w), (y, false), bias),
-        }
+        let residual = self.residual.map(|residual| Matrix::of(l.value(residual), d_out));
+        l.gemm([rows, d_out, d_in], (x, w), (residual, y), bias);
     }
 
     fn backward(&self, l: &mut Lower<'_>, site: &Site) {
@@ -26,7 +21,7 @@ impl OnDevice for Linear {
         let dy = l.grad(self.y);
         if let Some((dx, add)) = l.input_grad(site, 0) {
             let (w, dx) = (Matrix::of(l.param(self.w), d_out).t(), Matrix::of(dx, d_in));
-            l.gemm([rows, d_in, d_out], (Matrix::of(dy, d_out), w), (dx, add), None);
+            l.gemm([rows, d_in, d_out], (Matrix::of(dy, d_out), w), (add.then_some(dx), dx), None);
         }
         if self.residual.is_some() {
             pass(l, site, 1, self.y, 1.0);
@@ -45,14 +40,14 @@ impl OnDevice for Tied {
         let rows = l.size(self.y).0;
         let (x, w) = (Matrix::of(l.value(self.x), self.d), Matrix::of(l.param(self.w), self.d).t());
         let (y, bias) = (Matrix::of(l.value(self.y), self.classes), self.b.map(|b| l.param(b)));
-        l.gemm([rows, self.classes, self.d], (x, w), (y, false), bias);
+        l.gemm([rows, self.classes, self.d], (x, w), (None, y), bias);
     }
 
     fn backward(&self, l: &mut Lower<'_>, site: &Site) {
         let (rows, dy) = (l.size(self.y).0, l.grad(self.y));
         if let Some((dx, add)) = l.input_grad(site, 0) {
             let (w, dx) = (Matrix::of(l.param(self.w), self.d), Matrix::of(dx, self.d));
-            l.gemm([rows, self.d, self.classes], (Matrix::of(dy, self.classes), w), (dx, add), None);
+            l.gemm([rows, self.d, self.classes], (Matrix::of(dy, self.classes), w), (add.then_some(dx), dx), None);
         }
         let (dw, add) = l.param_grad(self.w);
         let rest = l.plan.params.infos[self.w].len() - self.classes * self.d;

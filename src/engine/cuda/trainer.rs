@@ -67,7 +67,7 @@ impl<T: Real> Trainer<T> {
     pub(crate) fn new(mut machine: Box<dyn Machine>, job: Job<'_>) -> Result<Trainer<T>> {
         let replicas = job.seeds.len();
         let all = programs::<T>(&job, replicas)?;
-        check_memory(machine.as_ref(), &job, replicas, &all, &|r| programs::<T>(&job, r))?;
+        check_memory(machine.as_ref(), replicas, &all, &|r| programs::<T>(&job, r))?;
         let mut shared = BTreeMap::new();
         for program in &all {
             for (buffer, bytes) in program.bytes(true) {
@@ -286,27 +286,33 @@ fn outcomes_of(machine: &mut dyn Machine, loaded: &Loaded, replicas: usize) -> R
         .collect())
 }
 
-/// The step's program, and those of the evaluations.
+/// The step's program, and those of the evaluations, for the first `replicas` of the job.
 fn programs<T: Real>(job: &Job<'_>, replicas: usize) -> Result<Vec<Program>> {
+    fn first(batches: &[Batch], replicas: usize) -> &[Batch] {
+        &batches[..batches.len().min(replicas)]
+    }
     let train = {
-        let mut program = lower(job.plan, T::DTYPE, replicas, job.batches, |l| job.optim.lower(l, replicas))?;
+        let batches = first(job.batches, replicas);
+        let mut program = lower(job.plan, T::DTYPE, replicas, batches, |l| job.optim.lower(l, replicas))?;
         let steps = if job.fresh { BLOCK_STEPS } else { TABLE_STEPS as usize };
         program.sizes.insert(Buffer::Table, steps * replicas * COLUMNS);
         if job.fresh {
-            take_from_blocks(&mut program, job.batches, job.batches.len().min(replicas));
+            take_from_blocks(&mut program, batches);
         }
         program
     };
-    let evaluations =
-        job.evaluations.iter().map(|(plan, batches)| lower(plan, T::DTYPE, replicas, batches, |_: &mut Lower<'_>| {}));
+    let evaluation = |(plan, batches): &(&Plan, &[Batch])| {
+        lower(plan, T::DTYPE, replicas, first(batches, replicas), |_: &mut Lower<'_>| {})
+    };
+    let evaluations = job.evaluations.iter().map(evaluation);
     std::iter::once(Ok(train)).chain(evaluations).collect()
 }
 
 /// Puts launches first that take a step's batches out of the block of several steps.
-fn take_from_blocks(program: &mut Program, batches: &[Batch], own: usize) {
+fn take_from_blocks(program: &mut Program, batches: &[Batch]) {
     let mut takes = vec![];
     for part in Part::ALL {
-        let len = own * part_len(&batches[0], part);
+        let len = batches.len() * part_len(&batches[0], part);
         if len == 0 {
             continue;
         }
@@ -323,7 +329,6 @@ fn take_from_blocks(program: &mut Program, batches: &[Batch], own: usize) {
 /// Says before the run how many replicas fit, if these do not.
 fn check_memory(
     machine: &dyn Machine,
-    job: &Job<'_>,
     replicas: usize,
     programs: &[Program],
     of: &dyn Fn(usize) -> Result<Vec<Program>>,
@@ -344,12 +349,9 @@ fn check_memory(
     }
     // Memory grows with the replicas, so the largest number that fits is found by halving.
     let (mut fits, mut too_many) = (0, replicas);
-    while job.batches.len() == 1 && too_many - fits > 1 {
+    while too_many - fits > 1 {
         let middle = fits.midpoint(too_many);
         if need(&of(middle)?) <= free { fits = middle } else { too_many = middle }
-    }
-    if job.batches.len() > 1 {
-        fits = (free as u128 * replicas as u128 / bytes as u128) as usize;
     }
     Err(Error::Value {
         what: "train.seeds".into(),

@@ -77,6 +77,29 @@ KERNEL(attend_folds, const real* w, i64 ws, const real* q, i64 qs, real* out, i6
 // Keys that the kernels below have at most: two a lane.
 #define FUSED_KEYS 64
 
+// own[key] = scale x · k for the keys from first to end, key `lane` and key `lane + 32` being the lane's own
+static __device__ __forceinline__ void lane_dots(real own[2], const real* x, const real* k, i64 next, int first, int end, int d, real scale) {
+  for (int key = first; key < end; key++) {
+    real dot = (real)0;
+    for (int c = LANE; c < d; c += 32) dot += x[c] * k[key * next + c];
+    dot = warp_sum(dot) * scale;
+    if (key % 32 == LANE) own[key / 32] = dot;
+  }
+}
+
+// out (+)= scale Σ own[key] k
+static __device__ __forceinline__ void lane_mixes(const real own[2], const real* k, i64 next, int first, int end, int d, real scale, real* out, int add) {
+  for (int base = 0; base < d; base += 32) {
+    int c = base + LANE;
+    real sum = (real)0;
+    for (int key = first; key < end; key++) {
+      real by = __shfl_sync(ALL_LANES, own[key / 32], key % 32);
+      if (c < d) sum += by * k[key * next + c];
+    }
+    if (c < d) put(out + c, sum * scale, add);
+  }
+}
+
 // Scores, pattern and mixed values at once, the scores in registers: z = Σ_key softmax(scale q · k) v, and the pattern
 TEAM_KERNEL(attention_forward, const real* q, i64 qs, const real* k, i64 ks, const real* v, i64 vs, real* pattern, i64 ps, real* z, i64 zs, const u32* at, int rows, int queries, int nk, int heads, int kv_heads, int d, int keys, int sight, int window, double scale) {
   REPLICA(q, qs);
@@ -93,12 +116,7 @@ TEAM_KERNEL(attention_forward, const real* q, i64 qs, const real* k, i64 ks, con
   q += (i64)row * d;
   pattern += (i64)row * keys;
   real own[2] = {-INFINITY, -INFINITY};
-  for (int key = first; key < end; key++) {
-    real dot = (real)0;
-    for (int c = lane; c < d; c += 32) dot += q[c] * k[start + key * next + c];
-    dot = warp_sum(dot) * (real)scale;
-    if (key % 32 == lane) own[key / 32] = dot;
-  }
+  lane_dots(own, q, k + start, next, first, end, d, (real)scale);
   real top = warp_max(bigger(own[0], own[1]));
   own[0] = exp(own[0] - top);
   own[1] = exp(own[1] - top);
@@ -107,15 +125,7 @@ TEAM_KERNEL(attention_forward, const real* q, i64 qs, const real* k, i64 ks, con
   own[1] *= inverse;
   if (lane < keys) pattern[lane] = own[0];
   if (lane + 32 < keys) pattern[lane + 32] = own[1];
-  for (int base = 0; base < d; base += 32) {
-    int c = base + lane;
-    real sum = (real)0;
-    for (int key = first; key < end; key++) {
-      real a = __shfl_sync(ALL_LANES, own[key / 32], key % 32);
-      if (c < d) sum += a * v[start + key * next + c];
-    }
-    if (c < d) z[(i64)row * d + c] = sum;
-  }
+  lane_mixes(own, v + start, next, first, end, d, (real)1, z + (i64)row * d, 0);
 }
 
 // The query's side of the way back: ds = pattern (da − Σ da pattern) with da = dz · v, kept for the keys' side, and dq (+)= scale Σ ds k
@@ -138,25 +148,11 @@ TEAM_KERNEL(attention_backward, const real* k, i64 ks, const real* v, i64 vs, co
   real own[2] = {(real)0, (real)0}, a[2];
   a[0] = lane < keys ? pattern[lane] : (real)0;
   a[1] = lane + 32 < keys ? pattern[lane + 32] : (real)0;
-  for (int key = first; key < end; key++) {
-    real dot = (real)0;
-    for (int c = lane; c < d; c += 32) dot += dz[c] * v[start + key * next + c];
-    dot = warp_sum(dot);
-    if (key % 32 == lane) own[key / 32] = dot;
-  }
+  lane_dots(own, dz, v + start, next, first, end, d, (real)1);
   real shared = warp_sum(own[0] * a[0] + own[1] * a[1]);
   own[0] = a[0] * (own[0] - shared);
   own[1] = a[1] * (own[1] - shared);
   if (lane < keys) ds[lane] = own[0];
   if (lane + 32 < keys) ds[lane + 32] = own[1];
-  if (!dq) return;
-  for (int base = 0; base < d; base += 32) {
-    int c = base + lane;
-    real sum = (real)0;
-    for (int key = first; key < end; key++) {
-      real by = __shfl_sync(ALL_LANES, own[key / 32], key % 32);
-      if (c < d) sum += by * k[start + key * next + c];
-    }
-    if (c < d) put(dq + (i64)row * d + c, sum * (real)scale, add);
-  }
+  if (dq) lane_mixes(own, k + start, next, first, end, d, (real)scale, dq + (i64)row * d, add);
 }

@@ -88,20 +88,6 @@ TEAM_KERNEL(squared_error, const real* logits, i64 ls, real* dlogits, i64 ds, co
   }
 }
 
-// Adds the numbers of 256 threads, always in the same order.
-static __device__ __forceinline__ double block_sum(double x) {
-  __shared__ double sums[256];
-  sums[threadIdx.x] = x;
-  for (int half = 128; half > 0; half /= 2) {
-    __syncthreads();
-    if ((int)threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
-  }
-  __syncthreads();
-  double sum = sums[0];
-  __syncthreads();
-  return sum;
-}
-
 // Loss and accuracy of each replica, and whether the loss is finite; a block a replica
 TEAM_KERNEL(outcome, const double* row_loss, const double* row_correct, i64 rs, const double* weight_sum, i64 wss, double* loss, double* accuracy, u32* finite, int rows) {
   REPLICA(row_loss, rs);

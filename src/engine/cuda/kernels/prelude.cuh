@@ -93,5 +93,19 @@ static __device__ __forceinline__ int warp_min(int x) {
   return x;
 }
 
+// Adds the numbers of 256 threads, always in the same order.
+static __device__ __forceinline__ double block_sum(double x) {
+  __shared__ double sums[256];
+  sums[threadIdx.x] = x;
+  for (int half = 128; half > 0; half /= 2) {
+    __syncthreads();
+    if ((int)threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+  }
+  __syncthreads();
+  double sum = sums[0];
+  __syncthreads();
+  return sum;
+}
+
 // y, or what was there and y.
 static __device__ __forceinline__ void put(real* to, real y, int add) { *to = add ? *to + y : y; }

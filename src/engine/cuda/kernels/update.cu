@@ -31,18 +31,13 @@ KERNEL(check_gradients, const real* grads, i64 stride, u32* finite, int n) {
 
 // sums[block] = Σ g² over the trained numbers of a block's stretch
 TEAM_KERNEL(square_sums, const real* grads, i64 stride, const u8* group, double* sums, int n, int each) {
-  __shared__ double parts[256];
   REPLICA(grads, stride);
   int first = blockIdx.x * each, end = first + each < n ? first + each : n;
   double sum = 0.0;
   for (int i = first + threadIdx.x; i < end; i += blockDim.x)
     if (group[i]) sum += (double)grads[i] * (double)grads[i];
-  parts[threadIdx.x] = sum;
-  for (int half = 128; half > 0; half /= 2) {
-    __syncthreads();
-    if ((int)threadIdx.x < half) parts[threadIdx.x] += parts[threadIdx.x + half];
-  }
-  if (threadIdx.x == 0) sums[(i64)blockIdx.y * gridDim.x + blockIdx.x] = parts[0];
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) sums[(i64)blockIdx.y * gridDim.x + blockIdx.x] = sum;
 }
 
 // norm[r] = √ of all of them, and the factor that brings it down to the limit, as PyTorch's clip_grad_norm_
